@@ -1,0 +1,10 @@
+"""Where 3D poses go. `type:` in a config picks one of these; each file imports its library when opened."""
+
+SINKS = {
+    "zeromq": "sinks.zeromq:ZeroMQ",
+    "mqtt": "sinks.mqtt:MQTT",
+    "jsonl": "sinks.recording:JSONL",
+    "npz": "sinks.recording:NPZ",
+    "console": "sinks.console:Console",
+    "memory": "sinks.memory:Memory",
+}

@@ -1,0 +1,63 @@
+"""Counters, percentiles and states of a running node, written by all threads, read as one report."""
+
+import threading
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+STAGES = ("capture", "detect", "queue", "lift", "post", "publish")
+_KEPT = 512  # latest samples per stage: enough for a p99, small enough to sort every few seconds
+
+
+class Health:
+    """Thread-safe record of what happens where; `report()` is what status messages carry."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+        self._samples_ms: dict[str, deque[float]] = {}
+        self._states: dict[str, dict[str, str]] = {}
+
+    def count(self, place: str, what: str, n: int = 1) -> None:
+        """Add `n` to the counter `place.what`, for example ("cam0", "drop.newest_wins")."""
+        key = f"{place}.{what}"
+        with self._lock:
+            self._counts[key] = self._counts.get(key, 0) + n
+
+    def counted(self, place: str, what: str) -> int:
+        with self._lock:
+            return self._counts.get(f"{place}.{what}", 0)
+
+    def dropped(self, place: str) -> int:
+        """All drops counted under `place`, whatever the reason."""
+        prefix = f"{place}.drop."
+        with self._lock:
+            return sum(n for key, n in self._counts.items() if key.startswith(prefix))
+
+    def took(self, stage: str, ms: float) -> None:
+        """Record that one frame spent `ms` milliseconds in `stage`."""
+        with self._lock:
+            self._samples_ms.setdefault(stage, deque(maxlen=_KEPT)).append(ms)
+
+    def state(self, place: str, state: str, detail: str = "") -> None:
+        """Say how a source or sink is: "ok", "lost", "retrying", "ended", with a sentence."""
+        with self._lock:
+            self._states[place] = {"state": state, "detail": detail}
+
+    def report(self) -> dict[str, Any]:
+        """Plain dict: counters, states, and per stage p50, p95, p99 in milliseconds."""
+        with self._lock:
+            counts = dict(self._counts)
+            states = {place: dict(state) for place, state in self._states.items()}
+            samples = {stage: np.array(ms) for stage, ms in self._samples_ms.items()}
+        return {
+            "counters": counts,
+            "states": states,
+            "stages_ms": {stage: _percentiles(ms) for stage, ms in samples.items()},
+        }
+
+
+def _percentiles(ms: np.ndarray) -> dict[str, float]:
+    p50, p95, p99 = np.percentile(ms, [50, 95, 99])
+    return {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3), "n": int(ms.size)}

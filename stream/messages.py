@@ -1,0 +1,240 @@
+"""What travels through poselift: frozen, slotted, checked once at construction.
+
+Camera axes are optical: x right, y down, z forward. Pixels have their origin at
+the top left of the image. A value that was not seen is NaN with score 0; it is
+never disguised as 0.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.errors import ShapeError
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+I64 = NDArray[np.int64]
+
+State = Literal["new", "ok", "predicted", "lost"]
+Mode = Literal["live", "fixed", "offline"]
+RootStatus = Literal["metric", "height", "none"]
+
+
+class Origin(IntEnum):
+    """Where a value comes from; the first four are what subscribers see."""
+
+    ABSENT = 0
+    OBSERVED = 1
+    INTERPOLATED = 2
+    PREDICTED = 3  # held or extrapolated past the last observation
+    PADDED = 4  # only in windows: history that does not exist yet
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Identity and time of a captured frame, stamped once and carried unchanged.
+
+    captured_ns is monotonic (this machine only); captured_unix_ns is wall clock.
+    """
+
+    source: str
+    seq: int
+    captured_ns: int
+    captured_unix_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """An image: (H, W, 3) uint8 RGB."""
+
+    header: Header
+    image: U8
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ShapeError(
+                f"frame image: expected (H, W, 3) uint8 RGB, got {self.image.shape} {self.image.dtype}"
+            )
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keypoints:
+    """One person in 2D: xy (J, 2) float32 pixels, NaN where not seen; score (J,) float32 in 0..1."""
+
+    xy: F32
+    score: F32
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        _expect("keypoints xy", self.xy, (None, 2), np.float32)
+        _expect("keypoints score", self.score, (self.xy.shape[0],), np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeypointFrame:
+    """All persons seen in one captured frame, in `skeleton` order.
+
+    detected_ns is the monotonic time at which the keypoints were known here;
+    with captured_ns it gives the detector's latency.
+    """
+
+    header: Header
+    size_wh: tuple[int, int]
+    skeleton: str
+    persons: tuple[Keypoints, ...]
+    detected_ns: int
+
+    def __post_init__(self) -> None:
+        if min(self.size_wh) <= 0:
+            raise ShapeError(f"size_wh: expected a positive width and height, got {self.size_wh}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """What the lifter gets for one person: the last F frames, oldest first.
+
+    keypoints (F, J, 3) float32: x px, y px, score, without NaN (invented joints
+    have score 0); origin (F,) uint8 of `Origin`; captured_ns (F,) int64.
+    """
+
+    keypoints: F32
+    origin: U8
+    captured_ns: I64
+    size_wh: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        _expect("window keypoints", self.keypoints, (None, None, 3), np.float32)
+        frames = self.keypoints.shape[0]
+        _expect("window origin", self.origin, (frames,), np.uint8)
+        _expect("window captured_ns", self.captured_ns, (frames,), np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pose:
+    """One person in 3D: xyz (J, 3) float32 metres, root-relative, camera axes, NaN where absent.
+
+    score (J,) float32 in 0..1; origin (J,) uint8 of `Origin`; root (3,) float32
+    metres in the camera frame or None, root_status says what its scale rests on.
+    kp2d (J, 3) float32 pixels and score: what was lifted, or None.
+    """
+
+    id: str
+    state: State
+    xyz: F32
+    score: F32
+    origin: U8
+    root: F32 | None = None
+    root_status: RootStatus = "none"
+    kp2d: F32 | None = None
+
+    def __post_init__(self) -> None:
+        _expect("pose xyz", self.xyz, (None, 3), np.float32)
+        joints = self.xyz.shape[0]
+        _expect("pose score", self.score, (joints,), np.float32)
+        _expect("pose origin", self.origin, (joints,), np.uint8)
+        if self.root is not None:
+            _expect("pose root", self.root, (3,), np.float32)
+        if self.kp2d is not None:
+            _expect("pose kp2d", self.kp2d, (joints, 3), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds a frame spent in each stage, capture to ready-to-send."""
+
+    capture: float = 0.0
+    detect: float = 0.0
+    queue: float = 0.0
+    lift: float = 0.0
+    post: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowInfo:
+    """How much history the pose rests on: frames in the window, real ones, padded ones."""
+
+    frames: int = 0
+    real: int = 0
+    padded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which weights made a pose."""
+
+    name: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseFrame:
+    """All persons lifted for one captured frame; what sinks send and subscribers get.
+
+    lag: frames of look-ahead used; hop: frames between lifts at that moment;
+    dropped: frames of this source dropped since start.
+    """
+
+    header: Header
+    persons: tuple[Pose, ...]
+    skeleton: str = "h36m17"
+    session: str = ""
+    mode: Mode = "live"
+    lag: int = 0
+    hop: int = 1
+    window: WindowInfo = field(default_factory=WindowInfo)
+    latency_ms: Latency = field(default_factory=Latency)
+    model: ModelInfo = field(default_factory=ModelInfo)
+    frame_id: str = ""
+    published_unix_ns: int = 0
+    dropped: int = 0
+
+    def age_ms(self, now_unix_ns: int) -> float:
+        """Milliseconds from capture to `now_unix_ns` (wall clock of the asking machine)."""
+        return (now_unix_ns - self.header.captured_unix_ns) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a late joiner must know about a source: joints, parents, units, frame, model."""
+
+    source: str
+    session: str
+    skeleton: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    flip_pairs: tuple[tuple[int, int], ...]
+    size_wh: tuple[int, int] | None
+    frame_id: str
+    units: str
+    model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Health of a node: counters and percentiles, as `stream.health` reports them."""
+
+    node: str
+    session: str
+    unix_ns: int
+    report: dict[str, Any]
+
+
+Message = PoseFrame | Meta | Status
+
+
+def _expect(what: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: type) -> None:
+    fits = array.ndim == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype != dtype:
+        wanted = tuple("any" if n is None else n for n in shape)
+        raise ShapeError(
+            f"{what}: expected shape {wanted} {np.dtype(dtype).name}, got {array.shape} {array.dtype}"
+        )

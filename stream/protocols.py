@@ -1,0 +1,64 @@
+"""What sources, detectors, lifters and sinks must offer. No base classes: having the methods is enough.
+
+All of them are context managers: entering opens, leaving closes, closing twice is harmless.
+A component is built as `Component(settings, context)`; `Component.Settings` is a frozen
+`msgspec.Struct` and `stream.context.Context` carries its name, clock and health.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, Self
+
+from stream.messages import F32, Frame, KeypointFrame, Message, Window
+
+
+class _Opens(Protocol):
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class FrameSource(_Opens, Protocol):
+    """Images from a camera, a file or a stream.
+
+    live: newest frame wins and the pipeline never blocks it; otherwise every frame counts.
+    """
+
+    live: bool
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next frame; None when there is none within `timeout_s`; raises EndOfStream, SourceLost."""
+        ...
+
+
+class Source(_Opens, Protocol):
+    """2D keypoints from a detector, the network or a recording."""
+
+    live: bool
+
+    def read(self, timeout_s: float) -> KeypointFrame | None:
+        """The next keypoints; None when there are none within `timeout_s`; raises EndOfStream, SourceLost."""
+        ...
+
+
+class Detector(_Opens, Protocol):
+    """Finds persons in an image."""
+
+    def detect(self, frame: Frame) -> KeypointFrame: ...
+
+
+class Sink(_Opens, Protocol):
+    """Hands messages on; `send` may block, since every sink has its own thread."""
+
+    def send(self, message: Message) -> None:
+        """Send one message; kinds a sink has no use for are ignored. Raises SinkUnavailable."""
+        ...
+
+
+class Lifter(Protocol):
+    """Turns windows of 2D keypoints into 3D poses."""
+
+    @property
+    def spec(self) -> Any: ...
+
+    def lift(self, windows: Sequence[Window]) -> F32:
+        """Poses (B, F, J, 3) float32 metres, root-relative, camera axes, for B windows of F frames."""
+        ...

@@ -1,4 +1,4 @@
-"""Where 3D poses go. `type:` in a config picks one of these; each file imports its library when opened."""
+"""Where 3D poses go: `type:` in a config picks an entry; files import libraries when opened."""
 
 SINKS = {
     "zeromq": "sinks.zeromq:ZeroMQ",

@@ -1,4 +1,4 @@
-"""Where 2D keypoints come from. `type:` in a config picks one of these; each file imports its library when opened."""
+"""Where 2D keypoints come from: `type:` in a config picks an entry; files import libraries when opened."""
 
 # What delivers keypoints by itself.
 SOURCES = {

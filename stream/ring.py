@@ -1,0 +1,128 @@
+"""The last seconds of one person in 2D: fixed memory, one writer, readers that never make it wait.
+
+The writer fills the slot after the newest frame and only then counts it, so a reader that
+copies first and looks at the count afterwards knows whether its frames were overwritten
+meanwhile. No lock is held by anyone.
+"""
+
+import numpy as np
+
+from stream.errors import ShapeError
+from stream.messages import F32, I64, U8, Origin, Window
+
+
+class Ring:
+    """Keypoints of one person, oldest overwritten first.
+
+    capacity: frames kept; it must exceed the longest window by what may be written while
+    a window is being copied.
+    """
+
+    def __init__(self, capacity: int, joints: int) -> None:
+        if capacity < 2 or joints < 1:
+            raise ShapeError(
+                f"ring: expected capacity >= 2 and joints >= 1, got capacity {capacity}, joints {joints}"
+            )
+        self._keypoints: F32 = np.full((capacity, joints, 3), np.nan, np.float32)
+        self._captured_ns: I64 = np.zeros(capacity, np.int64)
+        self._count = 0
+
+    @property
+    def capacity(self) -> int:
+        return len(self._captured_ns)
+
+    @property
+    def count(self) -> int:
+        """Frames pushed since the start; frame p (counted from 0) is the p-th pushed."""
+        return self._count
+
+    def push(self, xy: F32, score: F32, captured_ns: int) -> int:
+        """Append what was seen: xy (J, 2) px with NaN where missing, score (J,). Returns its position."""
+        slot = self._count % self.capacity
+        row = self._keypoints[slot]
+        if xy.shape != (len(row), 2) or score.shape != (len(row),):
+            raise ShapeError(
+                f"ring: expected xy ({len(row)}, 2) and score ({len(row)},), got {xy.shape} and {score.shape}"
+            )
+        row[:, :2] = xy
+        row[:, 2] = score
+        return self._counted(slot, captured_ns)
+
+    def push_gap(self, captured_ns: int) -> int:
+        """Append a frame in which this person was not seen. Returns its position."""
+        slot = self._count % self.capacity
+        self._keypoints[slot] = np.nan
+        return self._counted(slot, captured_ns)
+
+    def _counted(self, slot: int, captured_ns: int) -> int:
+        self._captured_ns[slot] = captured_ns
+        self._count += 1  # last: readers trust a frame only once it is counted
+        return self._count - 1
+
+    def window(self, frames: int, size_wh: tuple[int, int], end: int | None = None) -> Window:
+        """The `frames` frames before position `end` (default: up to the newest), oldest first.
+
+        Frames before the first one repeat it and are marked PADDED. A joint that was not seen is
+        interpolated in time between its neighbours, or held after its last sighting, with score 0.
+        """
+        end = self._count if end is None else end
+        start = max(0, end - frames)
+        if not 0 < end <= self._count or frames >= self.capacity:
+            raise ShapeError(
+                f"ring: expected a window of at most {self.capacity - 1} frames ending in 1..{self._count}, "
+                f"got {frames} frames ending at {end}"
+            )
+        slots = np.arange(start, end) % self.capacity
+        keypoints, captured_ns = self._keypoints[slots], self._captured_ns[slots]  # copies
+        if start <= self._count - self.capacity:
+            raise ShapeError(
+                f"ring: frames from {start} were overwritten, the oldest kept is "
+                f"{self._count - self.capacity + 1}; read more often or give the ring more capacity"
+            )
+        origin = _fill(keypoints)
+        padding = frames - len(slots)
+        if padding:
+            keypoints = np.concatenate([np.repeat(keypoints[:1], padding, axis=0), keypoints])
+            captured_ns = np.concatenate([np.repeat(captured_ns[:1], padding), captured_ns])
+            origin = np.concatenate([np.full(padding, Origin.PADDED, np.uint8), origin])
+        return Window(keypoints, origin, captured_ns, size_wh)
+
+
+def _fill(keypoints: F32) -> U8:
+    """Replace what is missing in keypoints (F, J, 3) in place, with score 0; say where each frame is from."""
+    seen = np.isfinite(keypoints).all(axis=2) & (keypoints[..., 2] > 0)  # (F, J)
+    frames = len(keypoints)
+    observed = seen.any(axis=1)
+    if not seen.all():
+        time = np.arange(frames)
+        middle = _centre(keypoints, seen)
+        for joint in np.flatnonzero(~seen.all(axis=0)):
+            known = seen[:, joint]
+            missing = ~known
+            for axis in (0, 1):
+                line = keypoints[:, joint, axis]
+                # A joint that was never seen stands at the body's centre: inside, with no say.
+                line[missing] = (
+                    np.interp(time[missing], time[known], line[known])
+                    if known.any()
+                    else middle[missing, axis]
+                )
+            keypoints[missing, joint, 2] = 0.0
+    origin = np.where(observed, Origin.OBSERVED, Origin.INTERPOLATED).astype(np.uint8)
+    if observed.any():
+        origin[np.flatnonzero(observed)[-1] + 1 :] = Origin.PREDICTED
+    else:
+        origin[:] = Origin.PREDICTED
+    return origin
+
+
+def _centre(keypoints: F32, seen: np.ndarray) -> np.ndarray:
+    """Mean of the joints seen per frame, (F, 2) px, interpolated over frames that saw none."""
+    count = seen.sum(axis=1)
+    total = np.where(seen[..., None], keypoints[..., :2], 0.0).sum(axis=1)
+    known = count > 0
+    if not known.any():
+        return np.zeros((len(keypoints), 2), np.float32)
+    mean = total[known] / count[known, None]
+    time = np.arange(len(keypoints))
+    return np.stack([np.interp(time, time[known], mean[:, axis]) for axis in (0, 1)], axis=1)

@@ -1,36 +1,27 @@
-"""A bounded hand-off between two threads, with a named policy for when it is full."""
+"""A bounded hand-off between threads: full means the oldest item goes, after waiting if asked to."""
 
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
-Overflow = Literal["drop_oldest", "block"]
 
 
 class Slot(Generic[T]):
-    """At most `size` items between one or more putters and one getter.
+    """At most `size` items between putters and one getter; `on_drop` is called for each item dropped."""
 
-    overflow "drop_oldest": `put` never waits, the oldest item goes and `on_drop` is called;
-    "block": `put` waits for room, for sources that must not lose anything.
-    """
-
-    def __init__(
-        self, size: int, overflow: Overflow = "drop_oldest", on_drop: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, size: int, on_drop: Callable[[], None] = lambda: None) -> None:
         self._items: deque[T] = deque()
         self._size = size
-        self._overflow = overflow
         self._on_drop = on_drop
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, item: T) -> bool:
-        """Hand over `item`; False when the slot is closed and nobody will take it."""
+    def put(self, item: T, wait_s: float = 0.0) -> bool:
+        """Hand over `item`, waiting up to `wait_s` for room; False when closed: nobody will take it."""
         with self._changed:
-            if self._overflow == "block":
-                self._changed.wait_for(lambda: self._closed or len(self._items) < self._size)
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._size, wait_s)
             if self._closed:
                 return False
             dropped = len(self._items) >= self._size
@@ -57,6 +48,10 @@ class Slot(Generic[T]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def drained(self) -> bool:

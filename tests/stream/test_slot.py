@@ -18,9 +18,9 @@ def test_a_full_slot_drops_the_oldest_and_says_so():
     assert (len(drops), slot.get(0), slot.get(0)) == (3, 3, 4)
 
 
-def test_a_blocking_slot_loses_nothing():
-    slot: Slot[int] = Slot(2, "block")
-    putter = threading.Thread(target=lambda: [slot.put(item) for item in range(100)])
+def test_a_putter_that_waits_for_room_loses_nothing():
+    slot: Slot[int] = Slot(2)
+    putter = threading.Thread(target=lambda: [slot.put(item, wait_s=60.0) for item in range(100)])
     putter.start()
     got = [slot.get(5.0) for _ in range(100)]
     putter.join(5.0)
@@ -28,10 +28,10 @@ def test_a_blocking_slot_loses_nothing():
 
 
 def test_closing_frees_a_waiting_putter_and_keeps_what_is_inside():
-    slot: Slot[int] = Slot(1, "block")
+    slot: Slot[int] = Slot(1)
     slot.put(1)
     answers: list[bool] = []
-    putter = threading.Thread(target=lambda: answers.append(slot.put(2)))
+    putter = threading.Thread(target=lambda: answers.append(slot.put(2, wait_s=60.0)))
     putter.start()
     slot.close()
     putter.join(5.0)

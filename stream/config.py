@@ -1,0 +1,240 @@
+"""Configs: YAML in, one strict and complete structure out, or a sentence that says what to type instead.
+
+Every component's settings live in the component's own file (`Component.Settings`); this file
+only finds the component by its `type`, applies `--set` changes and turns mistakes into sentences.
+"""
+
+import difflib
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from sinks import SINKS
+from sources import DETECTORS, FRAME_SOURCES, SOURCES
+from stream.context import Context
+from stream.errors import ConfigError
+
+_HERE = Path(__file__).parent
+# Installed, the configs lie inside the package; in a checkout, beside it.
+CONFIGS = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs"
+
+
+class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """weights: a packaged name (`poselift models`) or a .safetensors file; device: auto, cpu, cuda, cuda:1;
+    dtype: float32, bfloat16, float16; threads: of the CPU for lifting (null = half of the cores).
+
+    hop: frames between lifts, or auto: as soon as the lifter is free; a machine too slow for it widens it.
+    lag: frames of look-ahead; 0 publishes the newest frame at once. min_score: joints seen with less count
+    as not seen. predict_s: how long a person no longer seen is predicted before being lost, in seconds.
+    kp2d: publish the 2D keypoints with the poses.
+    """
+
+    weights: str = "small"
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    threads: int | None = None
+    hop: int | Literal["auto"] = "auto"
+    lag: int = 0
+    min_score: float = 0.05
+    predict_s: float = 0.5
+    kp2d: bool = False
+
+    def __post_init__(self) -> None:
+        if self.hop != "auto" and self.hop < 1:
+            raise ConfigError(f"lifter.hop: expected a number of frames from 1, or auto, got {self.hop}")
+        if self.lag < 0:
+            raise ConfigError(f"lifter.lag: expected a number of frames from 0, got {self.lag}")
+        if self.predict_s < 0 or not 0 <= self.min_score <= 1:
+            raise ConfigError(
+                "lifter: expected predict_s from 0 and min_score in 0..1, "
+                f"got predict_s {self.predict_s}, min_score {self.min_score}"
+            )
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"lifter.threads: expected a number from 1, or null, got {self.threads}")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A component chosen by its `type`, with checked settings; `detector` only for sources of images."""
+
+    name: str
+    type: str
+    make: Callable[[Any, Context], Any]
+    settings: Any
+    detector: "Part | None" = None
+
+    def plain(self) -> dict[str, Any]:
+        shown = {"type": self.type, **msgspec.to_builtins(self.settings)}
+        return shown | ({"detector": self.detector.plain()} if self.detector else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A checked config: node is the daemon's name, status_s the seconds between health reports."""
+
+    node: str
+    sources: dict[str, Part]
+    lifter: LifterSettings
+    sinks: dict[str, Part]
+    status_s: float
+
+    def plain(self) -> dict[str, Any]:
+        """The resolved whole as YAML-able values, defaults included."""
+        return {
+            "node": self.node,
+            "sources": {name: part.plain() for name, part in self.sources.items()},
+            "lifter": msgspec.to_builtins(self.lifter),
+            "sinks": {name: part.plain() for name, part in self.sinks.items()},
+            "status_s": self.status_s,
+        }
+
+
+def load(path: str | Path, changes: Iterable[str] = ()) -> Config:
+    """Read the YAML file `path` or a packaged config's name, apply `key.sub=value` changes, check it all."""
+    import yaml
+
+    file = find(path)
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not valid YAML: {error}") from None
+    return resolve(tree, changes)
+
+
+def find(path: str | Path) -> Path:
+    """The config file meant by `path`: a file, or the name of a packaged config such as `webcam`."""
+    given = Path(path)
+    if given.is_file():
+        return given
+    packaged = {file.stem: file for file in sorted(CONFIGS.glob("*.yaml"))}
+    if given.name.removesuffix(".yaml") in packaged and given.parent in (Path("."), Path("configs")):
+        return packaged[given.name.removesuffix(".yaml")]
+    raise ConfigError(
+        f"{path}: no such file, and no packaged config of that name{_meant(str(path), packaged)}; "
+        f"packaged: {', '.join(packaged)}"
+    )
+
+
+def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
+    """Check a config given as plain values and return it complete."""
+    tree = _mapping(tree, "the config")
+    for change in changes:
+        _apply(tree, change)
+    _known(tree, ("node", "sources", "lifter", "sinks", "status_s"), "the config")
+    sources = _named(tree.get("sources"), "sources", "sources: {cam0: {type: opencv, url: 0}}")
+    sinks = _named(tree.get("sinks"), "sinks", "sinks: {zeromq: {type: zeromq}}")
+    return Config(
+        node=_name(tree.get("node", "poselift"), "node"),
+        sources={name: _source(name, part) for name, part in sources.items()},
+        lifter=_settings(LifterSettings, _mapping(tree.get("lifter") or {}, "lifter"), "lifter"),
+        sinks={name: _part(name, part, SINKS, f"sinks.{name}") for name, part in sinks.items()},
+        status_s=_seconds(tree.get("status_s", 5.0)),
+    )
+
+
+def _source(name: str, tree: dict[str, Any]) -> Part:
+    where = f"sources.{name}"
+    if tree.get("type") not in FRAME_SOURCES:
+        return _part(name, tree, SOURCES | FRAME_SOURCES, where)
+    tree = dict(tree)
+    detector = _mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
+    part = _part(name, tree, FRAME_SOURCES, where)
+    found = _part(name, detector, DETECTORS, f"{where}.detector")
+    return Part(part.name, part.type, part.make, part.settings, found)
+
+
+def _part(name: str, tree: dict[str, Any], table: Mapping[str, str], where: str) -> Part:
+    kind = str(tree.get("type"))
+    if kind not in table:
+        raise ConfigError(
+            f"{where}.type: expected one of {', '.join(table)}, got {kind!r}{_meant(kind, table)}"
+        )
+    module, _, attribute = table[kind].partition(":")
+    make = getattr(importlib.import_module(module), attribute)
+    values = {key: value for key, value in tree.items() if key != "type"}
+    return Part(name, kind, make, _settings(make.Settings, values, where))
+
+
+def _settings(kind: type, values: dict[str, Any], where: str) -> Any:
+    _known(values, kind.__struct_fields__, where)  # type: ignore[attr-defined]
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        text = re.sub(r" - at `\$\.?([^`]*)`$", r" (at \1)", str(error))
+        raise ConfigError(f"{where}: {text}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}" if where not in str(error) else str(error)) from None
+
+
+def _apply(tree: dict[str, Any], change: str) -> None:
+    """Apply one `--set key.sub=value`; `source.` and `sink.` mean the only source or sink there is."""
+    import yaml
+
+    path, equals, text = change.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"--set {change}: expected key.sub=value, for example sinks.zeromq.port=5600")
+    keys = path.split(".")
+    if keys[0] in ("source", "sink"):
+        several = _mapping(tree.get(f"{keys[0]}s") or {}, f"{keys[0]}s")
+        if len(several) != 1:
+            raise ConfigError(
+                f"--set {change}: the config has {len(several)} {keys[0]}s ({', '.join(map(str, several))}); "
+                f"name one: {keys[0]}s.NAME.{'.'.join(keys[1:])}={text}"
+            )
+        keys[:1] = [f"{keys[0]}s", str(next(iter(several)))]
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {change}: the value is not valid YAML: {error}") from None
+    branch = tree
+    for key in keys[:-1]:
+        if branch.get(key) is None:
+            branch[key] = {}
+        branch = _mapping(branch[key], f"--set {change}: {key}")
+    branch[keys[-1]] = value
+
+
+def _mapping(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected `key: value` lines, got {value!r}")
+    return value
+
+
+def _named(value: object, where: str, example: str) -> dict[str, dict[str, Any]]:
+    if not value:
+        raise ConfigError(f"{where}: expected at least one, for example {example}")
+    return {
+        _name(name, where): _mapping(part, f"{where}.{name}") for name, part in _mapping(value, where).items()
+    }
+
+
+def _name(value: object, where: str) -> str:
+    # Names end up in topics, where these characters would separate or match several.
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+        raise ConfigError(f"{where}: expected a name of letters, digits, '_', '-' or '.', got {value!r}")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ConfigError(f"status_s: expected a number of seconds above 0, got {value!r}")
+    return float(value)
+
+
+def _known(tree: dict[str, Any], fields: Iterable[str], where: str) -> None:
+    fields = list(fields)
+    for key in tree:
+        if key not in fields:
+            raise ConfigError(f"{where}: {key!r} is not one of {', '.join(fields)}{_meant(str(key), fields)}")
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

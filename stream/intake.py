@@ -1,0 +1,155 @@
+"""What one source has brought and nobody has published yet: between its thread and the lift thread."""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from stream.health import Health
+from stream.messages import Header, KeypointFrame, Keypoints, State, Window
+from stream.ring import Ring
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One person in one arrival: where their frame lies in their ring, and what they were then."""
+
+    id: str
+    state: State
+    ring: Ring
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One captured frame, waiting for its poses."""
+
+    header: Header
+    size_wh: tuple[int, int]
+    detected_ns: int
+    sightings: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What one pass publishes of a source: arrivals in order, and where each person's window ends."""
+
+    arrivals: list[Arrival]
+    ends: dict[str, int]
+
+    def windows(self, frames: int) -> dict[str, Window]:
+        """One window per person who is in any of the arrivals."""
+        people = {who.id: (who.ring, each.size_wh) for each in self.arrivals for who in each.sightings}
+        return {id: ring.window(frames, size_wh, self.ends[id]) for id, (ring, size_wh) in people.items()}
+
+
+class Intake:
+    """Rings of the people one source sees, and its arrivals not yet published.
+
+    frames: of a lifter's window, the most that may wait. lossless: a full intake makes the source
+    wait (files); otherwise the oldest arrival is dropped and counted (cameras). predict_s: how long
+    a person who is not seen is kept before being lost.
+    """
+
+    def __init__(self, name: str, frames: int, lossless: bool, predict_s: float, health: Health) -> None:
+        self.name = name
+        self.lossless = lossless
+        self._frames = frames
+        self._predict_ns = round(predict_s * 1e9)
+        self._health = health
+        self._people: dict[str, tuple[Ring, int]] = {}  # ring, captured_ns of the last sighting
+        self._arrivals: deque[Arrival] = deque()
+        self._last: Arrival | None = None
+        self._ended = False
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def accept(self, frame: KeypointFrame) -> None:
+        """Take one frame whose persons all have an id (source thread)."""
+        with self._changed:
+            if self.lossless:
+                self._changed.wait_for(lambda: self._closed or len(self._arrivals) < self._frames)
+            sightings = tuple(self._see(frame.header.captured_ns, frame.persons))
+            self._add(Arrival(frame.header, frame.size_wh, frame.detected_ns, sightings))
+
+    def expire(self, now_ns: int) -> bool:
+        """When the source has gone silent, announce everybody not seen for too long as lost.
+
+        The announcement repeats the last frame's seq, for no frame was captured. True if there was one.
+        """
+        with self._changed:
+            overdue = [at for _, at in self._people.values() if now_ns - at > self._predict_ns]
+            if not overdue or self._last is None:
+                return False
+            last = self._last
+            silent_ns = now_ns - last.header.captured_ns
+            header = Header(self.name, last.header.seq, now_ns, last.header.captured_unix_ns + silent_ns)
+            self._add(Arrival(header, last.size_wh, now_ns, tuple(self._see(now_ns, ()))))
+            return True
+
+    def end(self) -> None:
+        """The source is finished: all that waits is due."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let go of a waiting source thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def take(self, hop: int, lag: int) -> Due | None:
+        """What is due when at least `hop` arrivals have `lag` newer ones (lift thread).
+
+        A live source hands over all of them, so a slow lifter widens the hop; a lossless one exactly
+        `hop`, so that a replay makes the same passes every time.
+        """
+        with self._changed:
+            waiting = len(self._arrivals)
+            publish = waiting if self._ended else waiting - lag
+            if publish < (1 if self._ended else hop):
+                return None
+            if self.lossless:
+                publish = min(publish, hop)
+            seen = list(self._arrivals)[: publish + lag]
+            ends = {who.id: who.position + 1 for arrival in seen for who in arrival.sightings}
+            arrivals = [self._arrivals.popleft() for _ in range(publish)]
+            self._changed.notify_all()
+        return Due(arrivals, ends)
+
+    @property
+    def finished(self) -> bool:
+        """Ended, and nothing waits."""
+        with self._changed:
+            return self._ended and not self._arrivals
+
+    def _add(self, arrival: Arrival) -> None:
+        if len(self._arrivals) >= self._frames and not self.lossless:
+            self._arrivals.popleft()
+            self._health.count(self.name, "drop.lifter_behind")
+        self._arrivals.append(arrival)
+        self._last = arrival
+        self._changed.notify_all()
+
+    def _see(self, captured_ns: int, persons: tuple[Keypoints, ...]) -> list[Sighting]:
+        """Push what was seen, and a gap for everybody known who was not."""
+        sightings = []
+        here = {person.id: person for person in persons}
+        for id, person in here.items():
+            assert id is not None  # the tracker names everybody
+            state: State = "ok" if id in self._people else "new"
+            ring = self._people[id][0] if id in self._people else self._ring(person)
+            self._people[id] = (ring, captured_ns)
+            position = ring.push(person.xy, person.score, captured_ns)
+            sightings.append(Sighting(id, state, ring, position))
+        for id in [id for id in self._people if id not in here]:
+            ring, last_ns = self._people[id]
+            lost = captured_ns - last_ns > self._predict_ns
+            sightings.append(Sighting(id, "lost" if lost else "predicted", ring, ring.push_gap(captured_ns)))
+            if lost:
+                del self._people[id]
+        return sightings
+
+    def _ring(self, person: Keypoints) -> Ring:
+        # A window may start `frames` before the oldest arrival still waiting.
+        return Ring(2 * self._frames + 2, len(person.score))

@@ -1,0 +1,80 @@
+"""Fixtures that more than one package's tests use."""
+
+import getpass
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+class Mosquitto:
+    """A real MQTT broker on a loopback port of its own; it can be stopped and started again there."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, folder: Path, users: dict[str, str] | None = None) -> None:
+        self._binary = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+        if self._binary is None:
+            pytest.fail("these tests need the mosquitto broker: apt-get install mosquitto", pytrace=False)
+        with socket.socket() as free:
+            free.bind((self.host, 0))
+            self.port: int = free.getsockname()[1]
+        self._config = folder / "mosquitto.conf"
+        lines = [f"listener {self.port} {self.host}", "persistence false"]
+        if users is None:
+            lines.append("allow_anonymous true")
+        else:
+            passwords = folder / "passwords"
+            passwords.touch(mode=0o600)
+            for user, password in users.items():
+                subprocess.run(["mosquitto_passwd", "-b", str(passwords), user, password], check=True)
+            lines += ["allow_anonymous false", f"password_file {passwords}"]
+        # Started by root it would change to a user who cannot read these files.
+        lines.append(f"user {getpass.getuser()}")
+        self._config.write_text("\n".join(lines) + "\n")
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Return once the broker accepts clients."""
+        assert self._binary is not None
+        self._process = subprocess.Popen(
+            [self._binary, "-c", str(self._config)], stderr=subprocess.PIPE, text=True
+        )
+        assert self._process.stderr is not None
+        said = []
+        for line in self._process.stderr:
+            said.append(line)
+            if "running" in line:
+                # What it says from now on is read away: a full pipe would stop the broker.
+                threading.Thread(target=self._process.stderr.read, daemon=True).start()
+                return
+        pytest.fail("mosquitto did not start: " + "".join(said), pytrace=False)
+
+    def stop(self) -> None:
+        """Return once the broker is gone; stopping twice is harmless."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A running broker that lets everyone in."""
+    broker = Mosquitto(tmp_path)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def guarded_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A running broker that lets in only user `robot` with password `tea-time`."""
+    broker = Mosquitto(tmp_path, users={"robot": "tea-time"})
+    broker.start()
+    yield broker
+    broker.stop()

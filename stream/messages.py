@@ -5,6 +5,7 @@ the top left of the image. A value that was not seen is NaN with score 0; it is
 never disguised as 0.
 """
 
+import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
@@ -195,8 +196,9 @@ class PoseFrame:
     published_unix_ns: int = 0
     dropped: int = 0
 
-    def age_ms(self, now_unix_ns: int) -> float:
-        """Milliseconds from capture to `now_unix_ns` (wall clock of the asking machine)."""
+    def age_ms(self, now_unix_ns: int | None = None) -> float:
+        """Milliseconds from capture to `now_unix_ns`, by default this machine's wall clock now."""
+        now_unix_ns = time.time_ns() if now_unix_ns is None else now_unix_ns
         return (now_unix_ns - self.header.captured_unix_ns) / 1e6
 
 

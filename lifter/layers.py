@@ -1,0 +1,105 @@
+"""Parts that the architectures share to the letter."""
+
+import torch
+from torch import Tensor, nn
+
+
+class DropPath(nn.Module):
+    """Leaves out the whole branch for a random part of the batch while training (stochastic depth)."""
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rate == 0.0 or not self.training:
+            return x
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        return x * x.new_empty(shape).bernoulli_(1 - self.rate).div_(1 - self.rate)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the tokens of x (N, K, D) (eq. 3)."""
+
+    def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        N, K, D = x.shape
+        q, k, v = self.qkv(x).view(N, K, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        x = nn.functional.scaled_dot_product_attention(q, k, v)  # (N, heads, K, D / heads)
+        return self.proj(x.transpose(1, 2).reshape(N, K, D))
+
+    def received(self, x: Tensor) -> Tensor:
+        """How much attention each token gets from all others, (N, K): mean over heads, sum over queries."""
+        N, K, D = x.shape
+        bias = None if self.qkv.bias is None else self.qkv.bias[: 2 * D]
+        q, k = (
+            nn.functional.linear(x, self.qkv.weight[: 2 * D], bias)
+            .view(N, K, 2, self.heads, -1)
+            .permute(2, 0, 3, 1, 4)
+        )
+        return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1).sum(dim=-2).mean(dim=1)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries (N, Q, D) to keys and values (N, K, D) (eq. 3)."""
+
+    def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True) -> None:
+        super().__init__()
+        self.heads = heads
+        self.linear_q = nn.Linear(width, width, bias=qkv_bias)
+        self.linear_k = nn.Linear(width, width, bias=qkv_bias)
+        self.linear_v = nn.Linear(width, width, bias=qkv_bias)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def split(x: Tensor) -> Tensor:  # (N, K, D) -> (N, heads, K, D / heads)
+            return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+        x = nn.functional.scaled_dot_product_attention(
+            split(self.linear_q(q)), split(self.linear_k(k)), split(self.linear_v(v))
+        )
+        return self.proj(x.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between them, token by token."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(nn.functional.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block over the tokens of x (N, K, D)."""
+
+    def __init__(
+        self, width: int, heads: int, hidden: int, drop_path: float = 0.0, eps: float = 1e-6
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=eps)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=eps)
+        self.mlp = Mlp(width, hidden)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def received(self, x: Tensor) -> Tensor:
+        """How much attention each token of x would get in this block, (N, K)."""
+        return self.attn.received(self.norm1(x))
+
+
+def drop_path_rates(rate: float, depth: int) -> list[float]:
+    """Rates rising from 0 in the first block to `rate` in the last."""
+    return torch.linspace(0, rate, depth).tolist()

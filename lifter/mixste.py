@@ -1,0 +1,77 @@
+"""MixSTE: spatial and temporal transformer blocks in turn, one pose per frame (seq2seq)."""
+
+import torch
+from torch import Tensor, nn
+
+from lifter.hourglass import Hourglass
+from lifter.layers import Block, drop_path_rates
+from lifter.spec import Schedule
+from stream.errors import ShapeError
+
+
+class MixSTE(nn.Module):
+    """Lifts 2D keypoints (B, F, J, C_in) float32 to root-relative poses (B, F, J, 3) float32 in metres.
+
+    A prune at block b sits before spatial block b; at b = 0 between spatial and temporal block 0.
+    All blocks share one spatial and one temporal norm. Names follow the released state dicts.
+    """
+
+    def __init__(
+        self,
+        frames: int = 243,
+        joints: int = 17,
+        in_channels: int = 2,
+        width: int = 512,
+        depth: int = 8,
+        heads: int = 8,
+        mlp_ratio: float = 2.0,
+        drop_path: float = 0.0,
+        schedule: Schedule | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape = (frames, joints, in_channels)
+        self.Spatial_patch_to_embedding = nn.Linear(in_channels, width)
+        self.Spatial_pos_embed = nn.Parameter(torch.zeros(1, joints, width))
+        self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, frames, width))
+        hidden = int(width * mlp_ratio)
+        rates = drop_path_rates(drop_path, depth)
+        self.STEblocks = nn.ModuleList(Block(width, heads, hidden, rate) for rate in rates)
+        self.TTEblocks = nn.ModuleList(Block(width, heads, hidden, rate) for rate in rates)
+        self.Spatial_norm = nn.LayerNorm(width, eps=1e-6)
+        self.Temporal_norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3))
+        self.hourglass = Hourglass(schedule, frames, depth, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.hourglass.recover(*self.encode(x), self.head)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames."""
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
+            raise ShapeError(f"MixSTE: expected input (B, F, J, C) = (B, {self.shape}), got {tuple(x.shape)}")
+        tokens = self.Spatial_patch_to_embedding(x) + self.Spatial_pos_embed  # (B, F, J, D)
+        kept = self.hourglass.every_frame
+        for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
+            if i > 0:
+                tokens, kept = self._prune(i, tokens, kept, x)
+            B, K, J, D = tokens.shape
+            tokens = self.Spatial_norm(spatial(tokens.reshape(B * K, J, D))).view(B, K, J, D)
+            if i == 0:
+                tokens = tokens + self.Temporal_pos_embed[:, :, None]
+                tokens, kept = self._prune(i, tokens, kept, x)
+            tokens = self.Temporal_norm(temporal(_by_joint(tokens)))  # (B * J, K, D)
+            tokens = tokens.view(B, J, -1, D).transpose(1, 2)
+        return tokens, kept
+
+    def _prune(self, i: int, tokens: Tensor, kept: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        def attention() -> Tensor:  # (B, K) received by each frame in temporal block i, mean over joints
+            block: Block = self.TTEblocks[i]  # type: ignore[assignment]
+            received = block.received(_by_joint(tokens))
+            return received.view(len(tokens), -1, received.shape[-1]).mean(dim=1)
+
+        return self.hourglass.prune(i, tokens, kept, x, attention)
+
+
+def _by_joint(tokens: Tensor) -> Tensor:
+    """(B, K, J, D) -> (B * J, K, D), the layout of temporal attention."""
+    return tokens.transpose(1, 2).flatten(0, 1)

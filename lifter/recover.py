@@ -1,0 +1,77 @@
+"""How the pruned frames come back: the token recovering modules of section 3.2.
+
+A recoverer is called with the tokens of the last block (B, K, J, D), their places in the window
+and the regression head, and answers with poses (B, F, J, 3).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Head = Callable[[Tensor], Tensor]  # (B, K, J, D) -> (B, K, J, 3)
+
+
+def between(kept: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For asked times (T,) in frames the kept frames on both sides and the weight of the right one.
+
+    kept (K,) or (B, K) sorted; answers are (T,) or (B, T): left, right int64, weight float32 in 0..1,
+    constant before the first and after the last kept frame.
+    """
+    kept = kept.float()
+    asked = times.float().expand(*kept.shape[:-1], -1).contiguous()
+    right = torch.searchsorted(kept.contiguous(), asked).clamp(max=kept.shape[-1] - 1)
+    left = (right - 1).clamp(min=0)
+    start, end = kept.gather(-1, left), kept.gather(-1, right)
+    return left, right, ((asked - start) / (end - start).clamp(min=1e-6)).clamp(0, 1)
+
+
+def blend(poses: Tensor, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+    """Poses (B, T, J, 3) between those (B, K, J, 3) at left and right, as `between` answers."""
+    if left.ndim == 1:
+        return torch.lerp(
+            poses.index_select(1, left), poses.index_select(1, right), weight[:, None, None].to(poses.dtype)
+        )
+    a = torch.take_along_dim(poses, left[..., None, None], dim=1)
+    b = torch.take_along_dim(poses, right[..., None, None], dim=1)
+    return torch.lerp(a, b, weight[..., None, None].to(poses.dtype))
+
+
+def interpolate(poses: Tensor, kept: Tensor, times: Tensor) -> Tensor:
+    """Poses (B, T, J, 3) at asked times (T,) in frames, from poses (B, K, J, 3) at kept (K,) or (B, K)."""
+    return blend(poses, *between(kept, times))
+
+
+class TRI(nn.Module):
+    """Token recovering interpolation: head first, then linear in time (section 3.2.2).
+
+    Poses are interpolated at the true places of the kept frames, which are sorted; so it works
+    after every pruner. Places known beforehand (TPS) make the whole recovery one gather and one lerp.
+    """
+
+    times: Tensor
+    left: Tensor
+    right: Tensor
+    weight: Tensor
+
+    def __init__(self, frames: int, kept: Tensor | None) -> None:
+        super().__init__()
+        self.known = kept is not None
+        times = torch.arange(frames)
+        self.register_buffer("times", times, persistent=False)
+        if kept is not None:
+            for name, value in zip(("left", "right", "weight"), between(kept, times), strict=True):
+                self.register_buffer(name, value, persistent=False)
+
+    def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
+        poses = head(tokens)  # (B, K, J, 3)
+        if self.known:
+            return blend(poses, self.left, self.right, self.weight)
+        return interpolate(poses, kept, self.times)
+
+
+class Kept(nn.Module):
+    """Recovers nothing: poses of the frames still alive, for seq2frame and for models without pruning."""
+
+    def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
+        return head(tokens)

@@ -1,0 +1,92 @@
+"""What a lifter is: its architecture, its window and its pruning schedule. Knows no torch."""
+
+from itertools import pairwise
+from typing import Any, Literal
+
+import msgspec
+
+from stream.errors import ConfigError
+
+PRUNERS = ("tps", "tpc", "tpa", "tpmo")
+RECOVERERS = ("tri", "tra", "none")
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Stages of pruning: stage m keeps `keep[m]` frames at block `at[m]` (r_m and b_m of section 3).
+
+    pruner chooses the frames (section 3.1); recoverer brings the others back (section 3.2):
+    "tri" interpolates poses, "tra" attends to tokens, "none" answers for the kept frames only and
+    always keeps the centre frame, which counts inside `keep` (the seq2frame pipeline, section 3.3.3).
+    """
+
+    keep: tuple[int, ...] = (121, 81)
+    at: tuple[int, ...] = (0, 3)
+    pruner: str = "tps"
+    recoverer: str = "tri"
+
+    def __post_init__(self) -> None:
+        for field in ("keep", "at"):
+            msgspec.structs.force_setattr(self, field, tuple(int(n) for n in getattr(self, field)))
+        keep, at = self.keep, self.at
+        if not keep or len(keep) != len(at):
+            raise ConfigError(f"schedule: expected as many `keep` as `at`, at least one, got {keep} and {at}")
+        if min(keep) < 1 or any(a <= b for a, b in pairwise(keep)):
+            raise ConfigError(f"schedule.keep: expected falling frame counts such as (121, 81), got {keep}")
+        if min(at) < 0 or any(a >= b for a, b in pairwise(at)):
+            raise ConfigError(f"schedule.at: expected rising block indices such as (0, 3), got {at}")
+        _expect_one_of("schedule.pruner", self.pruner, PRUNERS)
+        _expect_one_of("schedule.recoverer", self.recoverer, RECOVERERS)
+
+    def check(self, frames: int, depth: int) -> None:
+        """Raise ConfigError unless the schedule fits a window of `frames` and `depth` blocks."""
+        if self.keep[0] > frames:
+            raise ConfigError(f"schedule.keep: expected at most {frames} frames, got {self.keep}")
+        if self.at[-1] >= depth:
+            raise ConfigError(f"schedule.at: expected block indices below {depth}, got {self.at}")
+
+
+def frames_in_blocks(schedule: Schedule | None, frames: int, depth: int) -> list[int]:
+    """How many frames are alive when block 0, 1, ... depth-1 works (after the prune at that block)."""
+    stages = {} if schedule is None else dict(zip(schedule.at, schedule.keep, strict=True))
+    alive = []
+    for block in range(depth):
+        frames = stages.get(block, frames)
+        alive.append(frames)
+    return alive
+
+
+class LifterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything about a lifter that must travel with its weights.
+
+    arch: a name in `lifter.weights.ARCHS`; config: further arguments of that architecture.
+    frames F at rate_hz make a window of joints J in `skeleton` order with in_channels values each.
+    output: "sequence" answers for every frame, "centre" for the one in the middle of the window.
+    normalise: how pixels become input and output becomes metres (see `lifter.normalise`).
+    sha256: of the weights alone, filled in when they are saved.
+    """
+
+    name: str
+    arch: str = "mixste"
+    frames: int = 243
+    joints: int = 17
+    in_channels: int = 2
+    output: Literal["sequence", "centre"] = "sequence"
+    rate_hz: float = 50.0
+    skeleton: str = "h36m17"
+    normalise: str = "screen"
+    schedule: Schedule | None = None
+    config: dict[str, Any] = {}
+    sha256: str = ""
+    licence: str = ""
+    trained_on: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("frames", "joints", "in_channels", "rate_hz"):
+            if getattr(self, field) <= 0:
+                raise ConfigError(f"lifter.{field}: expected more than 0, got {getattr(self, field)}")
+        _expect_one_of("lifter.output", self.output, ("sequence", "centre"))
+
+
+def _expect_one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{what}: expected one of {', '.join(known)}, got {value!r}")

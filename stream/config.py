@@ -29,7 +29,8 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     dtype: float32, bfloat16, float16; threads: of the CPU for lifting (null = half of the cores).
 
     hop: frames between lifts, or auto: as soon as the lifter is free; a machine too slow for it widens it.
-    lag: frames of look-ahead; 0 publishes the newest frame at once. min_score: joints seen with less count
+    lag: frames of look-ahead; 0 publishes the newest frame at once, half waits for half a window, for
+    context on both sides (files). min_score: joints seen with less count
     as not seen. predict_s: how long a person no longer seen is predicted before being lost, in seconds.
     kp2d: publish the 2D keypoints with the poses.
     """
@@ -39,7 +40,7 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     threads: int | None = None
     hop: int | Literal["auto"] = "auto"
-    lag: int = 0
+    lag: int | Literal["half"] = 0
     min_score: float = 0.05
     predict_s: float = 0.5
     kp2d: bool = False
@@ -47,8 +48,8 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if self.hop != "auto" and self.hop < 1:
             raise ConfigError(f"lifter.hop: expected a number of frames from 1, or auto, got {self.hop}")
-        if self.lag < 0:
-            raise ConfigError(f"lifter.lag: expected a number of frames from 0, got {self.lag}")
+        if self.lag != "half" and self.lag < 0:
+            raise ConfigError(f"lifter.lag: expected a number of frames from 0, or half, got {self.lag}")
         if self.predict_s < 0 or not 0 <= self.min_score <= 1:
             raise ConfigError(
                 "lifter: expected predict_s from 0 and min_score in 0..1, "

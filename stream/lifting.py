@@ -72,7 +72,9 @@ class Lifting:
             self._health.took(stage, getattr(latency, stage))
         self._health.took("post", post_ms)
         self._health.took("hop", frame.hop)
+        self._health.count("lift", "frames")
         self._health.count("lift", "poses", len(frame.persons))
+        self._health.took("age", (self._clock.now_ns() - frame.header.captured_ns) / 1e6)
         self._send(
             dataclasses.replace(
                 frame,

@@ -52,7 +52,8 @@ class Pipeline:
             settings.weights, device=settings.device, dtype=settings.dtype, threads=settings.threads
         )
         self.spec = self.lifter.spec
-        _check(self.spec, settings.lag)
+        self._lag = self.spec.frames // 2 if settings.lag == "half" else settings.lag
+        _check(self.spec, self._lag)
         self.sources = {name: self._source(part) for name, part in config.sources.items()}
         self.lossless = not any(source.live for source in self.sources.values())
         # One network source may bring the keypoints of many cameras, each with an intake of its own.
@@ -78,8 +79,8 @@ class Pipeline:
 
     def _emitter(self) -> Emitter:
         settings = self.config.lifter
-        mode: Mode = "offline" if self.lossless else "fixed" if settings.lag else "live"
-        return Emitter(self.spec.skeleton, self._model, self.session, mode, settings.lag, settings.kp2d)
+        mode: Mode = "offline" if self.lossless else "fixed" if self._lag else "live"
+        return Emitter(self.spec.skeleton, self._model, self.session, mode, self._lag, settings.kp2d)
 
     def _context(self, name: str) -> Context:
         return Context(name, self.config.node, self.session, self.clock, self.health)

@@ -1,0 +1,69 @@
+"""Lifting a whole file: the live pipeline at full speed with half a window of look-ahead."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from stream.config import Config, resolve
+from stream.daemon import stopped_by_signals
+from stream.errors import ConfigError
+from stream.pipeline import Pipeline
+
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif")
+KEYPOINTS = (".jsonl", ".npz", ".npy")
+OUTPUTS = {".npz": "npz", ".jsonl": "jsonl"}
+
+
+def lift(config: Config, progress: Callable[[int], None]) -> int:
+    """Run `config` to its end, telling `progress` how many frames are lifted; returns that number."""
+    pipeline = Pipeline(config)
+    with stopped_by_signals(pipeline.stop), pipeline:
+        while not pipeline.wait(0.2):
+            progress(pipeline.health.counted("lift", "frames"))
+    if pipeline.error is not None:
+        raise pipeline.error
+    failed = [state for state in pipeline.health.report()["states"].values() if state["state"] == "failed"]
+    if failed:
+        raise ConfigError(failed[0]["detail"])
+    lifted = pipeline.health.counted("lift", "frames")
+    progress(lifted)
+    return lifted
+
+
+def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iterable[str]) -> Config:
+    """The config that lifts the video, image folder or keypoint file `source` into `output`.
+
+    lifter: settings such as weights; changes: `key.sub=value`, as for every config.
+    """
+    if output.suffix not in OUTPUTS:
+        raise ConfigError(f"{output}: expected an output ending in {' or '.join(OUTPUTS)}")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output}: the folder {output.parent} does not exist; make it first")
+    return resolve(
+        {
+            "sources": {_name(source): _source(source)},
+            "lifter": {"lag": "half", "predict_s": 1.0, "kp2d": True, **lifter},
+            "sinks": {"output": {"type": OUTPUTS[output.suffix], "path": str(output)}},
+        },
+        changes,
+    )
+
+
+def _source(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return {"type": "images", "path": str(path)}
+    if path.suffix.lower() in KEYPOINTS:
+        return {"type": "recording", "path": str(path), "speed": "full"}
+    if path.suffix.lower() in VIDEOS:
+        return {"type": "opencv", "url": str(path), "pace": "full"}
+    raise ConfigError(
+        f"{path}: expected a video ({', '.join(VIDEOS)}), a folder of images, "
+        f"or keypoints ({', '.join(KEYPOINTS)})"
+    )
+
+
+def _name(path: Path) -> str:
+    """A name for topics and recordings made of the file's own."""
+    return "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in path.stem) or "input"

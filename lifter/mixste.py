@@ -45,11 +45,16 @@ class MixSTE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.hourglass.recover(*self.encode(x), self.head)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames."""
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames.
+
+        condition (B, 1, 1, D) is added to every embedded token (what a diffusion lifter knows besides x).
+        """
         if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
             raise ShapeError(f"MixSTE: expected input (B, F, J, C) = (B, {self.shape}), got {tuple(x.shape)}")
         tokens = self.Spatial_patch_to_embedding(x) + self.Spatial_pos_embed  # (B, F, J, D)
+        if condition is not None:
+            tokens = tokens + condition
         kept = self.hourglass.every_frame
         for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
             if i > 0:

@@ -1,0 +1,157 @@
+"""What the pipeline itself costs: from a keypoint message entering to its pose leaving, minus the lift.
+
+    python benchmarks/pipeline.py [--streams 1] [--rate-hz 50] [--seconds 20]
+
+A sender binds and publishes keypoints2d messages of `--streams` cameras; a daemon in a second process
+lifts them; a subscriber notes when the pose of each message arrives. Overhead = arrival - sending - lift.
+Prints a table, then one JSON line.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from stream.client import Subscriber
+from stream.messages import Header, KeypointFrame, Keypoints, PoseFrame
+from stream.wire import encode, topic
+
+CONFIG = """
+sources:
+  net: {{type: keypoints_zmq, endpoint: "{incoming}"}}
+lifter: {{weights: {weights}, hop: {hop}}}
+sinks:
+  zeromq: {{type: zeromq, port: {port}}}
+"""
+
+
+def main() -> None:
+    arguments = parse()
+    sender = zmq.Context.instance().socket(zmq.PUB)
+    sender.set_hwm(10_000)
+    incoming = f"tcp://127.0.0.1:{sender.bind_to_random_port('tcp://127.0.0.1')}"
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "bench.yaml"
+        config.write_text(
+            CONFIG.format(incoming=incoming, port=port, weights=arguments.weights, hop=arguments.hop)
+        )
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "stream.cli", "run", str(config)], stdout=subprocess.DEVNULL
+        )
+        try:
+            with Subscriber(f"tcp://127.0.0.1:{port}") as subscriber:
+                frames = measure(arguments, sender, subscriber)
+            rss_mib = memory_mib(daemon.pid)
+        finally:
+            daemon.send_signal(signal.SIGINT)
+            daemon.wait(10)
+    report(arguments, frames, rss_mib)
+
+
+def measure(
+    arguments: argparse.Namespace, sender: zmq.Socket[bytes], subscriber: Subscriber
+) -> list[tuple[float, PoseFrame]]:
+    """(overhead in ms, pose frame) of every pose that arrived after a warm-up of 3 s."""
+    stop = threading.Event()
+    thread = threading.Thread(target=send, args=(arguments, sender, stop), name="sender")
+    thread.start()
+    frames: list[tuple[float, PoseFrame]] = []
+    try:
+        while subscriber.read(60.0) is None:
+            raise SystemExit("the daemon published nothing within 60 s")
+        start_s = time.monotonic() + 3.0
+        while time.monotonic() < start_s + arguments.seconds:
+            message = subscriber.read(0.5)
+            now_ns = time.time_ns()
+            if isinstance(message, PoseFrame) and time.monotonic() > start_s:
+                frames.append((message.age_ms(now_ns) - message.latency_ms.lift, message))
+    finally:
+        stop.set()
+        thread.join()
+    return frames
+
+
+def send(arguments: argparse.Namespace, sender: zmq.Socket[bytes], stop: threading.Event) -> None:
+    """One person walking on the spot per camera, at a steady rate that does not drift."""
+    start_s, tick = time.monotonic(), 0
+    score = np.ones(17, np.float32)
+    base = np.random.default_rng(0).uniform(100, 400, (17, 2)).astype(np.float32)
+    while not stop.is_set():
+        xy = base + np.float32(10 * np.sin(tick / 8))
+        for camera in range(arguments.streams):
+            name = f"cam{camera}"
+            now = time.monotonic_ns()
+            header = Header(name, tick, now, time.time_ns())
+            person = Keypoints(xy, score, f"a{camera:04d}")
+            frame = KeypointFrame(header, (640, 480), "h36m17", (person,), now)
+            sender.send_multipart([topic("keypoints2d", name), encode(frame)])
+        tick += 1
+        stop.wait(max(0.0, start_s + tick / arguments.rate_hz - time.monotonic()))
+
+
+def report(arguments: argparse.Namespace, frames: list[tuple[float, PoseFrame]], rss_mib: float) -> None:
+    overhead = percentiles([ms for ms, _ in frames])
+    age = percentiles([ms + frame.latency_ms.lift for ms, frame in frames])
+    lift = percentiles([frame.latency_ms.lift for _, frame in frames])
+    hop = percentiles([frame.hop for _, frame in frames])
+    sent = arguments.streams * arguments.rate_hz * arguments.seconds
+    print(f"{machine()}\n{arguments.streams} streams at {arguments.rate_hz:g} Hz, hop {arguments.hop}")
+    print(f"{len(frames)} poses for about {sent:.0f} messages; daemon's memory {rss_mib:.0f} MiB")
+    for name, values in (("overhead ms", overhead), ("lift ms", lift), ("age ms", age), ("hop", hop)):
+        print(f"{name:<12}" + "  ".join(f"{key} {value:8.2f}" for key, value in values.items()))
+    print(
+        json.dumps(
+            {
+                "benchmark": "pipeline", "machine": machine(), "streams": arguments.streams,
+                "rate_hz": arguments.rate_hz, "poses": len(frames), "overhead_ms": overhead,
+                "lift_ms": lift, "age_ms": age, "hop": hop, "rss_mib": rss_mib,
+            }
+        )
+    )  # fmt: skip
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    if not values:
+        raise SystemExit("no pose arrived")
+    return {f"p{p}": round(float(np.percentile(values, p)), 3) for p in (50, 95, 99)}
+
+
+def memory_mib(pid: int) -> float:
+    """Resident memory of a process; 0 where /proc does not tell."""
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def free_port() -> int:
+    with zmq.Context.instance().socket(zmq.PUB) as probe:
+        return probe.bind_to_random_port("tcp://127.0.0.1")
+
+
+def machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--streams", type=int, default=1)
+    parser.add_argument("--rate-hz", type=float, default=50.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--weights", default="small")
+    parser.add_argument("--hop", default="auto")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,59 +15,69 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lifter.prune import TPS, Clues, take
-from lifter.recover import TRI, Head, Kept
+from lifter.prune import TPA, TPC, TPS, Clues, TPMo, take
+from lifter.recover import TRA, TRI, Head, Kept
 from lifter.spec import Schedule
 
-PRUNERS: dict[str, type[nn.Module]] = {"tps": TPS}
+PRUNERS: dict[str, Callable[..., nn.Module]] = {"tps": TPS, "tpc": TPC, "tpa": TPA, "tpmo": TPMo}
 
 
 class Hourglass(nn.Module):
     """Stages of pruning and one recovery, as a schedule says; without a schedule every frame stays.
 
-    It has no parameters with TPS and TRI.
+    TPS and TRI add no parameters. TRA adds learnable tokens, an attention and, as released (HoT),
+    a position embedding for the frames kept at each stage.
     """
 
     every_frame: Tensor  # (F,) int64
 
-    def __init__(self, schedule: Schedule | None, frames: int, depth: int, width: int) -> None:
+    def __init__(
+        self,
+        schedule: Schedule | None,
+        frames: int,
+        depth: int,
+        width: int,
+        heads: int = 8,
+        qkv_bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.frames = frames
         self.register_buffer("every_frame", torch.arange(frames), persistent=False)
-        self.at = () if schedule is None else schedule.at
-        self.pruners = nn.ModuleList()
+        self.at: tuple[int, ...] = ()
+        self.pruners, self.positions = nn.ModuleList(), nn.ParameterList()
         self.recoverer: nn.Module = Kept()
         if schedule is None:
             return
         schedule.check(frames, depth)
-        alive = (frames, *schedule.keep[:-1])
-        self.pruners.extend(PRUNERS[schedule.pruner](n, r) for n, r in zip(alive, schedule.keep, strict=True))
+        self.at = schedule.at
+        centre = frames // 2 if schedule.recoverer == "none" else None
+        places: Tensor | None = self.every_frame  # of the frames alive, as far as they are known beforehand
+        for keep in schedule.keep:
+            pruner = PRUNERS[schedule.pruner](keep, places, centre)
+            self.pruners.append(pruner)
+            places = places[pruner.index] if places is not None and isinstance(pruner, TPS) else None
         if schedule.recoverer == "tri":
-            self.recoverer = TRI(frames, self._known())
+            self.recoverer = TRI(frames, places)
+        elif schedule.recoverer == "tra":
+            self.recoverer = TRA(frames, width, heads, qkv_bias)
+            self.positions.extend(nn.Parameter(torch.zeros(1, keep, width)) for keep in schedule.keep)
 
     def prune(
         self, block: int, tokens: Tensor, kept: Tensor, x: Tensor, attention: Callable[[], Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Tokens (B, r, J, D) and their places in the window after the stage at `block`, if there is one.
 
-        tokens (B, K, J, D); kept (K,) or (B, K); x (B, F, J, C) the network's input; attention() -> (B, K)
-        how much attention each frame gets in this block (asked only by TPA).
+        tokens (B, K, J, D); kept (K,) or (B, K); x (B, F, J, C) the network's input, x and y first;
+        attention() -> (B, K) how much attention each frame gets in this block (asked only by TPA).
         """
         if block not in self.at:
             return tokens, kept
         stage = self.at.index(block)
         index = self.pruners[stage](Clues(tokens, take(x, kept), kept, attention))
-        return take(tokens, index), take(kept, index)
+        tokens, kept = take(tokens, index), take(kept, index)
+        if self.positions:
+            tokens = tokens + self.positions[stage][:, :, None]
+        return tokens, kept
 
     def recover(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
-        """Poses (B, F, J, 3) from the tokens (B, K, J, D) of the last block."""
+        """Poses (B, F, J, 3) from the tokens (B, K, J, D) of the last block and the regression head."""
         return self.recoverer(tokens, kept, head)
-
-    def _known(self) -> Tensor | None:
-        """Places of the kept frames where they do not depend on the input."""
-        kept = self.every_frame
-        for pruner in self.pruners:
-            if not isinstance(pruner, TPS):
-                return None
-            kept = kept[pruner.index]
-        return kept

@@ -1,9 +1,9 @@
 """Which frames go on: the token pruning modules of section 3.1.
 
-A pruner is built for one stage, `Pruner(alive, keep, centre)`: of `alive` frames it keeps `keep`;
-with `centre` the frame in the middle of the window is always among them (section 3.3.3). Called with
-what it may look at, it answers with sorted positions among the frames alive: (keep,) for all windows
-alike or (B, keep) for each its own.
+A pruner works at one stage. It is built as `Pruner(keep, places, centre)`: how many frames go on,
+places (K,) in the window of the frames alive where they are known beforehand (else None), and the
+place of the frame that must stay (else None). Called with `Clues`, it answers with sorted positions
+among the frames alive: (keep,) for all windows alike or (B, keep) for each its own.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 
 class Clues(NamedTuple):
-    """What a pruner may look at: the state of the network before block b.
+    """What a pruner may look at: the state of the network before block b, K frames alive.
 
-    tokens (B, K, J, D); keypoints (B, K, J, C) network input of the frames alive; kept (K,) or (B, K)
+    tokens (B, K, J, D); keypoints (B, K, J, C), x and y first, of the same frames; kept (K,) or (B, K)
     their places in the window; attention() -> (B, K) how much attention each frame gets in block b.
     """
 
@@ -40,15 +40,96 @@ class TPS(nn.Module):
 
     index: Tensor  # (keep,) int64
 
-    def __init__(self, alive: int, keep: int, centre: int | None = None) -> None:
+    def __init__(self, keep: int, places: Tensor, centre: int | None = None) -> None:
         super().__init__()
-        index = uniform(alive, keep)
-        if centre is not None:  # the nearest sample gives way; nothing changes where it is there already
-            index[np.abs(index - centre).argmin()] = centre
-        self.register_buffer("index", torch.from_numpy(index), persistent=False)
+        index = torch.from_numpy(uniform(len(places), keep))
+        if centre is not None:  # the nearest sample gives way, which changes nothing where it is the centre
+            position = torch.searchsorted(places, centre)
+            index[(index - position).abs().argmin()] = position
+        self.register_buffer("index", index, persistent=False)
 
     def forward(self, clues: Clues) -> Tensor:
         return self.index
+
+
+class _ByScore(nn.Module):
+    """Keeps the frames of the highest score; of equals the earlier one, so that the choice is repeatable."""
+
+    def __init__(self, keep: int, places: Tensor | None, centre: int | None = None) -> None:
+        super().__init__()
+        self.keep, self.centre = keep, centre
+
+    def forward(self, clues: Clues) -> Tensor:
+        score = self.score(clues)  # (B, K)
+        if self.centre is not None:
+            score = score.masked_fill(clues.kept == self.centre, torch.inf)
+        best = score.sort(dim=1, descending=True, stable=True).indices[:, : self.keep]
+        return best.sort(dim=1).values
+
+    def score(self, clues: Clues) -> Tensor:
+        raise NotImplementedError
+
+
+class TPC(_ByScore):
+    """Token pruning cluster: the centres of density-peak clusters, DPC-kNN (section 3.1.1).
+
+    The released code breaks ties between equal densities, which every pair of mutual neighbours has,
+    by random noise at inference; here the earlier frame counts as the denser one. Set `noise` (B, K)
+    in 0..1 to repeat a released run exactly.
+    """
+
+    neighbours = 2  # k, as released: the frame itself is one of them
+    noise: Tensor | None = None
+
+    def score(self, clues: Clues) -> Tensor:
+        pooled = clues.tokens.mean(dim=2).float()  # (B, K, D)
+        return density_peaks(pooled, self.neighbours, self.noise)
+
+
+def density_peaks(x: Tensor, neighbours: int, noise: Tensor | None = None) -> Tensor:
+    """Score rho * delta (B, K) of each point of x (B, K, D) as a cluster centre (eq. 1 and 2).
+
+    Distances are divided by sqrt(D), as in the released code. With noise (B, K) all is as released:
+    its choice hangs on the last digits, so distances are rounded as there (a point may lie at 1e-3
+    from itself), ties that the noise leaves stay ties, and the densest gets the largest of all distances.
+    """
+    released = noise is not None
+    mode = "use_mm_for_euclid_dist_if_necessary" if released else "donot_use_mm_for_euclid_dist"
+    distance = torch.cdist(x, x, compute_mode=mode) / x.shape[-1] ** 0.5
+    nearest = distance.sort(dim=-1).values[..., :neighbours]
+    density = (-nearest.square().mean(dim=-1)).exp()  # rho, eq. 1
+    if noise is not None:
+        density = density + noise * 1e-6
+    here, there = density[:, :, None], density[:, None, :]
+    frame = torch.arange(x.shape[1], device=x.device)
+    earlier = (there == here) & (frame < frame[:, None])
+    denser = there > here if released else (there > here) | earlier
+    to_denser = distance.masked_fill(~denser, torch.inf).amin(dim=-1)
+    farthest = distance.amax(dim=(1, 2))[:, None] if released else distance.amax(dim=-1)
+    return density * torch.where(denser.any(dim=-1), to_denser, farthest)  # delta, eq. 2
+
+
+class TPA(_ByScore):
+    """Token pruning attention: the frames that get the most attention in the block (section 3.1.2).
+
+    The paper sums the attention score over j; rows of a softmax sum to 1, so the sum here goes over
+    the queries: what each frame gives to all others.
+    """
+
+    def score(self, clues: Clues) -> Tensor:
+        return clues.attention()
+
+
+class TPMo(_ByScore):
+    """Token pruning motion: the frames before which the 2D pose moved most (section 3.1.3, eq. 4).
+
+    As printed, differences are summed with their signs, and opposite motions cancel; magnitudes are
+    summed here. The first frame has no motion.
+    """
+
+    def score(self, clues: Clues) -> Tensor:
+        pose = clues.keypoints[..., :2].flatten(2)  # (B, K, 2 J)
+        return nn.functional.pad(pose.diff(dim=1).abs().sum(dim=-1), (1, 0))
 
 
 def take(x: Tensor, index: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lifter.layers import CrossAttention
+
 Head = Callable[[Tensor], Tensor]  # (B, K, J, D) -> (B, K, J, 3)
 
 
@@ -68,6 +70,25 @@ class TRI(nn.Module):
         if self.known:
             return blend(poses, self.left, self.right, self.weight)
         return interpolate(poses, kept, self.times)
+
+
+class TRA(nn.Module):
+    """Token recovering attention: learnable tokens of all frames ask those that are left (section 3.2.1).
+
+    For each joint alike: tokens + MCA(tokens, kept, kept) (eq. 5), then the head on F frames.
+    """
+
+    def __init__(self, frames: int, width: int, heads: int = 8, qkv_bias: bool = True) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.zeros(1, frames, width))
+        self.attention = CrossAttention(width, heads, qkv_bias)
+
+    def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
+        B, K, J, D = tokens.shape
+        known = tokens.transpose(1, 2).reshape(B * J, K, D)
+        asked = self.tokens.expand(B * J, -1, -1)  # (B * J, F, D)
+        recovered = asked + self.attention(asked, known, known)
+        return head(recovered.view(B, J, -1, D).transpose(1, 2))
 
 
 class Kept(nn.Module):

@@ -30,8 +30,15 @@ Format = Literal["msgpack", "json"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Joint = Annotated[int, msgspec.Meta(ge=-1, le=2**15)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Rows = bytes | list[list[float | None]]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+# Names become topics: no separator or wildcard of either broker, no control character.
+NAME = r"^[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}\Z"
+Name = Annotated[str, msgspec.Meta(pattern=NAME)]
+_Joints = msgspec.Meta(max_length=1024)  # more than any skeleton has
+Row = Annotated[list[float | None], msgspec.Meta(max_length=3)]
+Rows = bytes | Annotated[list[Row], _Joints]
+Floats = bytes | Annotated[list[float], _Joints]
+Origins = bytes | Annotated[list[int], _Joints]
 
 
 class Envelope(msgspec.Struct):
@@ -51,12 +58,12 @@ class RootPart(msgspec.Struct):
 class PersonPart(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One person of a `pose3d` document."""
 
-    id: Name
+    id: Text
     state: State
     score: float  # mean of conf over the joints that are there; readers may recompute it
     xyz: Rows
-    conf: bytes | list[float]
-    origin: bytes | list[int]
+    conf: Floats
+    origin: Origins
     root: RootPart
     kp2d: Rows | None = None
 
@@ -78,7 +85,7 @@ class PoseDocument(msgspec.Struct, kw_only=True):
     window: WindowInfo
     frame_id: str
     units: Literal["m"] = "m"
-    skeleton: Name
+    skeleton: Text
     model: ModelInfo
     dropped: Count
     persons: list[PersonPart]
@@ -88,7 +95,7 @@ class KeypointPart(msgspec.Struct, omit_defaults=True):
     """One person of a `keypoints2d` document."""
 
     kp: Rows
-    id: Name | None = None
+    id: Text | None = None
 
 
 class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -96,11 +103,11 @@ class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     v: int
     schema: str
-    source: str = ""
+    source: Name | None = None
     seq: Count | None = None
     t_capture_ns: Count | None = None
     size_wh: tuple[Pixels, Pixels]
-    skeleton: Name
+    skeleton: Text
     persons: list[KeypointPart]
 
 
@@ -111,7 +118,7 @@ class MetaDocument(msgspec.Struct, kw_only=True):
     schema: str = "meta"
     session: str
     source: Name
-    skeleton: Name
+    skeleton: Text
     joints: tuple[str, ...]
     parents: tuple[Joint, ...]
     flip_pairs: tuple[tuple[Joint, Joint], ...]

@@ -10,13 +10,14 @@ raises EncodeError.
 """
 
 import math
-from dataclasses import fields
+import re
+from dataclasses import fields, replace
 
 import numpy as np
 
 from stream import documents
 from stream.clock import Clock, SystemClock
-from stream.documents import VERSION, Format, Kind, read, write
+from stream.documents import NAME, VERSION, Format, Kind, read, write
 from stream.errors import ConfigError, DecodeError, EncodeError, ShapeError
 from stream.messages import Header, KeypointFrame, Keypoints, Message, Meta, Origin, Pose, PoseFrame, Status
 from stream.packing import pack, pack_origin, unpack, unpack_origin
@@ -31,9 +32,9 @@ def topic(kind: Kind, name: str | None = None) -> bytes:
     """
     if name is None:
         return f"{kind}/v{VERSION}/".encode()
-    if not name or len(name) > 200 or any(c in "/+#" or not c.isprintable() for c in name):
+    if not re.match(NAME, name):
         raise ConfigError(
-            f"name {name[:200]!r}: expected 1 to 200 printable characters without '/', '+' and '#', "
+            f"name {name[:40]!r}: expected 1 to 200 characters without '/', '+', '#' and control characters, "
             "because names become topics; choose another name"
         )
     return f"{kind}/v{VERSION}/{name}/".encode()
@@ -50,6 +51,16 @@ def topic_of(message: Message | KeypointFrame) -> bytes:
             return topic("meta", message.source)
         case Status():
             return topic("status", message.node)
+
+
+def stamped(message: Message, clock: Clock) -> Message:
+    """The message as published now: poses get the time, and as `post` what the stages leave of their age."""
+    if not isinstance(message, PoseFrame):
+        return message
+    ms = message.latency_ms
+    age_ms = (clock.now_ns() - message.header.captured_ns) / 1e6
+    post_ms = max(0.0, age_ms - ms.capture - ms.detect - ms.queue - ms.lift)
+    return replace(message, published_unix_ns=clock.unix_ns(), latency_ms=replace(ms, post=post_ms))
 
 
 def encode(message: Message | KeypointFrame, format: Format = "msgpack") -> bytes:
@@ -194,7 +205,7 @@ def _keypoint_frame(document: documents.KeypointDocument, clock: Clock, seq: int
     seq = seq if document.seq is None else document.seq
     captured_unix_ns = clock.unix_ns() if document.t_capture_ns is None else document.t_capture_ns
     return KeypointFrame(
-        header=_header(document.source, seq, captured_unix_ns, clock),
+        header=_header(document.source or "", seq, captured_unix_ns, clock),
         size_wh=document.size_wh,
         skeleton=document.skeleton,
         persons=tuple([_keypoints(part) for part in document.persons]),

@@ -21,17 +21,18 @@ class DropPath(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention over the tokens of x (N, K, D) (eq. 3)."""
 
-    def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True) -> None:
+    def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
         self.proj = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         N, K, D = x.shape
         q, k, v = self.qkv(x).view(N, K, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         x = nn.functional.scaled_dot_product_attention(q, k, v)  # (N, heads, K, D / heads)
-        return self.proj(x.transpose(1, 2).reshape(N, K, D))
+        return self.dropout(self.proj(x.transpose(1, 2).reshape(N, K, D)))
 
     def received(self, x: Tensor) -> Tensor:
         """How much attention each token gets from all others, (N, K): mean over heads, sum over queries."""
@@ -42,53 +43,64 @@ class Attention(nn.Module):
             .view(N, K, 2, self.heads, -1)
             .permute(2, 0, 3, 1, 4)
         )
-        return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1).sum(dim=-2).mean(dim=1)
+        return _received(q, k)
 
 
 class CrossAttention(nn.Module):
     """Multi-head attention of queries (N, Q, D) to keys and values (N, K, D) (eq. 3)."""
 
-    def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True) -> None:
+    def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
         self.linear_q = nn.Linear(width, width, bias=qkv_bias)
         self.linear_k = nn.Linear(width, width, bias=qkv_bias)
         self.linear_v = nn.Linear(width, width, bias=qkv_bias)
         self.proj = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        def split(x: Tensor) -> Tensor:  # (N, K, D) -> (N, heads, K, D / heads)
-            return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q, k, v = self._split(self.linear_q(q)), self._split(self.linear_k(k)), self._split(self.linear_v(v))
+        x = nn.functional.scaled_dot_product_attention(q, k, v)  # (N, heads, Q, D / heads)
+        return self.dropout(self.proj(x.transpose(1, 2).flatten(2)))
 
-        x = nn.functional.scaled_dot_product_attention(
-            split(self.linear_q(q)), split(self.linear_k(k)), split(self.linear_v(v))
-        )
-        return self.proj(x.transpose(1, 2).flatten(2))
+    def received(self, q: Tensor, k: Tensor) -> Tensor:
+        """How much attention each of the tokens k gets from all queries, (N, K)."""
+        return _received(self._split(self.linear_q(q)), self._split(self.linear_k(k)))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(N, K, D) -> (N, heads, K, D / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def _received(q: Tensor, k: Tensor) -> Tensor:
+    """Attention each key of (N, heads, K, d) gets, (N, K): sum over the queries, mean over the heads."""
+    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1).sum(dim=-2).mean(dim=1)
 
 
 class Mlp(nn.Module):
     """Two linear layers with GELU between them, token by token."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(nn.functional.gelu(self.fc1(x)))
+        return self.dropout(self.fc2(self.dropout(nn.functional.gelu(self.fc1(x)))))
 
 
 class Block(nn.Module):
     """Pre-norm transformer block over the tokens of x (N, K, D)."""
 
     def __init__(
-        self, width: int, heads: int, hidden: int, drop_path: float = 0.0, eps: float = 1e-6
+        self, width: int, heads: int, hidden: int, drop_path: float = 0.0, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = Mlp(width, hidden)
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads, dropout=dropout)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, hidden, dropout)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,6 +110,11 @@ class Block(nn.Module):
     def received(self, x: Tensor) -> Tensor:
         """How much attention each token of x would get in this block, (N, K)."""
         return self.attn.received(self.norm1(x))
+
+
+def by_joint(tokens: Tensor) -> Tensor:
+    """(B, K, J, D) -> (B * J, K, D), the layout of temporal attention."""
+    return tokens.transpose(1, 2).flatten(0, 1)
 
 
 def drop_path_rates(rate: float, depth: int) -> list[float]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lifter.hourglass import Hourglass
-from lifter.layers import Block, drop_path_rates
+from lifter.layers import Block, by_joint, drop_path_rates
 from lifter.spec import Schedule
 from stream.errors import ShapeError
 
@@ -64,19 +64,14 @@ class MixSTE(nn.Module):
             if i == 0:
                 tokens = tokens + self.Temporal_pos_embed[:, :, None]
                 tokens, kept = self._prune(i, tokens, kept, x)
-            tokens = self.Temporal_norm(temporal(_by_joint(tokens)))  # (B * J, K, D)
+            tokens = self.Temporal_norm(temporal(by_joint(tokens)))  # (B * J, K, D)
             tokens = tokens.view(B, J, -1, D).transpose(1, 2)
         return tokens, kept
 
     def _prune(self, i: int, tokens: Tensor, kept: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         def attention() -> Tensor:  # (B, K) received by each frame in temporal block i, mean over joints
             block: Block = self.TTEblocks[i]  # type: ignore[assignment]
-            received = block.received(_by_joint(tokens))
+            received = block.received(by_joint(tokens))
             return received.view(len(tokens), -1, received.shape[-1]).mean(dim=1)
 
         return self.hourglass.prune(i, tokens, kept, x, attention)
-
-
-def _by_joint(tokens: Tensor) -> Tensor:
-    """(B, K, J, D) -> (B * J, K, D), the layout of temporal attention."""
-    return tokens.transpose(1, 2).flatten(0, 1)

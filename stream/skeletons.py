@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from stream.errors import ConfigError, ShapeError
-from stream.messages import Keypoints
+from stream.messages import KeypointFrame, Keypoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,25 @@ def get(name: str) -> Skeleton:
     raise ConfigError(f"skeleton: expected one of {', '.join(SKELETONS)}, got {name!r}{hint}")
 
 
+def check(frame: KeypointFrame) -> None:
+    """Refuse a frame whose skeleton is unknown or whose persons have another number of joints."""
+    get(frame.skeleton)
+    for person in frame.persons:
+        _check(person, frame.skeleton)
+
+
+def _check(person: Keypoints, source: str) -> None:
+    have = len(get(source).joints)
+    if len(person.score) != have:
+        raise ShapeError(f"keypoints: expected the {have} joints of {source}, got {len(person.score)}")
+
+
 def convert(person: Keypoints, source: str, target: str = "h36m17") -> Keypoints:
     """The same person in `target` order; what cannot be made is NaN with score 0.
 
     A made joint has the lowest score of what it is made of.
     """
-    have = len(get(source).joints)
-    if len(person.score) != have:
-        raise ShapeError(f"keypoints: expected the {have} joints of {source}, got {len(person.score)}")
+    _check(person, source)
     if source == target:
         return person
     if get(target).name != "h36m17":

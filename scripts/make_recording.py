@@ -1,0 +1,35 @@
+"""Make the packaged recording of keypoints: one lap of the synthetic walker, seen by a virtual camera.
+
+    python scripts/make_recording.py [FILE]
+
+The walker is back where it started after 12 s, so that the recording can be played in a loop.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from sources.recording import WALK
+from sources.synthetic import LAP_S, Synthetic
+from stream import keypoint_files
+from stream.context import Context
+from stream.errors import EndOfStream
+from stream.messages import KeypointFrame
+
+
+def frames() -> Iterator[KeypointFrame]:
+    """50 Hz, 2 px of noise, 2 % of the joints missing, as a good 2D detector would have it."""
+    settings = Synthetic.Settings(fps=50.0, frames=round(50 * LAP_S), noise_px=2.0, missing=0.02, pace="full")
+    with Synthetic(settings, Context("walk")) as source:
+        try:
+            while frame := source.read(1.0):
+                yield frame
+        except EndOfStream:
+            return
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else WALK
+    path.parent.mkdir(exist_ok=True)
+    keypoint_files.write(path, frames())
+    print(f"{path}: {path.stat().st_size / 1024:.0f} KB")

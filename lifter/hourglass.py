@@ -5,7 +5,7 @@ without one) and ends with `recover`:
 
     kept = self.hourglass.every_frame
     for i, block in enumerate(self.blocks):
-        tokens, kept = self.hourglass.prune(i, tokens, kept, x, attention)
+        tokens, kept = self.hourglass.prune(i, tokens, kept, x, block.received)
         tokens = block(tokens)
     return self.hourglass.recover(tokens, kept, self.head)
 """
@@ -62,12 +62,12 @@ class Hourglass(nn.Module):
             self.positions.extend(nn.Parameter(torch.zeros(1, keep, width)) for keep in schedule.keep)
 
     def prune(
-        self, block: int, tokens: Tensor, kept: Tensor, x: Tensor, attention: Callable[[], Tensor]
+        self, block: int, tokens: Tensor, kept: Tensor, x: Tensor, attention: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Tokens (B, r, J, D) and their places in the window after the stage at `block`, if there is one.
 
         tokens (B, K, J, D); kept (K,) or (B, K); x (B, F, J, C) the network's input, x and y first;
-        attention() -> (B, K) how much attention each frame gets in this block (asked only by TPA).
+        attention(tokens) -> (B, K) how much attention each frame gets in this block (asked only by TPA).
         """
         if block not in self.at:
             return tokens, kept
@@ -81,3 +81,9 @@ class Hourglass(nn.Module):
     def recover(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
         """Poses (B, F, J, 3) from the tokens (B, K, J, D) of the last block and the regression head."""
         return self.recoverer(tokens, kept, head)
+
+    def centre(self, poses: Tensor, kept: Tensor) -> Tensor:
+        """Pose (B, 1, J, 3) of the frame in the middle of the window, from what `recover` answered."""
+        places = self.every_frame if poses.shape[1] == len(self.every_frame) else kept
+        index = (places == len(self.every_frame) // 2).int().argmax(dim=-1, keepdim=True)
+        return take(poses, index)

@@ -1,7 +1,12 @@
 """Parts that the architectures share to the letter."""
 
+from collections.abc import Iterable
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class DropPath(nn.Module):
@@ -35,15 +40,10 @@ class Attention(nn.Module):
         return self.dropout(self.proj(x.transpose(1, 2).reshape(N, K, D)))
 
     def received(self, x: Tensor) -> Tensor:
-        """How much attention each token gets from all others, (N, K): mean over heads, sum over queries."""
-        N, K, D = x.shape
-        bias = None if self.qkv.bias is None else self.qkv.bias[: 2 * D]
-        q, k = (
-            nn.functional.linear(x, self.qkv.weight[: 2 * D], bias)
-            .view(N, K, 2, self.heads, -1)
-            .permute(2, 0, 3, 1, 4)
-        )
-        return _received(q, k)
+        """How much attention each frame of x (B, K, J, D) gets from all frames, (B, K), mean over joints."""
+        B, K, J, _ = x.shape
+        q, k, _ = self.qkv(by_joint(x)).view(B * J, K, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return received(q, k).view(B, J, K).mean(dim=1)
 
 
 class CrossAttention(nn.Module):
@@ -65,14 +65,14 @@ class CrossAttention(nn.Module):
 
     def received(self, q: Tensor, k: Tensor) -> Tensor:
         """How much attention each of the tokens k gets from all queries, (N, K)."""
-        return _received(self._split(self.linear_q(q)), self._split(self.linear_k(k)))
+        return received(self._split(self.linear_q(q)), self._split(self.linear_k(k)))
 
     def _split(self, x: Tensor) -> Tensor:
         """(N, K, D) -> (N, heads, K, D / heads)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def _received(q: Tensor, k: Tensor) -> Tensor:
+def received(q: Tensor, k: Tensor) -> Tensor:
     """Attention each key of (N, heads, K, d) gets, (N, K): sum over the queries, mean over the heads."""
     return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1).sum(dim=-2).mean(dim=1)
 
@@ -108,8 +108,13 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def received(self, x: Tensor) -> Tensor:
-        """How much attention each token of x would get in this block, (N, K)."""
+        """How much attention each frame of x (B, K, J, D) would get in this block over time, (B, K)."""
         return self.attn.received(self.norm1(x))
+
+
+def module_list(modules: Iterable[M]) -> list[M]:
+    """A torch.nn.ModuleList, which as such does not say what it holds."""
+    return nn.ModuleList(modules)  # type: ignore[return-value]
 
 
 def by_joint(tokens: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lifter.hourglass import Hourglass
-from lifter.layers import Block, by_joint, drop_path_rates
+from lifter.layers import Block, by_joint, drop_path_rates, module_list
 from lifter.spec import Schedule
 from stream.errors import ShapeError
 
@@ -35,8 +35,8 @@ class MixSTE(nn.Module):
         self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, frames, width))
         hidden = int(width * mlp_ratio)
         rates = drop_path_rates(drop_path, depth)
-        self.STEblocks = nn.ModuleList(Block(width, heads, hidden, rate) for rate in rates)
-        self.TTEblocks = nn.ModuleList(Block(width, heads, hidden, rate) for rate in rates)
+        self.STEblocks = module_list(Block(width, heads, hidden, rate) for rate in rates)
+        self.TTEblocks = module_list(Block(width, heads, hidden, rate) for rate in rates)
         self.Spatial_norm = nn.LayerNorm(width, eps=1e-6)
         self.Temporal_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3))
@@ -58,20 +58,12 @@ class MixSTE(nn.Module):
         kept = self.hourglass.every_frame
         for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
             if i > 0:
-                tokens, kept = self._prune(i, tokens, kept, x)
+                tokens, kept = self.hourglass.prune(i, tokens, kept, x, temporal.received)
             B, K, J, D = tokens.shape
             tokens = self.Spatial_norm(spatial(tokens.reshape(B * K, J, D))).view(B, K, J, D)
             if i == 0:
                 tokens = tokens + self.Temporal_pos_embed[:, :, None]
-                tokens, kept = self._prune(i, tokens, kept, x)
+                tokens, kept = self.hourglass.prune(i, tokens, kept, x, temporal.received)
             tokens = self.Temporal_norm(temporal(by_joint(tokens)))  # (B * J, K, D)
             tokens = tokens.view(B, J, -1, D).transpose(1, 2)
         return tokens, kept
-
-    def _prune(self, i: int, tokens: Tensor, kept: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        def attention() -> Tensor:  # (B, K) received by each frame in temporal block i, mean over joints
-            block: Block = self.TTEblocks[i]  # type: ignore[assignment]
-            received = block.received(by_joint(tokens))
-            return received.view(len(tokens), -1, received.shape[-1]).mean(dim=1)
-
-        return self.hourglass.prune(i, tokens, kept, x, attention)

@@ -18,13 +18,13 @@ class Clues(NamedTuple):
     """What a pruner may look at: the state of the network before block b, K frames alive.
 
     tokens (B, K, J, D); keypoints (B, K, J, C), x and y first, of the same frames; kept (K,) or (B, K)
-    their places in the window; attention() -> (B, K) how much attention each frame gets in block b.
+    their places in the window; attention(tokens) -> (B, K) how much each frame gets in block b.
     """
 
     tokens: Tensor
     keypoints: Tensor
     kept: Tensor
-    attention: Callable[[], Tensor]
+    attention: Callable[[Tensor], Tensor]
 
 
 def uniform(alive: int, keep: int) -> np.ndarray:
@@ -117,7 +117,7 @@ class TPA(_ByScore):
     """
 
     def score(self, clues: Clues) -> Tensor:
-        return clues.attention()
+        return clues.attention(clues.tokens)
 
 
 class TPMo(_ByScore):

@@ -1,0 +1,170 @@
+"""Keypoints of other programs over MQTT."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Self
+
+import msgspec
+
+from sources.receiver import Receiver
+from stream.context import Context
+from stream.errors import ConfigError, PoseliftError, SourceLost, SourceUnavailable
+from stream.messages import KeypointFrame
+from stream.slot import Slot
+
+log = logging.getLogger("poselift")
+
+_WAITING = 64  # messages between the broker and the reader; more are dropped, oldest first
+_ANSWER_S = 5.0  # how long the broker may take for each answer
+
+
+class MQTT:
+    """Subscribes to `keypoints2d` messages at a broker, MessagePack or JSON.
+
+    One source may bring many cameras: every message keeps its own source name. Retained messages
+    are ignored: nobody knows how old they are.
+    """
+
+    live = True
+
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """host, port: of the broker; topic: may hold the wildcards + and #.
+
+        username: null for a broker that asks for none; password_env: the environment variable its
+        password is in. tls: encrypt and check the broker's certificate, with ca_file when its
+        authority is not one the system knows. timeout_s: seconds of silence after which the source
+        counts as lost.
+        """
+
+        host: str = "127.0.0.1"
+        port: int = 1883
+        topic: str = "poselift/+/keypoints2d"
+        username: str | None = None
+        password_env: str = "POSELIFT_MQTT_PASSWORD"
+        tls: bool = False
+        ca_file: str | None = None
+        timeout_s: float = 5.0
+
+        def __post_init__(self) -> None:
+            if not 0 < self.port < 65536:
+                raise ConfigError(f"mqtt port: expected 1 to 65535, got {self.port}")
+            if not self.topic:
+                raise ConfigError("mqtt topic: expected for example poselift/+/keypoints2d, got nothing")
+            if self.timeout_s <= 0:
+                raise ConfigError(f"mqtt timeout_s: expected a number above 0, got {self.timeout_s}")
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._settings = settings
+        self._context = context
+        self._where = f"mqtt://{settings.host}:{settings.port}"
+        self._password = _password(settings)
+        self._tls = _trust(settings)
+        self._receiver = Receiver(context, settings.timeout_s)
+        self._frames: Slot[KeypointFrame] = Slot(
+            _WAITING, on_drop=lambda: context.health.count(context.name, "drop.reader_behind")
+        )
+        self._thread: threading.Thread | None = None
+        self._cancel: Callable[[], object] = lambda: None
+        self._settled = threading.Event()  # subscribed, or failed
+        self._error: PoseliftError | None = None
+
+    def __enter__(self) -> Self:
+        settings = self._settings
+        if settings.username and not settings.tls and settings.host not in ("127.0.0.1", "localhost", "::1"):
+            log.warning(
+                "%s: the password for %s travels unencrypted; set tls", self._context.name, self._where
+            )
+        self._receiver.start()
+        self._thread = threading.Thread(target=self._run, name=f"mqtt:{self._context.name}", daemon=True)
+        self._thread.start()
+        self._settled.wait()
+        if self._error is not None:
+            self.__exit__()
+            raise self._error
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._thread is not None:
+            with contextlib.suppress(RuntimeError):  # its loop has just ended by itself
+                self._cancel()
+            self._thread.join(2 * _ANSWER_S)
+            self._thread = None
+
+    def read(self, timeout_s: float) -> KeypointFrame | None:
+        """The next message's keypoints."""
+        frame = self._frames.get(timeout_s)
+        if frame is not None:
+            return frame
+        if self._frames.drained:
+            raise SourceLost(str(self._error or f"{self._where} is closed"))
+        if silence := self._receiver.silence():
+            raise SourceLost(f"{self._where}, topic {self._settings.topic}: {silence}")
+        return None
+
+    def _run(self) -> None:
+        import aiomqtt
+
+        try:
+            # The only kind of loop that works on every system.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._listen())
+        except asyncio.CancelledError:
+            pass
+        except aiomqtt.MqttError as error:
+            refused = "authori" in str(error) or "password" in str(error)
+            hint = f"; check username and {self._settings.password_env}" if refused else ""
+            self._error = SourceUnavailable(f"{self._where}: {error}{hint}")
+        except ValueError as error:  # the topic
+            self._error = ConfigError(f"{self._context.name}.topic {self._settings.topic!r}: {error}")
+        finally:
+            self._frames.close()
+            self._settled.set()
+
+    async def _listen(self) -> None:
+        import aiomqtt
+
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+        settings = self._settings
+        async with aiomqtt.Client(
+            settings.host,
+            settings.port,
+            username=settings.username,
+            password=self._password,
+            tls_context=self._tls,
+            timeout=_ANSWER_S,
+            max_queued_incoming_messages=_WAITING,
+        ) as client:
+            await client.subscribe(settings.topic)
+            self._settled.set()
+            async for message in client.messages:
+                if message.retain:
+                    self._context.health.count(self._context.name, "drop.retained")
+                elif frame := self._receiver.frame(message.payload):
+                    self._frames.put(frame)
+
+
+def _password(settings: MQTT.Settings) -> str | None:
+    if settings.username is None:
+        return None
+    if settings.password_env not in os.environ:
+        raise ConfigError(
+            f"mqtt: expected the password of {settings.username!r} in the environment variable "
+            f"{settings.password_env}, which is not set"
+        )
+    return os.environ[settings.password_env]
+
+
+def _trust(settings: MQTT.Settings) -> ssl.SSLContext | None:
+    if not settings.tls:
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"mqtt ca_file: {settings.ca_file} cannot be read: {error}") from None

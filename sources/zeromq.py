@@ -1,0 +1,138 @@
+"""Keypoints of other programs over ZeroMQ."""
+
+import errno
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from sources.receiver import Receiver
+from stream.context import Context
+from stream.documents import MAX_BYTES
+from stream.errors import ConfigError, SourceLost, SourceUnavailable
+from stream.messages import KeypointFrame
+
+if TYPE_CHECKING:
+    import zmq
+
+log = logging.getLogger("poselift")
+
+_LOOPBACK = ("tcp://127.", "tcp://localhost:", "tcp://[::1]:", "ipc://", "inproc://")
+
+
+class ZeroMQ:
+    """Subscribes to `keypoints2d` messages: two parts [topic, payload], or the payload alone.
+
+    One source may bring many cameras: every message keeps its own source name.
+    """
+
+    live = True
+
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """endpoint: to connect to, or, with bind, to wait for publishers at.
+
+        topic: prefix of the topics to take; "" takes all, which payloads without a topic need.
+        newest_only: of messages that wait under one topic only the newest is read, the rest are
+        counted as dropped. timeout_s: seconds of silence after which the source counts as lost.
+        """
+
+        endpoint: str = "tcp://127.0.0.1:5557"
+        bind: bool = False
+        topic: str = "keypoints2d/v1/"
+        newest_only: bool = False
+        timeout_s: float = 5.0
+
+        def __post_init__(self) -> None:
+            if "://" not in self.endpoint:
+                raise ConfigError(
+                    f"zeromq endpoint: expected something like tcp://127.0.0.1:5557, got {self.endpoint!r}"
+                )
+            if self.timeout_s <= 0:
+                raise ConfigError(f"zeromq timeout_s: expected a number above 0, got {self.timeout_s}")
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self.endpoint = settings.endpoint  # once bound, with the port that was got
+        self._settings = settings
+        self._context = context
+        self._receiver = Receiver(context, settings.timeout_s)
+        self._zmq: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self._waiting: deque[bytes] = deque()
+
+    def __enter__(self) -> Self:
+        import zmq
+
+        settings = self._settings
+        self._zmq = zmq.Context()
+        socket = self._socket = self._zmq.socket(zmq.SUB)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)  # ms; notices a publisher whose machine is gone
+        socket.setsockopt(zmq.SUBSCRIBE, settings.topic.encode())
+        try:
+            if settings.bind:
+                socket.bind(settings.endpoint)
+                self.endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            else:
+                socket.connect(settings.endpoint)
+        except zmq.ZMQError as error:
+            self.__exit__()
+            if error.errno in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL, errno.ENODEV):
+                raise SourceUnavailable(f"{settings.endpoint} cannot be bound now: {error}") from None
+            raise ConfigError(
+                f"{self._context.name}.endpoint: expected something like tcp://127.0.0.1:5557, "
+                f"got {settings.endpoint!r}: {error}"
+            ) from None
+        if settings.bind and not settings.endpoint.startswith(_LOOPBACK):
+            log.warning(
+                "%s: everybody who reaches %s can send keypoints", self._context.name, settings.endpoint
+            )
+        self._receiver.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._zmq is not None:
+            self._zmq.destroy(linger=0)
+        self._zmq = self._socket = None
+        self._waiting.clear()
+
+    def read(self, timeout_s: float) -> KeypointFrame | None:
+        """The next message's keypoints; None also when it was none of ours."""
+        if self._socket is None:
+            raise SourceLost(f"{self._context.name} is closed")
+        if not self._waiting and self._socket.poll(max(0, round(timeout_s * 1000))):
+            self._waiting.extend(self._newest() if self._settings.newest_only else self._next())
+        frame = self._receiver.frame(self._waiting.popleft()) if self._waiting else None
+        if frame is None and (silence := self._receiver.silence()):
+            raise SourceLost(f"{self.endpoint}: {silence}")
+        return frame
+
+    def _next(self) -> list[bytes]:
+        import zmq
+
+        assert self._socket is not None
+        try:
+            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return []
+        return [parts[-1]] if len(parts) <= 2 else [b""]  # which is no message, and counted so
+
+    def _newest(self) -> list[bytes]:
+        """The last message of every topic that has any, in the order the topics first came."""
+        import zmq
+
+        assert self._socket is not None
+        newest: dict[bytes, bytes] = {}
+        dropped = 0
+        try:
+            # Bounded: a sender that is faster than this loop must not hold it.
+            for _ in range(1000):
+                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                topic = parts[0] if len(parts) == 2 else b""
+                dropped += topic in newest
+                newest[topic] = parts[-1]
+        except zmq.Again:
+            pass
+        if dropped:
+            self._context.health.count(self._context.name, "drop.newest_wins", dropped)
+        return list(newest.values())

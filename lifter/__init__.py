@@ -1,0 +1,57 @@
+"""Turns windows of 2D keypoints into 3D poses: the H2OT models and their weights.
+
+    runner = lifter.load("small")
+    poses = runner.lift(windows)  # (B, F, J, 3) metres
+
+Torch is imported by what computes, not by importing this package.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifter.spec import LifterSpec, Schedule
+from stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lifter.official import from_official as from_official
+    from lifter.runner import Runner
+
+__all__ = ["LifterSpec", "Schedule", "from_official", "load", "models"]
+
+MODELS = Path(__file__).parent / "models"
+
+
+def load(weights: str | Path, **options: Any) -> "Runner":
+    """A runner of packaged weights (by name) or of a .safetensors file; options are those of `Runner`."""
+    from lifter import weights as files
+    from lifter.runner import Runner
+
+    return Runner(*files.load(_path(weights)), **options)
+
+
+def models() -> list[LifterSpec]:
+    """Specs of the packaged weights, by name."""
+    from lifter.weights import read_spec
+
+    return [read_spec(path) for path in sorted(MODELS.glob("*.safetensors"))]
+
+
+def _path(weights: str | Path) -> Path:
+    path = Path(weights)
+    if path.suffix == ".safetensors" or path.parent != Path("."):
+        return path
+    packaged = MODELS / f"{weights}.safetensors"
+    if not packaged.is_file():
+        known = ", ".join(p.stem for p in sorted(MODELS.glob("*.safetensors"))) or "none"
+        raise ConfigError(
+            f"lifter.weights: expected a .safetensors file or a packaged name ({known}), got {weights!s}"
+        )
+    return packaged
+
+
+def __getattr__(name: str) -> object:
+    if name == "from_official":
+        from lifter.official import from_official
+
+        return from_official
+    raise AttributeError(f"module 'lifter' has no attribute {name!r}")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lifter.prune import TPA, TPC, TPS, Clues, TPMo, take
-from lifter.recover import TRA, TRI, Head, Kept
+from lifter.recover import TRA, TRI, Centre, Head, Kept
 from lifter.spec import Schedule
 
 PRUNERS: dict[str, Callable[..., nn.Module]] = {"tps": TPS, "tpc": TPC, "tpa": TPA, "tpmo": TPMo}
@@ -49,7 +49,7 @@ class Hourglass(nn.Module):
             return
         schedule.check(frames, depth)
         self.at = schedule.at
-        centre = frames // 2 if schedule.recoverer == "none" else None
+        centre = frames // 2 if schedule.recoverer in ("centre", "none") else None
         places: Tensor | None = self.every_frame  # of the frames alive, as far as they are known beforehand
         for keep in schedule.keep:
             pruner = PRUNERS[schedule.pruner](keep, places, centre)
@@ -57,6 +57,8 @@ class Hourglass(nn.Module):
             places = places[pruner.index] if places is not None and isinstance(pruner, TPS) else None
         if schedule.recoverer == "tri":
             self.recoverer = TRI(frames, places)
+        elif schedule.recoverer == "centre":
+            self.recoverer = Centre(frames // 2)
         elif schedule.recoverer == "tra":
             self.recoverer = TRA(frames, width, heads, qkv_bias)
             self.positions.extend(nn.Parameter(torch.zeros(1, keep, width)) for keep in schedule.keep)

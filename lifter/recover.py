@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lifter.layers import CrossAttention
+from lifter.prune import take
 
 Head = Callable[[Tensor], Tensor]  # (B, K, J, D) -> (B, K, J, 3)
 
@@ -30,13 +31,7 @@ def between(kept: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def blend(poses: Tensor, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
     """Poses (B, T, J, 3) between those (B, K, J, 3) at left and right, as `between` answers."""
-    if left.ndim == 1:
-        return torch.lerp(
-            poses.index_select(1, left), poses.index_select(1, right), weight[:, None, None].to(poses.dtype)
-        )
-    a = torch.take_along_dim(poses, left[..., None, None], dim=1)
-    b = torch.take_along_dim(poses, right[..., None, None], dim=1)
-    return torch.lerp(a, b, weight[..., None, None].to(poses.dtype))
+    return torch.lerp(take(poses, left), take(poses, right), weight[..., None, None].to(poses.dtype))
 
 
 def interpolate(poses: Tensor, kept: Tensor, times: Tensor) -> Tensor:
@@ -91,8 +86,20 @@ class TRA(nn.Module):
         return head(recovered.view(B, J, -1, D).transpose(1, 2))
 
 
+class Centre(nn.Module):
+    """Recovers nothing but the centre frame, which every pruner kept (seq2frame, section 3.3.3)."""
+
+    def __init__(self, centre: int) -> None:
+        super().__init__()
+        self.centre = centre
+
+    def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
+        position = (kept < self.centre).sum(dim=-1, keepdim=True)  # kept frames are sorted
+        return head(take(tokens, position))  # (B, 1, J, 3)
+
+
 class Kept(nn.Module):
-    """Recovers nothing: poses of the frames still alive, for seq2frame and for models without pruning."""
+    """Recovers nothing: poses of the frames still alive, all of them in a model without pruning."""
 
     def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
         return head(tokens)

@@ -8,15 +8,16 @@ import msgspec
 from stream.errors import ConfigError
 
 PRUNERS = ("tps", "tpc", "tpa", "tpmo")
-RECOVERERS = ("tri", "tra", "none")
+RECOVERERS = ("tri", "tra", "centre", "none")
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stages of pruning: stage m keeps `keep[m]` frames at block `at[m]` (r_m and b_m of section 3).
 
     pruner chooses the frames (section 3.1); recoverer brings the others back (section 3.2):
-    "tri" interpolates poses, "tra" attends to tokens, "none" answers for the kept frames only and
-    always keeps the centre frame, which counts inside `keep` (the seq2frame pipeline, section 3.3.3).
+    "tri" interpolates poses and "tra" attends to tokens for all frames (seq2seq); "centre" answers for
+    the centre frame, which is then always kept and counts inside `keep` (seq2frame, section 3.3.3);
+    "none" keeps the centre too and answers for the kept frames, whichever they are.
     """
 
     keep: tuple[int, ...] = (121, 81)

@@ -1,0 +1,179 @@
+"""D3DP (Shan et al., ICCV 2023): several hypotheses of a pose sequence, each refined out of noise.
+
+The denoiser is MixSTE, plain or pruned, that also sees a noisy 3D pose and how noisy it is, and
+answers with the clean one. Sampling starts from H noises and takes K steps; the H hypotheses are
+averaged, or chosen joint by joint where the camera is known (`lifter.aggregate`). Names follow the
+released state dicts: `pose_estimator` and twelve buffers of the noise schedule.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lifter.diffusion import Mirror, cosine_betas, reverse_chain, sinusoid
+from lifter.mixste import MixSTE
+from lifter.spec import Schedule
+from stream.errors import ConfigError, ShapeError
+
+LIMIT = 1.1  # clean and noisy poses are held within +- this many metres
+ETA = 1.0  # as released: every step adds as much fresh noise as the forward process would
+
+
+class Denoiser(MixSTE):
+    """MixSTE that is also told noisy poses and their noise level."""
+
+    def __init__(self, in_channels: int, width: int, **settings: Any) -> None:
+        super().__init__(in_channels=in_channels + 3, width=width, **settings)
+        self.time_mlp = nn.Sequential(  # place 0 is the sinusoid's, which needs float32 in any precision
+            nn.Identity(), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+
+    def denoise(self, keypoints: Tensor, noisy: Tensor, level: Tensor) -> Tensor:
+        """Clean poses (B, H, F, J, 3) from keypoints (B, F, J, C), noisy (B, H, F, J, 3), level (B,)."""
+        B, H = noisy.shape[:2]
+        known = keypoints[:, None].expand(-1, H, -1, -1, -1)  # (B, H, F, J, C)
+        x = torch.cat([known, noisy], dim=-1).flatten(0, 1)  # (B * H, F, J, C + 3)
+        time = self.time_mlp(sinusoid(level, self.Spatial_pos_embed.shape[-1]).to(x.dtype))  # (B, D)
+        time = time[:, None].expand(-1, H, -1).flatten(0, 1)  # (B * H, D)
+        tokens, kept = self.encode(x, time[:, None, None])
+        return self.hourglass.recover(tokens, kept, self.head).unflatten(0, (B, H))
+
+
+class D3DP(nn.Module):
+    """Lifts keypoints (B, F, J, 2) float32 to root-relative poses (B, F, J, 3) float32 in metres.
+
+    hypotheses H and steps K trade time for accuracy; flip averages every step with its mirror image;
+    seed draws the noise, the same for every window, so that the same input gives the same bits.
+    """
+
+    noise: Tensor  # (K, H, F, J, 3) float32
+    left: Tensor  # (levels,) float32, alpha-bar
+
+    def __init__(
+        self,
+        frames: int = 243,
+        joints: int = 17,
+        in_channels: int = 2,
+        width: int = 512,
+        depth: int = 8,
+        heads: int = 8,
+        drop_path: float = 0.0,
+        schedule: Schedule | None = None,
+        hypotheses: int = 5,
+        steps: int = 5,
+        levels: int = 1000,
+        flip: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if schedule is not None and schedule.recoverer == "none":
+            raise ConfigError(
+                "schedule.recoverer: D3DP refines all frames, expected 'tri' or 'tra', got 'none'"
+            )
+        if not (hypotheses >= 1 and 1 <= steps <= levels):
+            raise ConfigError(
+                "d3dp: expected hypotheses >= 1 and 1 <= steps <= levels, "
+                f"got {hypotheses}, {steps}, {levels}"
+            )
+        self.shape = (frames, joints, in_channels)
+        self.pose_estimator = Denoiser(
+            in_channels, width, frames=frames, joints=joints, depth=depth, heads=heads,
+            drop_path=drop_path, schedule=schedule,
+        )  # fmt: skip
+        self.levels, self.hypotheses, self.flip = levels, hypotheses, flip
+        self.mirror = Mirror()
+        for name, values in schedule_buffers(levels).items():  # to be saved as released; nothing reads them
+            self.register_buffer(name, values)
+        left = torch.cumprod(1 - cosine_betas(levels), dim=0).float()
+        self.register_buffer("left", left, persistent=False)
+        visited = torch.linspace(-1, levels - 1, steps + 1).int().tolist()
+        self.chain = reverse_chain(cosine_betas(levels), visited[:0:-1], ETA)
+        drawn = torch.randn(
+            steps, hypotheses, *self.shape[:2], 3, generator=torch.Generator().manual_seed(seed)
+        )
+        self.register_buffer("noise", drawn, persistent=False)
+
+    def forward(self, keypoints: Tensor, noisy: Tensor | None = None, level: Tensor | None = None) -> Tensor:
+        """Poses (B, F, J, 3): the mean of all hypotheses (P-Agg of the paper).
+
+        With noisy poses (B, F, J, 3), or (B, H, F, J, 3), at level (B,) int64: the denoiser's answer
+        in that shape, which is what training needs.
+        """
+        if keypoints.ndim != 4 or tuple(keypoints.shape[1:]) != self.shape:
+            raise ShapeError(f"D3DP: expected keypoints (B, {self.shape}), got {tuple(keypoints.shape)}")
+        if noisy is None or level is None:
+            return self.sample(keypoints)[:, -1].mean(dim=1)
+        if noisy.ndim == 4:
+            return self.pose_estimator.denoise(keypoints, noisy[:, None], level)[:, 0]
+        return self.pose_estimator.denoise(keypoints, noisy, level)
+
+    def sample(self, keypoints: Tensor, noise: Tensor | None = None) -> Tensor:
+        """All hypotheses after every step, (B, K, H, F, J, 3).
+
+        noise (K, B, H, F, J, 3) standard normal: where the chain starts and what its steps add.
+        """
+        if noise is None:
+            noise = self.noise[:, None].expand(-1, len(keypoints), -1, -1, -1, -1)
+        if len(noise) != len(self.chain):
+            raise ShapeError(
+                f"D3DP: expected one noise for each of {len(self.chain)} steps, got {len(noise)}"
+            )
+        sample, answers = noise[0], []  # (B, H, F, J, 3)
+        for i, step in enumerate(self.chain):
+            clean = self._guess(keypoints, sample.clamp(-LIMIT, LIMIT), step.level).clamp(-LIMIT, LIMIT)
+            fresh = noise[i + 1] if i + 1 < len(noise) else None
+            sample = step.advance(clean, step.noise_from_clean(sample, clean), fresh)
+            answers.append(clean)
+        return torch.stack(answers, dim=1)
+
+    def _guess(self, keypoints: Tensor, noisy: Tensor, level: int) -> Tensor:
+        """Clean poses (B, H, F, J, 3), with `flip` the average of both mirror images."""
+        if self.flip:
+            keypoints = torch.cat([keypoints, self.mirror(keypoints)])  # (2B, F, J, C)
+            noisy = torch.cat([noisy, self.mirror(noisy)])  # (2B, H, F, J, 3)
+        levels = torch.full(keypoints.shape[:1], level, device=keypoints.device)
+        clean = self.pose_estimator.denoise(keypoints, noisy, levels)
+        if not self.flip:
+            return clean
+        straight, mirrored = clean.chunk(2)
+        return (straight + self.mirror(mirrored)) / 2
+
+    def corrupt(
+        self, keypoints: Tensor, poses: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A training step's noisy poses (B, F, J, 3), their levels (B,), and what forward should answer."""
+        device = poses.device if generator is None else generator.device
+        level = torch.randint(self.levels, poses.shape[:1], generator=generator, device=device).to(
+            poses.device
+        )
+        noise = torch.randn(poses.shape, generator=generator, device=device).to(poses)
+        left = self.left[level][:, None, None, None]
+        noisy = left.sqrt() * poses + (1 - left).sqrt() * noise
+        return noisy.clamp(-LIMIT, LIMIT), level, poses
+
+    def loss(self, answer: Tensor, wanted: Tensor) -> Tensor:
+        """Mean distance of joints in metres (MPJPE), as D3DP is trained."""
+        return (answer - wanted).norm(dim=-1).mean()
+
+
+def schedule_buffers(levels: int) -> dict[str, Tensor]:
+    """The twelve tensors (levels,) float64 of the cosine schedule that released checkpoints carry."""
+    betas = cosine_betas(levels)
+    left = torch.cumprod(1 - betas, dim=0)
+    before = torch.cat([left.new_ones(1), left[:-1]])
+    variance = betas * (1 - before) / (1 - left)
+    return {
+        "betas": betas,
+        "alphas_cumprod": left,
+        "alphas_cumprod_prev": before,
+        "sqrt_alphas_cumprod": left.sqrt(),
+        "sqrt_one_minus_alphas_cumprod": (1 - left).sqrt(),
+        "log_one_minus_alphas_cumprod": (1 - left).log(),
+        "sqrt_recip_alphas_cumprod": (1 / left).sqrt(),
+        "sqrt_recipm1_alphas_cumprod": (1 / left - 1).sqrt(),
+        "posterior_variance": variance,
+        "posterior_log_variance_clipped": variance.clamp(min=1e-20).log(),
+        "posterior_mean_coef1": betas * before.sqrt() / (1 - left),
+        "posterior_mean_coef2": (1 - before) * (1 - betas).sqrt() / (1 - left),
+    }

@@ -15,8 +15,9 @@ def rows() -> Iterator[str]:
         yield f"  {spec.name:<8} {spec.arch}, {spec.frames} frames at {spec.rate_hz:g} Hz, {pruning}"
         yield f"  {'':<8} {spec.licence}; trained on {spec.trained_on}; sha256 {spec.sha256[:12]}"
     yield "Detectors (sources.NAME.detector.variant)"
-    for variant, path in models.available().items():
-        yield f"  {variant:<8} {path or 'not here yet; fetched when first needed, or by --fetch ' + variant}"
+    for file in models.available():
+        where = f"{file.path} ({file.origin})" if file.origin else "not here yet; fetched when first needed"
+        yield f"  {file.variant:<8} {where}"
 
 
 def fetch_detector(variant: str, say: Callable[[str], None]) -> None:

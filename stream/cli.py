@@ -70,7 +70,7 @@ def check(
 
     from stream.config import load
 
-    say(yaml.safe_dump(load(config, changes or ()).shown(), sort_keys=False).rstrip())
+    say(yaml.safe_dump(load(config, changes or ()).plain(), sort_keys=False).rstrip())
 
 
 @app.command()
@@ -109,10 +109,16 @@ def lift(
 
     INPUT: a video, a folder of images, or keypoints (.jsonl, .npz, .npy).
     """
-    from stream.offline import config_for, lift
+    from rich.progress import MofNCompleteColumn, Progress
+
+    from stream.offline import config_for, count, lift
 
     config = config_for(source, output, {"weights": weights, "device": device}, changes or ())
-    frames = lift(config, Console(stderr=True))
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("lifting", total=count(source))
+        frames = lift(config, lambda done: bar.update(task, completed=done))
+        bar.update(task, total=frames)
     say(f"{frames} frames lifted to {output}")
 
 

@@ -85,14 +85,16 @@ class Config:
     status_s: float
 
     def plain(self) -> dict[str, Any]:
-        """The resolved whole as YAML-able values, defaults included."""
-        return {
-            "node": self.node,
-            "sources": {name: part.plain() for name, part in self.sources.items()},
-            "lifter": msgspec.to_builtins(self.lifter),
-            "sinks": {name: part.plain() for name, part in self.sinks.items()},
-            "status_s": self.status_s,
-        }
+        """The resolved whole as YAML-able values, defaults included, passwords in URLs masked."""
+        return _masked(
+            {
+                "node": self.node,
+                "sources": {name: part.plain() for name, part in self.sources.items()},
+                "lifter": msgspec.to_builtins(self.lifter),
+                "sinks": {name: part.plain() for name, part in self.sinks.items()},
+                "status_s": self.status_s,
+            }
+        )
 
 
 def load(path: str | Path, changes: Iterable[str] = ()) -> Config:
@@ -200,6 +202,13 @@ def _apply(tree: dict[str, Any], change: str) -> None:
             branch[key] = {}
         branch = _mapping(branch[key], f"--set {change}: {key}")
     branch[keys[-1]] = value
+
+
+def _masked(value: Any) -> Any:
+    """The same values with `user:password@` in any text replaced."""
+    if isinstance(value, dict):
+        return {key: _masked(each) for key, each in value.items()}
+    return re.sub(r"(://[^/@:\s]*:)[^/@\s]*@", r"\1***@", value) if isinstance(value, str) else value
 
 
 def _mapping(value: object, where: str) -> dict[str, Any]:

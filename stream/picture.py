@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream import skeletons
 from stream.errors import ConfigError
-from stream.messages import F32, Pose, PoseFrame
+from stream.messages import Pose, PoseFrame
 
 _PANEL = 320  # pixels
 _SMOOTH = 2  # drawn this much larger, then shrunk
 _BACK, _FLOOR = (250, 250, 247), (222, 222, 216)
 _LEFT, _RIGHT, _MIDDLE = (36, 113, 163), (214, 90, 49), (70, 70, 70)
 _PICTURE_HZ = 12.5
+
+Points = NDArray[np.floating]  # (J, 2)
 
 
 def animate(frames: Sequence[PoseFrame], path: Path) -> None:
@@ -61,13 +64,13 @@ def _thin(frames: Sequence[PoseFrame]) -> list[PoseFrame]:
     return kept
 
 
-def _metres(xy: F32, column: int) -> F32:
+def _metres(xy: Points, column: int) -> Points:
     """Metres to pixels of a panel 2.4 m high with the pelvis a little above the middle."""
     scale = _PANEL * _SMOOTH / 2.4
     return xy * scale + [(column + 0.5) * _PANEL * _SMOOTH, 0.47 * _PANEL * _SMOOTH]
 
 
-def _into_panel(xy: F32) -> F32:
+def _into_panel(xy: Points) -> Points:
     """Pixels of the camera into the first panel, the person filling most of it."""
     low, high = np.nanmin(xy, axis=0), np.nanmax(xy, axis=0)
     scale = 0.72 * _PANEL * _SMOOTH / max(1.0, float((high - low).max()))
@@ -79,7 +82,7 @@ def _floor(canvas: Any, pose: Pose, column: int, size: int) -> None:
     canvas.line([(column * size + 30, lowest), ((column + 1) * size - 30, lowest)], fill=_FLOOR, width=3)
 
 
-def _limbs(canvas: Any, skeleton_name: str, points: F32) -> None:
+def _limbs(canvas: Any, skeleton_name: str, points: Points) -> None:
     skeleton = skeletons.get(skeleton_name)
     left, right = ({pair[side] for pair in skeleton.flip_pairs} for side in (0, 1))
     for joint, parent in enumerate(skeleton.parents):

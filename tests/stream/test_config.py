@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import pytest
+
+from stream.config import CONFIGS, load, resolve
+from stream.errors import ConfigError
+
+SMALL = {"sources": {"walk": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
+
+
+def changed(*changes: str, **tree) -> dict:
+    return resolve({**SMALL, **tree}, changes).plain()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_packaged_config_resolves(path: Path):
+    config = load(path)
+    assert config.sources
+    assert config.sinks
+    assert resolve(config.plain()).plain() == config.plain()  # what `check` prints is itself a config
+
+
+def test_a_packaged_config_is_found_by_its_name():
+    assert load("synthetic").plain() == load(CONFIGS / "synthetic.yaml").plain()
+
+
+def test_the_resolved_whole_has_every_default():
+    plain = changed()
+    assert plain["sources"]["walk"]["fps"] == 50.0
+    assert plain["lifter"]["hop"] == "auto"
+    assert (plain["node"], plain["status_s"]) == ("poselift", 5.0)
+
+
+def test_a_change_reaches_deep():
+    plain = changed("sources.walk.fps=25", "lifter.lag=4", "node=kitchen")
+    assert (plain["sources"]["walk"]["fps"], plain["lifter"]["lag"], plain["node"]) == (25.0, 4, "kitchen")
+
+
+def test_source_and_sink_mean_the_only_one():
+    assert changed("source.fps=25")["sources"]["walk"]["fps"] == 25.0
+
+
+def test_sink_is_refused_when_there_are_several():
+    with pytest.raises(ConfigError, match=r"has 2 sinks \(a, b\); name one: sinks.NAME.port=1"):
+        changed("sink.port=1", sinks={"a": {"type": "zeromq"}, "b": {"type": "zeromq"}})
+
+
+def test_a_source_of_images_gets_a_detector():
+    plain = changed(sources={"cam": {"type": "opencv", "url": 0}})
+    assert plain["sources"]["cam"]["detector"]["type"] == "mediapipe"
+
+
+def test_passwords_in_urls_are_not_shown():
+    plain = changed(sources={"cam": {"type": "opencv", "url": "rtsp://me:secret@10.0.0.1/x"}})
+    assert plain["sources"]["cam"]["url"] == "rtsp://me:***@10.0.0.1/x"
+
+
+@pytest.mark.parametrize(
+    ("tree", "says"),
+    [
+        ({"sources": {"walk": {"type": "synthetik"}}}, "sources.walk.type: .* did you mean 'synthetic'"),
+        (
+            {"sources": {"walk": {"type": "synthetic", "pfs": 3}}},
+            "'pfs' is not one of .*; did you mean 'fps'",
+        ),
+        (
+            {"sources": {"walk": {"type": "synthetic", "fps": "fast"}}},
+            r"Expected `float`, got `str` \(at fps\)",
+        ),
+        ({"sources": {"walk": {"type": "synthetic", "fps": -1}}}, "sources.walk: .*fps.*-1"),
+        ({"sources": {"a/b": {"type": "synthetic"}}}, "expected a name of letters"),
+        ({"sources": {}}, "sources: expected at least one, for example"),
+        ({"sources": ["synthetic"]}, "sources: expected `key: value` lines"),
+        ({"sinks": {"x": {}}}, "sinks.x.type: expected one of zeromq"),
+        ({"lifter": {"hop": 0}}, "lifter.hop: expected a number of frames from 1, or auto, got 0"),
+        ({"lifter": {"hop": "often"}}, "lifter"),
+        ({"lifter": {"dtype": "float64"}}, "float64"),
+        ({"lift": {}}, "'lift' is not one of .*; did you mean 'lifter'"),
+        ({"status_s": 0}, "status_s"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_type_instead(tree: dict, says: str):
+    with pytest.raises(ConfigError, match=says):
+        changed(**tree)
+
+
+@pytest.mark.parametrize("change", ["lag", "=3", "lifter.lag=[", "node.x=1"])
+def test_a_change_that_makes_no_sense_is_refused(change: str):
+    with pytest.raises(ConfigError, match=r"--set|node"):
+        changed(change)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "3", "\x00"])
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        load(path)
+
+
+def test_a_missing_file_says_what_there_is():
+    with pytest.raises(ConfigError, match=r"webkam: no such file.*did you mean 'webcam'.*packaged: "):
+        load("webkam")

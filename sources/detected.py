@@ -1,0 +1,42 @@
+"""Images and a detector, together a source of keypoints."""
+
+import contextlib
+from typing import Self
+
+from stream.context import Context
+from stream.messages import KeypointFrame
+from stream.protocols import Detector, FrameSource
+
+
+class Detected:
+    """Reads a frame and finds the persons in it, both in the reader's thread."""
+
+    def __init__(self, frame_source: FrameSource, detector: Detector, context: Context) -> None:
+        self.live = frame_source.live
+        self._frame_source = frame_source
+        self._detector = detector
+        self._context = context
+        self._opened = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opening:
+            # The camera first: while it is away, its retries need not load a detector each time.
+            opening.enter_context(self._frame_source)
+            opening.enter_context(self._detector)
+            self._opened = opening.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._opened.close()
+
+    def read(self, timeout_s: float) -> KeypointFrame | None:
+        frame = self._frame_source.read(timeout_s)
+        if frame is None:
+            return None
+        clock, health = self._context.clock, self._context.health
+        before_ns = clock.now_ns()
+        found = self._detector.detect(frame)
+        if self.live:  # a file's frames have the file's times
+            health.took("capture", (before_ns - frame.header.captured_ns) / 1e6)
+        health.took("inference", (clock.now_ns() - before_ns) / 1e6)
+        return found

@@ -53,14 +53,14 @@ def topic_of(message: Message | KeypointFrame) -> bytes:
             return topic("status", message.node)
 
 
-def stamped(message: Message, clock: Clock) -> Message:
-    """The message as published now: poses get the time, and as `post` what the stages leave of their age."""
-    if not isinstance(message, PoseFrame):
-        return message
-    ms = message.latency_ms
-    age_ms = (clock.now_ns() - message.header.captured_ns) / 1e6
+def stamped(frame: PoseFrame, clock: Clock) -> PoseFrame:
+    """The frame as first published now: with the time, and as `post` what other stages leave of its age."""
+    if frame.published_unix_ns:
+        return frame
+    ms = frame.latency_ms
+    age_ms = (clock.now_ns() - frame.header.captured_ns) / 1e6
     post_ms = max(0.0, age_ms - ms.capture - ms.detect - ms.queue - ms.lift)
-    return replace(message, published_unix_ns=clock.unix_ns(), latency_ms=replace(ms, post=post_ms))
+    return replace(frame, published_unix_ns=clock.unix_ns(), latency_ms=replace(ms, post=post_ms))
 
 
 def encode(message: Message | KeypointFrame, format: Format = "msgpack") -> bytes:

@@ -1,0 +1,58 @@
+"""One line a second on the terminal: how many poses come, how old they are, whom they show."""
+
+import sys
+from typing import Self, TextIO
+
+import msgspec
+import numpy as np
+
+from stream.context import Context
+from stream.errors import ConfigError
+from stream.messages import Message, PoseFrame
+
+
+class Console:
+    """Prints a line per source about what came since its last line; plain text when it is no terminal."""
+
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """every_s: seconds between two lines of a source."""
+
+        every_s: float = 1.0
+
+    def __init__(self, settings: Settings, context: Context, stream: TextIO | None = None) -> None:
+        if not settings.every_s > 0:
+            raise ConfigError(f"{context.name}.every_s: expected seconds above 0, got {settings.every_s}")
+        self._every_ns = round(settings.every_s * 1e9)
+        self._clock = context.clock
+        self._stream = sys.stdout if stream is None else stream
+        self._since_ns: dict[str, int] = {}
+        self._ages_ms: dict[str, list[float]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.flush()
+
+    def send(self, message: Message) -> None:
+        if not isinstance(message, PoseFrame):
+            return
+        source, now_ns = message.header.source, self._clock.now_ns()
+        if source not in self._since_ns:  # the first one only starts the count
+            self._since_ns[source], self._ages_ms[source] = now_ns, []
+            return
+        ages_ms, elapsed_ns = self._ages_ms[source], now_ns - self._since_ns[source]
+        ages_ms.append(message.age_ms(self._clock.unix_ns()))
+        if elapsed_ns >= self._every_ns:
+            self._print(message, ages_ms, elapsed_ns / 1e9)
+            self._since_ns[source] = now_ns
+            ages_ms.clear()
+
+    def _print(self, newest: PoseFrame, ages_ms: list[float], seconds: float) -> None:
+        source = newest.header.source
+        if self._stream.isatty():
+            source = f"\x1b[1m{source}\x1b[0m"
+        rate_hz, age_ms = len(ages_ms) / seconds, np.median(ages_ms)
+        persons = ", ".join(f"{person.id} {person.state}" for person in newest.persons) or "nobody"
+        line = f"{source}: {rate_hz:.1f} poses/s, age p50 {age_ms:.0f} ms, persons: {persons}"
+        print(line, file=self._stream, flush=True)

@@ -1,0 +1,33 @@
+"""Messages kept in a list, for tests and for programs that run the pipeline themselves."""
+
+from collections import deque
+from typing import Self
+
+import msgspec
+
+from stream.context import Context
+from stream.errors import ConfigError
+from stream.messages import Message
+
+
+class Memory:
+    """Keeps the latest messages in `messages`, oldest first."""
+
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """keep: how many messages; the oldest goes when there are more."""
+
+        keep: int = 10_000
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        if settings.keep < 1:
+            raise ConfigError(f"{context.name}.keep: expected a number from 1, got {settings.keep}")
+        self.messages: deque[Message] = deque(maxlen=settings.keep)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass  # what was received stays readable
+
+    def send(self, message: Message) -> None:
+        self.messages.append(message)

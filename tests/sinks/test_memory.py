@@ -1,0 +1,19 @@
+import pytest
+
+from sinks.memory import Memory
+from stream.context import Context
+from stream.errors import ConfigError
+from tests.examples import pose_frame
+
+
+def test_the_latest_messages_are_kept_after_closing():
+    frames = [pose_frame(seq) for seq in range(3)]
+    with Memory(Memory.Settings(keep=2), Context("memory")) as memory:
+        for frame in frames:
+            memory.send(frame)
+    assert list(memory.messages) == frames[1:]
+
+
+def test_keeping_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"memory.keep: expected a number from 1, got 0"):
+        Memory(Memory.Settings(keep=0), Context("memory"))

@@ -105,12 +105,15 @@ _MADE: dict[str, tuple[dict[str, float], ...]] = {
     # Without a nose the person is seen from behind, where the 5 cm forward do not show.
     "neck_nose": ({"nose": 0.67, "thorax": 0.33}, {"mid_head": 0.65, "thorax": 0.35}),
     "head_top": ({"mid_head": 1.55, "thorax": -0.55},),
-    # One ear hidden, the head is turned: the ear that is seen and the face lie on opposite sides of
-    # the middle. A single ear is a side view or one from behind; eyes alone a front view under hair.
+    # One ear hidden, the head is turned: the ear that is seen and the face lie on opposite sides of the
+    # middle. With a single ear the head is taken to look where the shoulders do, from one of which to
+    # the other it is five times as far as from ear to middle. Eyes alone: a front view, under hair.
     "mid_head": (
         {"left_ear": 0.5, "right_ear": 0.5},
         {"left_ear": 0.5, "left_eye": 0.25, "right_eye": 0.25},
         {"right_ear": 0.5, "left_eye": 0.25, "right_eye": 0.25},
+        {"left_ear": 1.0, "left_shoulder": -0.2, "right_shoulder": 0.2},
+        {"right_ear": 1.0, "left_shoulder": 0.2, "right_shoulder": -0.2},
         {"left_ear": 1.0},
         {"right_ear": 1.0},
         {"left_eye": 0.5, "right_eye": 0.5},

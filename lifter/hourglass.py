@@ -85,7 +85,8 @@ class Hourglass(nn.Module):
         return self.recoverer(tokens, kept, head)
 
     def centre(self, poses: Tensor, kept: Tensor) -> Tensor:
-        """Pose (B, 1, J, 3) of the frame in the middle of the window, from what `recover` answered."""
+        """Pose (B, 1, J, 3) of frame F // 2, from the poses of one, of all or of the kept frames."""
+        if poses.shape[1] == 1:
+            return poses
         places = self.every_frame if poses.shape[1] == len(self.every_frame) else kept
-        index = (places == len(self.every_frame) // 2).int().argmax(dim=-1, keepdim=True)
-        return take(poses, index)
+        return take(poses, (places < len(self.every_frame) // 2).sum(dim=-1, keepdim=True))

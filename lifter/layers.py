@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
+
+from stream.errors import ShapeError
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -112,6 +113,13 @@ class Block(nn.Module):
         return self.attn.received(self.norm1(x))
 
 
+def expect_windows(x: Tensor, shape: tuple[int, int, int], model: str) -> None:
+    """Raise ShapeError unless x is (B, F, J, C) with the (F, J, C) that the model was built for."""
+    if x.ndim != 4 or tuple(x.shape[1:]) != shape:
+        F, J, C = shape
+        raise ShapeError(f"{model}: expected input (B, F, J, C) = (B, {F}, {J}, {C}), got {tuple(x.shape)}")
+
+
 def module_list(modules: Iterable[M]) -> list[M]:
     """A torch.nn.ModuleList, which as such does not say what it holds."""
     return nn.ModuleList(modules)  # type: ignore[return-value]
@@ -124,4 +132,4 @@ def by_joint(tokens: Tensor) -> Tensor:
 
 def drop_path_rates(rate: float, depth: int) -> list[float]:
     """Rates rising from 0 in the first block to `rate` in the last."""
-    return torch.linspace(0, rate, depth).tolist()
+    return [rate * i / max(1, depth - 1) for i in range(depth)]

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from lifter.hourglass import Hourglass
-from lifter.layers import Block, by_joint, drop_path_rates, module_list
+from lifter.layers import Block, by_joint, drop_path_rates, expect_windows, module_list
 from lifter.spec import Schedule
-from stream.errors import ShapeError
 
 
 class MixSTE(nn.Module):
@@ -50,8 +49,7 @@ class MixSTE(nn.Module):
 
         condition (B, 1, 1, D) is added to every embedded token (what a diffusion lifter knows besides x).
         """
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
-            raise ShapeError(f"MixSTE: expected input (B, F, J, C) = (B, {self.shape}), got {tuple(x.shape)}")
+        expect_windows(x, self.shape, "MixSTE")
         tokens = self.Spatial_patch_to_embedding(x) + self.Spatial_pos_embed  # (B, F, J, D)
         if condition is not None:
             tokens = tokens + condition

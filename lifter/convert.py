@@ -28,6 +28,7 @@ def import_weights(
     schedule = settings.pop("schedule")
     if schedule is not None and schedule.recoverer == "none":
         schedule = msgspec.structs.replace(schedule, recoverer="centre")
+    to_centre = row.build == "mhformer" or (schedule is not None and schedule.recoverer == "centre")
     settings.pop("frames", None)
     spec = LifterSpec(
         name=Path(output).stem,
@@ -35,9 +36,7 @@ def import_weights(
         frames=frames,
         joints=joints,
         in_channels=in_channels,
-        output="centre"
-        if row.build == "mhformer" or (schedule and schedule.recoverer == "centre")
-        else "sequence",
+        output="centre" if to_centre else "sequence",
         normalise=row.normalise,
         schedule=schedule,
         config=settings,
@@ -49,14 +48,39 @@ def import_weights(
     return save(output, lifter, spec)
 
 
+class _Inert:
+    """Stands in for whatever a checkpoint holds besides tensors and plain data; nothing of it is run."""
+
+    def __init__(self, *parts: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
 def read(file: Path | str) -> Any:
-    """A released checkpoint file; it is never run: whatever is not a tensor or plain data is refused."""
+    """What a released checkpoint file holds: tensors and plain data, all else replaced by inert objects.
+
+    MixSTE's, for one, holds the state of a random generator beside the weights.
+    """
     if not Path(file).is_file():
         raise CheckpointError(f"{file}: expected a checkpoint file, found none")
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        with torch.serialization.safe_globals([(_Inert, name) for name in _foreign(file)]):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file}: expected a checkpoint of tensors and plain data, but: {reason}"
+            f"{file}: expected a checkpoint of tensors and plain data, got one that wants to run code; refused"
         ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{file}: expected a checkpoint saved by torch, but it cannot be read: {error}"
+        ) from error
+
+
+def _foreign(file: Path | str) -> list[str]:
+    """Names in a checkpoint of what is neither tensor nor plain data."""
+    try:
+        return torch.serialization.get_unsafe_globals_in_checkpoint(file)
+    except ValueError:  # the format of torch before 1.6, which cannot be searched; it may hold none
+        return []

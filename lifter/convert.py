@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import torch
+from safetensors import SafetensorError
 
 from lifter.official import from_official, settings_of
 from lifter.spec import LifterSpec, Schedule
@@ -70,9 +71,9 @@ def read(file: Path | str) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file}: expected a checkpoint of tensors and plain data, got one that wants to run code; refused"
+            f"{file}: expected a checkpoint of tensors and plain data, got one with more, which could run code"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(
             f"{file}: expected a checkpoint saved by torch, but it cannot be read: {error}"
         ) from error

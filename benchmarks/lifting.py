@@ -1,0 +1,194 @@
+"""What pruning saves: ms per window of each model whole, with HoT and with H2OT, in one run.
+
+    python benchmarks/lifting.py [--arch mixste] [--quick] [--threads 2] [--device cpu]
+
+Random weights, full-size models (--quick: narrow ones, to see that it runs; their ratios mean little).
+The three variants take turns, so that a machine busy with other things slows all of them alike. D3DP is
+timed as one pass of its denoiser; with H hypotheses and K steps, H * K passes make a pose. "own" is the
+share of the time spent on pruning and recovering, the regression head not counted; the paper finds 0 %
+for TPS + TRI. Prints a table, then one JSON line.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lifter.hourglass import Hourglass
+from lifter.recover import Head
+from lifter.spec import LifterSpec, Schedule
+from lifter.weights import build
+
+VARIANTS = ("whole", "hot", "h2ot")
+SEQUENCE = Schedule((81,), (3,), "tpc", "tra"), Schedule((121, 81), (0, 3))
+ONE_PASS = {"hypotheses": 1, "steps": 1, "flip": False}
+# Frames, input channels, HoT and H2OT (section 4.2), further settings.
+MODELS: dict[str, tuple[int, int, tuple[Schedule, Schedule], dict[str, Any]]] = {
+    "mixste": (243, 2, SEQUENCE, {}),
+    "mhformer": (
+        351,
+        2,
+        (Schedule((117,), (1,), "tpc", "centre"), Schedule((175, 117), (0, 1), "tps", "centre")),
+        {},
+    ),
+    "motionbert": (243, 3, (Schedule((81,), (1,), "tpc", "tra"), Schedule((121, 81), (0, 1))), {}),
+    "motionagformer": (243, 3, (Schedule((81,), (7,), "tpc", "tra"), Schedule((121, 81), (0, 7))), {}),
+    "d3dp": (243, 2, SEQUENCE, ONE_PASS),
+    "diffpose": (243, 2, SEQUENCE, {"flip": False}),
+}
+# Frames per second against the whole model, on an RTX 3090 (tables 3 and 8).
+PAPER = {
+    "mixste": {"hot": 14297 / 9982, "h2ot": 18745 / 9982},
+    "motionbert": {"hot": 15289 / 12719, "h2ot": 18779 / 12719},
+    "d3dp": {"h2ot": 1154 / 820},
+    "diffpose": {"h2ot": 9426 / 6522},
+}
+
+
+class Clock:
+    """Wall time in ms, after what was asked of the device is done."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def now_ms(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() * 1e3
+
+
+class Share:
+    """Time a model's hourglass takes for itself, its call of the regression head left out."""
+
+    def __init__(self, model: nn.Module, clock: Clock) -> None:
+        self.clock, self.own_ms = clock, 0.0
+        self.hourglass = next(part for part in model.modules() if isinstance(part, Hourglass))
+
+    def __enter__(self) -> "Share":
+        prune, recover = self.hourglass.prune, self.hourglass.recover
+        self.hourglass.prune = self._timed(prune)  # type: ignore[method-assign]
+
+        def without_head(tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
+            return self._timed(recover)(tokens, kept, self._timed(head, -1))
+
+        self.hourglass.recover = without_head  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        del self.hourglass.prune, self.hourglass.recover
+
+    def _timed(self, call: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            start = self.clock.now_ms()
+            answer = call(*arguments)
+            self.own_ms += sign * (self.clock.now_ms() - start)
+            return answer
+
+        return timed
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    print(f"{machine(arguments.device)}; batch {arguments.batch}, {arguments.repeats} repeats")
+    print(f"{'':<15}{'':<7}{'ms/window p50':>14}{'p95':>9}{'speed':>8}{'paper':>8}{'own':>8}")
+    rows = [row for arch in arguments.arch or MODELS for row in measure(arch, arguments)]
+    print(
+        json.dumps(
+            {
+                "benchmark": "lifting", "machine": machine(arguments.device), "batch": arguments.batch,
+                "repeats": arguments.repeats, "quick": arguments.quick, "rows": rows,
+            }
+        )
+    )  # fmt: skip
+
+
+def measure(arch: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row per variant of an architecture, printed as soon as they are known."""
+    frames, channels, _, _ = MODELS[arch]
+    clock = Clock(torch.device(arguments.device))
+    models = {variant: built(arch, variant, arguments) for variant in VARIANTS}
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(arguments.batch, frames, 17, channels, generator=generator).to(clock.device) * 2 - 1
+    with torch.inference_mode():
+        for model in models.values():
+            model(x)  # warm-up
+        shares = {variant: share(model, x, clock) for variant, model in models.items()}
+        times: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+        for _ in range(arguments.repeats):
+            for variant, model in models.items():
+                start = clock.now_ms()
+                model(x)
+                times[variant].append((clock.now_ms() - start) / arguments.batch)
+    whole = float(np.median(times["whole"]))
+    rows = []
+    for variant in VARIANTS:
+        p50, p95 = (round(float(np.percentile(times[variant], p)), 2) for p in (50, 95))
+        paper = PAPER.get(arch, {}).get(variant)
+        row = {
+            "arch": arch, "variant": variant, "p50_ms": p50, "p95_ms": p95,
+            "speed": round(whole / float(np.median(times[variant])), 3),
+            "paper_speed": paper and round(paper, 3), "own_percent": round(100 * shares[variant], 3),
+        }  # fmt: skip
+        known = f"{paper:7.2f}x" if paper else f"{'-':>8}"
+        own = f"{row['own_percent']:7.2f}%"
+        print(f"{arch:<15}{variant:<7}{p50:14.1f}{p95:9.1f}{row['speed']:7.2f}x{known}{own}")
+        rows.append(row)
+    return rows
+
+
+def built(arch: str, variant: str, arguments: argparse.Namespace) -> nn.Module:
+    """A model with random weights; --quick makes it narrow."""
+    frames, channels, schedules, settings = MODELS[arch]
+    if arguments.quick:
+        settings = settings | {"width": 64 if arch != "motionagformer" else 32}
+    schedule = {"whole": None, "hot": schedules[0], "h2ot": schedules[1]}[variant]
+    torch.manual_seed(0)
+    spec = LifterSpec(
+        name=arch, arch=arch, frames=frames, in_channels=channels, schedule=schedule, config=settings
+    )
+    return build(spec).to(arguments.device)
+
+
+def share(model: nn.Module, x: Tensor, clock: Clock, passes: int = 3) -> float:
+    """Part of a pass (0 to 1) that goes into pruning and recovering, the median of some."""
+    found = []
+    for _ in range(passes):
+        with Share(model, clock) as own:
+            start = clock.now_ms()
+            model(x)
+            found.append(own.own_ms / (clock.now_ms() - start))
+    return float(np.median(found))
+
+
+def machine(device: str) -> str:
+    if device.startswith("cuda"):
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{platform.machine()}, {cores}, torch {torch.__version__}"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--arch", choices=MODELS, action="append", help="again for several; default: all")
+    parser.add_argument("--quick", action="store_true", help="narrow models, two repeats")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; default: as torch decides")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.repeats = 2
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

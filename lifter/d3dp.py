@@ -58,6 +58,7 @@ class D3DP(nn.Module):
         width: int = 512,
         depth: int = 8,
         heads: int = 8,
+        mlp_ratio: float = 2.0,
         drop_path: float = 0.0,
         schedule: Schedule | None = None,
         hypotheses: int = 5,
@@ -67,9 +68,10 @@ class D3DP(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if schedule is not None and schedule.recoverer == "none":
+        if schedule is not None and schedule.recoverer not in ("tri", "tra"):
             raise ConfigError(
-                "schedule.recoverer: D3DP refines all frames, expected 'tri' or 'tra', got 'none'"
+                "schedule.recoverer: D3DP refines all frames, expected 'tri' or 'tra', "
+                f"got {schedule.recoverer!r}"
             )
         if not (hypotheses >= 1 and 1 <= steps <= levels):
             raise ConfigError(
@@ -78,10 +80,10 @@ class D3DP(nn.Module):
             )
         self.shape = (frames, joints, in_channels)
         self.pose_estimator = Denoiser(
-            in_channels, width, frames=frames, joints=joints, depth=depth, heads=heads,
+            in_channels, width, frames=frames, joints=joints, depth=depth, heads=heads, mlp_ratio=mlp_ratio,
             drop_path=drop_path, schedule=schedule,
         )  # fmt: skip
-        self.levels, self.hypotheses, self.flip = levels, hypotheses, flip
+        self.levels, self.flip = levels, flip
         self.mirror = Mirror()
         for name, values in schedule_buffers(levels).items():  # to be saved as released; nothing reads them
             self.register_buffer(name, values)

@@ -42,6 +42,7 @@ class DiffPose(nn.Module):
         width: int = 512,
         depth: int = 8,
         heads: int = 8,
+        mlp_ratio: float = 2.0,
         schedule: Schedule | None = None,
         graph: dict[str, int] | None = None,
         hypotheses: int = 1,
@@ -51,7 +52,7 @@ class DiffPose(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if in_channels != 2 or (schedule is not None and schedule.recoverer == "none"):
+        if in_channels != 2 or (schedule is not None and schedule.recoverer not in ("tri", "tra")):
             raise ConfigError(
                 "diffpose: expected x and y of every frame: in_channels 2, recoverer 'tri' or 'tra'"
             )
@@ -60,7 +61,7 @@ class DiffPose(nn.Module):
                 f"diffpose: expected hypotheses >= 1 and 1 <= steps <= start <= {LEVELS}, "
                 f"got {hypotheses}, {steps}, {start}"
             )
-        self.pose = MixSTE(frames, joints, in_channels, width, depth, heads, schedule=schedule)
+        self.pose = MixSTE(frames, joints, in_channels, width, depth, heads, mlp_ratio, schedule=schedule)
         self.pose.requires_grad_(False)
         self.denoiser = GraphDenoiser(**graph or {})
         self.hypotheses, self.flip, self.mirror = hypotheses, flip, Mirror()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.lifter.recipe import regenerate
 
@@ -21,3 +22,18 @@ def oracle() -> Callable[[str], dict[str, Any]]:
         return reference
 
     return load
+
+
+@pytest.fixture(scope="session")
+def fixed_pruner() -> Callable[[Tensor], nn.Module]:
+    """Builds a pruner that keeps given frames (B, keep), so that a model is tested apart from its choice."""
+
+    class Fixed(nn.Module):
+        def __init__(self, index: Tensor) -> None:
+            super().__init__()
+            self.index = index
+
+        def forward(self, clues: Any) -> Tensor:
+            return self.index
+
+    return Fixed

@@ -1,0 +1,89 @@
+"""MHFormer against reference outputs: whole, pruned, and with TPC as first published."""
+
+import pytest
+import torch
+
+import lifter
+from lifter.mhformer import MHFormer
+from lifter.prune import density_peaks
+from lifter.spec import Schedule
+from stream.errors import ConfigError
+
+SMALL = {"width": 64, "hidden": 128}
+
+
+@pytest.mark.parametrize("name", ["mhformer_small_F9", "mhformer_small_F81"])
+def test_the_whole_model_matches_the_reference(oracle, name):
+    reference = oracle(name)
+    model = lifter.from_official("mhformer", reference["state_dict"], **reference["config"])
+    with torch.inference_mode():
+        poses = model(reference["inputs"]["x"])
+    torch.testing.assert_close(poses, reference["outputs"]["output"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["mhformer_small_F9", "mhformer_small_F81"])
+def test_the_pruned_model_matches_the_reference_blocks(oracle, name):
+    reference = oracle(name)
+    # The reference with rounded sampling places every frame where TPS does.
+    expected = reference["h2ot"]["variants"]["round"]
+    schedule = Schedule(keep=reference["h2ot"]["r"], at=reference["h2ot"]["b"])
+    model = lifter.from_official("mhformer", reference["state_dict"], schedule, **reference["config"])
+    with torch.inference_mode():
+        tokens, kept = model.encode(reference["inputs"]["x"])
+        poses = model(reference["inputs"]["x"])
+        torch.testing.assert_close(model.regress(tokens), expected["q_hat"], atol=1e-5, rtol=0)
+    assert kept.tolist() == expected["global_index"].tolist()
+    torch.testing.assert_close(poses, expected["tri_at_index"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("recoverer", [None, "tri", "centre", "none"])
+def test_it_answers_for_the_centre_frame(oracle, recoverer):
+    reference = oracle("mhformer_small_F81")
+    schedule = None if recoverer is None else Schedule(keep=(41, 27), at=(0, 1), recoverer=recoverer)
+    model = MHFormer(frames=81, **SMALL, schedule=schedule).eval()
+    model.load_state_dict(reference["state_dict"], strict=True)
+    expected = reference["outputs"]["output"]
+    if recoverer is not None:
+        expected = reference["h2ot"]["variants"]["round"]["tri_at_index"]
+    with torch.inference_mode():
+        poses = model(reference["inputs"]["x"])
+    torch.testing.assert_close(poses, expected[:, 40:41], atol=1e-5, rtol=0)
+
+
+def test_tpc_chooses_the_frames_of_the_reference(oracle):
+    cluster = oracle("tpc_mhformer_small")["cluster"]
+    score = density_peaks(cluster["x_knn"], cluster["k"], cluster["noise"])
+    score[:, 40] = 0  # the centre is kept beside those that the reference chose
+    assert score.topk(cluster["cluster_num"]).indices.tolist() == cluster["index_down"].tolist()
+
+
+@pytest.mark.parametrize("run", ["outputs", "seed4321"])
+def test_tpc_answers_with_the_poses_of_the_reference_for_its_frames(oracle, run, fixed_pruner):
+    reference = oracle("tpc_mhformer_small")
+    model = lifter.from_official("tpc_mhformer", reference["state_dict"], **reference["config"])
+    model.hourglass.pruners[0] = fixed_pruner(reference[run]["kept_index"])
+    with torch.inference_mode():
+        poses = model(reference["inputs"]["x"])
+    torch.testing.assert_close(poses, reference[run]["output"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("keep", "at", "alive"),
+    [
+        ((5, 3), (0, 1), [5, 5, 3]),  # H2OT: the last of several stages is before CHI
+        ((3,), (1,), [9, 3, 3]),  # HoT's TPC: a single stage where it says
+        ((7, 5, 3), (0, 1, 2), [7, 5, 3]),
+    ],
+)
+def test_stages_sit_where_the_papers_have_them(keep, at, alive):
+    model = MHFormer(frames=9, width=16, hidden=16, heads=2, schedule=Schedule(keep=keep, at=at)).eval()
+    seen = []
+    for block in model.Transformer_hypothesis.blocks():
+        block.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    model(torch.zeros(1, 9, 17, 2))
+    assert seen == alive
+
+
+def test_a_window_that_the_heads_cannot_share_is_refused():
+    with pytest.raises(ConfigError, match=r"multiple of 9.*got 80"):
+        MHFormer(frames=80)

@@ -1,0 +1,56 @@
+"""MotionBERT against reference outputs: whole, pruned, and as HoT."""
+
+import pytest
+import torch
+
+import lifter
+from lifter.motionbert import MotionBERT
+from lifter.prune import density_peaks
+from lifter.spec import Schedule
+
+SMALL = {"maxlen": 27, "dim_feat": 64, "depth": 5, "dim_rep": 128, "heads": 8}
+
+
+def test_the_whole_model_matches_the_reference(oracle):
+    reference = oracle("motionbert_small")
+    model = lifter.from_official("motionbert", reference["state_dict"], **SMALL, mlp_ratio=4)
+    with torch.inference_mode():
+        poses = model(reference["inputs"]["x"])
+    torch.testing.assert_close(poses, reference["outputs"]["output"], atol=1e-5, rtol=0)
+
+
+def test_the_pruned_model_matches_the_reference_blocks(oracle):
+    reference = oracle("motionbert_small")
+    # The reference with rounded sampling places every frame where TPS does.
+    expected = reference["h2ot"]["variants"]["round"]
+    schedule = Schedule(keep=(13, 9), at=(0, 1))
+    model = lifter.from_official("motionbert", reference["state_dict"], schedule, **SMALL)
+    with torch.inference_mode():
+        tokens, kept = model.encode(reference["inputs"]["x"])
+        poses = model(reference["inputs"]["x"])
+        torch.testing.assert_close(model.regress(tokens), expected["q_hat"], atol=1e-5, rtol=0)
+    assert kept.tolist() == expected["global_index"].tolist()
+    torch.testing.assert_close(poses, expected["tri_at_index"], atol=1e-5, rtol=0)
+
+
+def test_hot_chooses_the_frames_of_the_reference(oracle):
+    cluster = oracle("hot_motionbert_small")["cluster"]
+    score = density_peaks(cluster["x_knn"], cluster["k"], cluster["noise"])
+    assert score.topk(cluster["cluster_num"]).indices.tolist() == cluster["index_down"].tolist()
+
+
+@pytest.mark.parametrize("run", ["outputs", "seed4321"])
+def test_hot_recovers_the_poses_of_the_reference_from_its_frames(oracle, run, fixed_pruner):
+    reference = oracle("hot_motionbert_small")
+    config = reference["config"]
+    model = lifter.from_official("hot_motionbert", reference["state_dict"], **config)
+    model.hourglass.pruners[0] = fixed_pruner(reference[run]["kept_index"])
+    with torch.inference_mode():
+        poses = model(reference["inputs"]["x"])
+    torch.testing.assert_close(poses, reference[run]["output"], atol=1e-5, rtol=0)
+
+
+def test_both_streams_start_with_equal_shares_of_the_answer():
+    model = MotionBERT(frames=9, width=16, depth=2, heads=2)
+    assert [fuse.weight.abs().max().item() for fuse in model.ts_attn] == [0.0, 0.0]
+    assert [fuse.bias.tolist() for fuse in model.ts_attn] == [[0.5, 0.5]] * 2

@@ -105,7 +105,7 @@ def _ankle(stride: float, side: int, walk: Walk) -> F64:
     # Touches down a fifth of a stride ahead of the body.
     along_m = (whole + ease - offset - walk.stride_phase + 0.21) * walk.stride_m
     ground, _, left = walk.ground(along_m)
-    rise = _ANKLE + 0.070 * np.sin(np.pi * swung * (1.8 - 0.8 * swung)) ** 2
+    rise = _ANKLE + 0.070 * np.sin(np.pi * swung * (1.5 - 0.5 * swung)) ** 2
     at: F64 = ground + side * 0.042 * walk.height_m * left + rise * walk.height_m * _UP
     return at
 

@@ -59,5 +59,5 @@ class Health:
 
 
 def _percentiles(ms: np.ndarray) -> dict[str, float]:
-    p50, p95, p99 = np.percentile(ms, [50, 95, 99])
-    return {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3), "n": int(ms.size)}
+    p50, p95, p99 = np.percentile(ms, [50, 95, 99]).round(3).tolist()
+    return {"p50": p50, "p95": p95, "p99": p99, "n": int(ms.size)}

@@ -1,0 +1,117 @@
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.config import resolve
+from stream.errors import ConfigError
+from stream.messages import Meta, Origin, PoseFrame, Status
+from stream.pipeline import Pipeline
+
+WAIT_S = 60.0
+
+
+def config(weights: Path, sources: dict | None = None, **lifter):
+    walk = {"type": "synthetic", "pace": "full", "frames": 60, "persons": 2, "missing": 0.05}
+    return resolve(
+        {
+            "sources": sources or {"walk": walk},
+            "lifter": {"weights": str(weights), "device": "cpu", "threads": 1, **lifter},
+            "sinks": {"out": {"type": "memory"}},
+        }
+    )
+
+
+def run(pipeline: Pipeline) -> list[PoseFrame]:
+    """Run to the end; the pose frames that the memory sink got."""
+    with pipeline:
+        assert pipeline.wait(WAIT_S)
+        pipeline.announce()
+        pipeline.status()
+    assert pipeline.error is None
+    return [message for message in messages(pipeline) if isinstance(message, PoseFrame)]
+
+
+def messages(pipeline: Pipeline) -> list:
+    return pipeline.outlets["out"].sink.messages
+
+
+def test_every_frame_of_a_file_comes_out_once_and_in_order(tiny_weights: Path):
+    frames = run(Pipeline(config(tiny_weights)))
+    assert [frame.header.seq for frame in frames] == list(range(60))
+    assert {len(frame.persons) for frame in frames} == {2}
+    assert len({person.id for frame in frames for person in frame.persons}) == 2
+    assert {frame.mode for frame in frames} == {"offline"}
+
+
+def test_a_replay_is_identical_bit_for_bit(tiny_weights: Path):
+    first, second = (run(Pipeline(config(tiny_weights, lag="half"))) for _ in range(2))
+    assert len(first) == len(second) == 60
+    for a, b in zip(first, second, strict=True):
+        for one, other in zip(a.persons, b.persons, strict=True):
+            assert one.xyz.tobytes() == other.xyz.tobytes()
+
+
+def test_the_root_is_the_origin_and_nothing_is_missing(tiny_weights: Path):
+    for frame in run(Pipeline(config(tiny_weights))):
+        for person in frame.persons:
+            assert np.isfinite(person.xyz).all()
+            assert person.xyz[0].tolist() == [0.0, 0.0, 0.0]
+            assert (person.origin[person.score == 0] != Origin.OBSERVED).all()
+            assert (person.origin[person.score > 0] == Origin.OBSERVED).all()
+
+
+def test_subscribers_learn_what_they_listen_to(tiny_weights: Path):
+    pipeline = Pipeline(config(tiny_weights))
+    run(pipeline)
+    meta = next(message for message in messages(pipeline) if isinstance(message, Meta))
+    assert (meta.source, meta.skeleton, meta.units, len(meta.joints)) == ("walk", "h36m17", "m", 17)
+    assert meta.model.sha256 == pipeline.spec.sha256
+    status = next(message for message in messages(pipeline) if isinstance(message, Status))
+    assert status.report["counters"]["lift.frames"] == 60
+
+
+def test_several_sources_are_lifted_side_by_side(tiny_weights: Path):
+    walk = {"type": "synthetic", "pace": "full", "frames": 40}
+    frames = run(Pipeline(config(tiny_weights, {"a": walk, "b": {**walk, "seed": 1}})))
+    for name in ("a", "b"):
+        assert [frame.header.seq for frame in frames if frame.header.source == name] == list(range(40))
+
+
+def test_a_source_that_is_not_there_does_not_stop_the_others(tiny_weights: Path):
+    walk = {"type": "synthetic", "frames": 10, "fps": 100.0}
+    gone = {"type": "opencv", "url": "rtsp://127.0.0.1:9/none", "open_timeout_s": 1.0}
+    pipeline = Pipeline(config(tiny_weights, {"walk": walk, "gone": gone}))
+    with pipeline:
+        seen = threading.Event()
+        for _ in range(600):
+            if pipeline.health.counted("lift", "frames") == 10:
+                break
+            seen.wait(0.05)
+    frames = [message for message in messages(pipeline) if isinstance(message, PoseFrame)]
+    assert [frame.header.seq for frame in frames] == list(range(10))
+    assert pipeline.health.report()["states"]["gone"]["state"] != "ok"
+
+
+def test_stopping_ends_an_endless_source_and_all_threads(tiny_weights: Path):
+    pipeline = Pipeline(config(tiny_weights, {"walk": {"type": "synthetic"}}))
+    with pipeline:
+        assert not pipeline.wait(0.3)
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"source:walk", "lift", "sink:out"}
+
+
+def test_a_lag_longer_than_the_window_is_refused(tiny_weights: Path):
+    with pytest.raises(ConfigError, match=r"lifter.lag: expected less than the window of 27 frames, got 27"):
+        Pipeline(config(tiny_weights, lag=27))
+
+
+def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
+    least = 0.9
+    people = [who for frame in run(Pipeline(config(tiny_weights, min_score=least))) for who in frame.persons]
+    scores = np.stack([who.score for who in people])
+    origins = np.stack([who.origin for who in people])
+    assert set(np.unique(scores < least)) == {True, False}
+    assert (scores[scores < least] == 0).all()
+    assert ((origins == Origin.OBSERVED) == (scores >= least)).all()

@@ -71,7 +71,7 @@ def read(file: Path | str) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file}: expected a checkpoint of tensors and plain data, got one with more, which could run code"
+            f"{file}: expected tensors and plain data, got a checkpoint with more, which could run code"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(

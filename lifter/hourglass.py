@@ -11,7 +11,9 @@ without one) and ends with `recover`:
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ from lifter.prune import TPA, TPC, TPS, Clues, TPMo, take
 from lifter.recover import TRA, TRI, Centre, Head, Kept
 from lifter.spec import Schedule
 
-PRUNERS: dict[str, Callable[..., nn.Module]] = {"tps": TPS, "tpc": TPC, "tpa": TPA, "tpmo": TPMo}
+PRUNERS: dict[str, Callable[..., Any]] = {"tps": TPS, "tpc": TPC, "tpa": TPA, "tpmo": TPMo}
 
 
 class Hourglass(nn.Module):
@@ -50,11 +52,11 @@ class Hourglass(nn.Module):
         schedule.check(frames, depth)
         self.at = schedule.at
         centre = frames // 2 if schedule.recoverer in ("centre", "none") else None
-        places: Tensor | None = self.every_frame  # of the frames alive, as far as they are known beforehand
+        places: np.ndarray | None = np.arange(frames)  # of the frames alive, where known beforehand
         for keep in schedule.keep:
             pruner = PRUNERS[schedule.pruner](keep, places, centre)
             self.pruners.append(pruner)
-            places = places[pruner.index] if places is not None and isinstance(pruner, TPS) else None
+            places = pruner.places
         if schedule.recoverer == "tri":
             self.recoverer = TRI(frames, places)
         elif schedule.recoverer == "centre":

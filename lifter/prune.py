@@ -2,8 +2,9 @@
 
 A pruner works at one stage. It is built as `Pruner(keep, places, centre)`: how many frames go on,
 places (K,) in the window of the frames alive where they are known beforehand (else None), and the
-place of the frame that must stay (else None). Called with `Clues`, it answers with sorted positions
-among the frames alive: (keep,) for all windows alike or (B, keep) for each its own.
+place of the frame that must stay (else None). Its own `places` are those of the frames that go on.
+Called with `Clues`, it answers with sorted positions among the frames alive: (keep,) for all windows
+alike or (B, keep) for each its own.
 """
 
 from collections.abc import Callable
@@ -40,13 +41,14 @@ class TPS(nn.Module):
 
     index: Tensor  # (keep,) int64
 
-    def __init__(self, keep: int, places: Tensor, centre: int | None = None) -> None:
+    def __init__(self, keep: int, places: np.ndarray, centre: int | None = None) -> None:
         super().__init__()
-        index = torch.from_numpy(uniform(len(places), keep))
+        index = uniform(len(places), keep)
         if centre is not None:  # the nearest sample gives way, which changes nothing where it is the centre
-            position = torch.searchsorted(places, centre)
-            index[(index - position).abs().argmin()] = position
-        self.register_buffer("index", index, persistent=False)
+            position = np.searchsorted(places, centre)
+            index[np.abs(index - position).argmin()] = position
+        self.places = places[index]
+        self.register_buffer("index", torch.tensor(index.tolist()), persistent=False)
 
     def forward(self, clues: Clues) -> Tensor:
         return self.index
@@ -55,7 +57,9 @@ class TPS(nn.Module):
 class _ByScore(nn.Module):
     """Keeps the frames of the highest score; of equals the earlier one, so that the choice is repeatable."""
 
-    def __init__(self, keep: int, places: Tensor | None, centre: int | None = None) -> None:
+    places: np.ndarray | None = None  # of the frames that go on: not known beforehand
+
+    def __init__(self, keep: int, places: np.ndarray | None, centre: int | None = None) -> None:
         super().__init__()
         self.keep, self.centre = keep, centre
 

@@ -6,6 +6,7 @@ and the regression head, and answers with poses (B, F, J, 3).
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,13 +52,13 @@ class TRI(nn.Module):
     right: Tensor
     weight: Tensor
 
-    def __init__(self, frames: int, kept: Tensor | None) -> None:
+    def __init__(self, frames: int, places: np.ndarray | None) -> None:
         super().__init__()
-        self.known = kept is not None
-        times = torch.arange(frames)
-        self.register_buffer("times", times, persistent=False)
-        if kept is not None:
-            for name, value in zip(("left", "right", "weight"), between(kept, times), strict=True):
+        self.known = places is not None
+        self.register_buffer("times", torch.arange(frames), persistent=False)
+        if places is not None:
+            plan = between(torch.tensor(places.tolist()), self.times)
+            for name, value in zip(("left", "right", "weight"), plan, strict=True):
                 self.register_buffer(name, value, persistent=False)
 
     def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:

@@ -75,13 +75,13 @@ class Recording:
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
         """The next frame; none is left out when reading falls behind."""
-        frame = self._next
+        frame = self._next = self._next or next(self._frames, None)
         if frame is None:
             raise EndOfStream(f"{self._path}: all frames were read")
         made = frame.header
         if not self._playback.due(made.captured_ns, timeout_s):
             return None
-        self._next = next(self._frames, None)
+        self._next = None
         header = self._playback.header(made.source, made.seq, made.captured_ns, made.captured_unix_ns)
         return replace(frame, header=header, detected_ns=self._playback.known_ns(header))
 

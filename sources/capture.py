@@ -58,6 +58,12 @@ class Capture:
         fps = float(self._capture.get(self._cv2.CAP_PROP_FPS))
         return fps if 1 <= fps <= 1000 else 25.0
 
+    @property
+    def frames(self) -> int | None:
+        """How many frames the file says it has; None when it does not."""
+        frames = round(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
+        return frames if frames > 0 else None
+
     def release(self) -> None:
         self._capture.release()
 

@@ -1,6 +1,7 @@
 """Images and a detector, together a source of keypoints."""
 
 import contextlib
+import dataclasses
 from typing import Self
 
 from stream.context import Context
@@ -33,10 +34,10 @@ class Detected:
         frame = self._frame_source.read(timeout_s)
         if frame is None:
             return None
-        clock, health = self._context.clock, self._context.health
+        clock = self._context.clock
         before_ns = clock.now_ns()
         found = self._detector.detect(frame)
-        if self.live:  # a file's frames have the file's times
-            health.took("capture", (before_ns - frame.header.captured_ns) / 1e6)
-        health.took("inference", (clock.now_ns() - before_ns) / 1e6)
-        return found
+        self._context.health.took("inference", (clock.now_ns() - before_ns) / 1e6)
+        waited_ms = (before_ns - frame.header.captured_ns) / 1e6
+        # A file's frames have the file's times, which say nothing about waiting.
+        return dataclasses.replace(found, capture_ms=max(0.0, waited_ms)) if self.live else found

@@ -37,10 +37,9 @@ class Images:
             if self.fps <= 0:
                 raise ConfigError(f"fps: expected images per second above 0, got {self.fps}")
 
-    live = False
-
     def __init__(self, settings: Settings, context: Context) -> None:
         self.settings = settings
+        self.live = settings.pace == "recorded"
         self._context = context
         self._playback = Playback(context.clock, speed=1.0)
         self._cv2: Any = None

@@ -21,7 +21,7 @@ _SPARE_S = 1.0  # for what FFmpeg's own timeouts do not cover, such as looking u
 
 
 class OpenCV:
-    """Frames of a camera, a stream (both live: the newest frame wins) or a video file (every frame counts).
+    """Frames of a camera or a stream (the newest frame wins) or of a video file (every frame counts).
 
     A live frame is stamped when it is grabbed; a file's with the time of its first reading plus the
     frame's time in the file.
@@ -65,12 +65,13 @@ class OpenCV:
         url = settings.url
         self._camera = isinstance(url, int) or url.isdecimal() or url.startswith("/dev/")
         self._stream = not self._camera and "://" in str(url)
-        self.live = self._camera or self._stream
+        self._file = not self._camera and not self._stream
+        self.live = not self._file or settings.pace == "recorded"
         self._reader: Grabber | _File | None = None
 
     def __enter__(self) -> Self:
         settings, context = self.settings, self._context
-        if not self.live:
+        if self._file:
             self._reader = _File(Path(str(settings.url)), settings.pace, context)
             return self
         connect = self._open_stream if self._stream else self._open_camera

@@ -69,8 +69,11 @@ def check(
     import yaml
 
     from stream.config import load
+    from stream.pipeline import Pipeline
 
-    say(yaml.safe_dump(load(config, changes or ()).plain(), sort_keys=False).rstrip())
+    resolved = load(config, changes or ())
+    Pipeline(resolved)  # finds what only shows when the parts are put together
+    say(yaml.safe_dump(resolved.plain(), sort_keys=False).rstrip())
 
 
 @app.command()

@@ -49,7 +49,8 @@ class Emitter:
                 hop=len(due.arrivals),
                 window=_history(arrival, people),
                 latency_ms=Latency(
-                    detect=max(0.0, (arrival.detected_ns - header.captured_ns) / 1e6),
+                    capture=arrival.capture_ms,
+                    detect=max(0.0, (arrival.detected_ns - header.captured_ns) / 1e6 - arrival.capture_ms),
                     queue=max(0.0, (started_ns - arrival.detected_ns) / 1e6),
                     lift=lift_ms,
                 ),

@@ -26,6 +26,7 @@ class Arrival:
     header: Header
     size_wh: tuple[int, int]
     detected_ns: int
+    capture_ms: float
     sightings: tuple[Sighting, ...]
 
 
@@ -69,7 +70,7 @@ class Intake:
             if self.lossless:
                 self._changed.wait_for(lambda: self._closed or len(self._arrivals) < self._frames)
             sightings = tuple(self._see(frame.header.captured_ns, frame.persons))
-            self._add(Arrival(frame.header, frame.size_wh, frame.detected_ns, sightings))
+            self._add(Arrival(frame.header, frame.size_wh, frame.detected_ns, frame.capture_ms, sightings))
 
     def expire(self, now_ns: int) -> bool:
         """When the source has gone silent, announce everybody not seen for too long as lost.
@@ -83,7 +84,7 @@ class Intake:
             last = self._last
             silent_ns = now_ns - last.header.captured_ns
             header = Header(self.name, last.header.seq, now_ns, last.header.captured_unix_ns + silent_ns)
-            self._add(Arrival(header, last.size_wh, now_ns, tuple(self._see(now_ns, ()))))
+            self._add(Arrival(header, last.size_wh, now_ns, 0.0, tuple(self._see(now_ns, ()))))
             return True
 
     def end(self) -> None:

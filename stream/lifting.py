@@ -74,7 +74,8 @@ class Lifting:
         self._health.took("hop", frame.hop)
         self._health.count("lift", "frames")
         self._health.count("lift", "poses", len(frame.persons))
-        self._health.took("age", (self._clock.now_ns() - frame.header.captured_ns) / 1e6)
+        if frame.mode != "offline":  # a file's times say nothing about age
+            self._health.took("age", (self._clock.now_ns() - frame.header.captured_ns) / 1e6)
         self._send(
             dataclasses.replace(
                 frame,

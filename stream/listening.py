@@ -84,11 +84,12 @@ def _loop(
 
 
 def _recorder(path: Path) -> Any:
-    kinds = {".jsonl": JSONL, ".npz": NPZ}
-    if path.suffix not in kinds:
-        raise ConfigError(f"{path}: expected a recording ending in {' or '.join(kinds)}")
-    kind = kinds[path.suffix]
-    return kind(kind.Settings(path=str(path)), Context("record"))
+    context = Context("record")
+    if path.suffix == ".jsonl":
+        return JSONL(JSONL.Settings(path=str(path)), context)
+    if path.suffix == ".npz":
+        return NPZ(NPZ.Settings(path=str(path)), context)
+    raise ConfigError(f"{path}: expected a recording ending in .jsonl or .npz")
 
 
 def _over(until_s: float | None) -> bool:

@@ -82,8 +82,8 @@ class Keypoints:
 class KeypointFrame:
     """All persons seen in one captured frame, in `skeleton` order.
 
-    detected_ns is the monotonic time at which the keypoints were known here;
-    with captured_ns it gives the detector's latency.
+    detected_ns is the monotonic time at which the keypoints were known here; of what had passed
+    since captured_ns, capture_ms went by before the detector began.
     """
 
     header: Header
@@ -91,6 +91,7 @@ class KeypointFrame:
     skeleton: str
     persons: tuple[Keypoints, ...]
     detected_ns: int
+    capture_ms: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.size_wh) <= 0:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from sources.capture import open_file
+from sources.images import SUFFIXES as IMAGES
 from stream.config import Config, resolve
 from stream.daemon import stopped_by_signals
 from stream.errors import ConfigError
@@ -49,11 +51,24 @@ def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iter
     )
 
 
+def count(source: Path) -> int | None:
+    """How many frames a video or a folder is about to give, as far as it says so; None when it does not."""
+    if source.is_dir():
+        return sum(1 for path in source.iterdir() if path.suffix.lower() in IMAGES)
+    if source.suffix.lower() not in VIDEOS or not source.is_file():
+        return None
+    video = open_file(source)
+    try:
+        return video.frames
+    finally:
+        video.release()
+
+
 def _source(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ConfigError(f"{path}: no such file or folder")
     if path.is_dir():
-        return {"type": "images", "path": str(path)}
+        return {"type": "images", "path": str(path), "pace": "full"}
     if path.suffix.lower() in KEYPOINTS:
         return {"type": "recording", "path": str(path), "speed": "full"}
     if path.suffix.lower() in VIDEOS:

@@ -19,7 +19,8 @@ class _Opens(Protocol):
 class FrameSource(_Opens, Protocol):
     """Images from a camera, a file or a stream.
 
-    live: newest frame wins and the pipeline never blocks it; otherwise every frame counts.
+    live: frames come when they come and nothing may hold them up; otherwise they are read as fast
+    as they are lifted.
     """
 
     live: bool

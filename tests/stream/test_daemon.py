@@ -1,0 +1,180 @@
+"""The daemon as its users meet it: a process, fed and heard over real sockets, stopped by a signal."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+import zmq
+
+CONFIG = """
+node: test
+sources:
+  net: {{type: keypoints_zmq, endpoint: "{incoming}"}}
+lifter: {{weights: "{weights}", device: cpu, threads: 1, predict_s: 0.3}}
+sinks:
+  zeromq: {{type: zeromq, port: {port}}}
+  file: {{type: jsonl, path: "{folder}/poses.jsonl"}}
+status_s: 0.5
+"""
+WAIT_MS = 60_000
+
+
+def keypoints(seq: int, t_ns: int) -> list[bytes]:
+    """What any program may send: only msgpack and the documented map."""
+    joints = np.full((17, 3), 0.9, "<f4")
+    joints[:, 0] = 300 + 10 * np.arange(17) + seq % 7
+    joints[:, 1] = 200 + 10 * np.arange(17)
+    message = {
+        "v": 1,
+        "schema": "keypoints2d",
+        "source": "cam0",
+        "seq": seq,
+        "t_capture_ns": t_ns,
+        "size_wh": [640, 480],
+        "skeleton": "coco17",
+        "persons": [{"kp": joints.tobytes()}],
+    }
+    return [b"keypoints2d/v1/cam0/", msgpack.packb(message)]
+
+
+class Running:
+    """A daemon process, a sender to it and a subscriber of it."""
+
+    def __init__(self, weights: Path, folder: Path) -> None:
+        context = zmq.Context.instance()
+        self.sender = context.socket(zmq.PUB)
+        incoming = f"tcp://127.0.0.1:{self.sender.bind_to_random_port('tcp://127.0.0.1')}"
+        with context.socket(zmq.PUB) as probe:
+            port = probe.bind_to_random_port("tcp://127.0.0.1")
+        self.subscriber = context.socket(zmq.SUB)
+        self.subscriber.connect(f"tcp://127.0.0.1:{port}")
+        self.subscriber.subscribe(b"")
+        self.folder = folder
+        path = folder / "daemon.yaml"
+        path.write_text(CONFIG.format(incoming=incoming, weights=weights, port=port, folder=folder))
+        command = [sys.executable, "-m", "stream.cli", "run", str(path)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.seq = 0
+
+    def hear(self, topic: bytes, feeding: bool = True, junk: bytes | None = None) -> dict:
+        """The next document on `topic`, sending a frame of keypoints each 10 ms meanwhile."""
+        for _ in range(WAIT_MS // 10):
+            if feeding:
+                self.sender.send_multipart(keypoints(self.seq, time.time_ns()))
+                self.seq += 1
+            if junk is not None:
+                self.sender.send_multipart([b"keypoints2d/v1/cam0/", junk])
+            while self.subscriber.poll(10):
+                heard, payload = self.subscriber.recv_multipart()
+                if heard == topic:
+                    return msgpack.unpackb(payload)
+        raise AssertionError(f"nothing on {topic!r}")
+
+    def end(self, number: signal.Signals) -> tuple[int, float, str]:
+        """Stop by a signal: exit code, seconds it took, what it printed."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        printed, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, time.monotonic() - started, printed
+
+
+@pytest.fixture
+def running(tiny_weights: Path, tmp_path: Path) -> Iterator[Running]:
+    daemon = Running(tiny_weights, tmp_path)
+    yield daemon
+    daemon.process.kill()
+    daemon.process.wait()
+    daemon.sender.close(0)
+    daemon.subscriber.close(0)
+
+
+def test_keypoints_go_in_and_poses_come_out(running: Running):
+    pose = running.hear(b"pose3d/v1/cam0/")
+    person = pose["persons"][0]
+    assert (pose["v"], pose["schema"], pose["source"], pose["skeleton"]) == (1, "pose3d", "cam0", "h36m17")
+    assert len(person["xyz"]) == 17 * 3 * 4
+    assert np.isfinite(np.frombuffer(person["xyz"], "<f4")).all()
+    assert pose["t_publish_ns"] >= pose["t_capture_ns"]
+    assert pose["window"]["frames"] == 27
+    assert running.hear(b"meta/v1/cam0/")["joints"][0] == "pelvis"
+    report = running.hear(b"status/v1/test/")["report"]
+    assert report["counters"]["cam0.frames"] > 0
+
+
+def test_junk_is_counted_and_the_rest_goes_on(running: Running):
+    running.hear(b"pose3d/v1/cam0/")
+    running.hear(b"pose3d/v1/cam0/", junk=b"\xff" * 100)
+    for _ in range(20):
+        report = running.hear(b"status/v1/test/", junk=b"\x93")["report"]
+        if any(".drop." in name for name in report["counters"]):
+            break
+    assert any(".drop." in name and n > 0 for name, n in report["counters"].items())
+    assert running.hear(b"pose3d/v1/cam0/")["persons"]
+
+
+def test_when_the_sender_falls_silent_its_people_are_lost_once(running: Running):
+    assert running.hear(b"pose3d/v1/cam0/")["persons"][0]["state"] in ("new", "ok")
+    states = []
+    while "lost" not in states:
+        message = running.hear(b"pose3d/v1/cam0/", feeding=False)
+        states += [person["state"] for person in message["persons"]]
+    assert states[-1] == "lost"
+    assert np.isnan(np.frombuffer(message["persons"][-1]["xyz"], "<f4")).all()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_and_everything_is_flushed(running: Running, number: signal.Signals):
+    last = running.hear(b"pose3d/v1/cam0/")["seq"]
+    code, seconds, printed = running.end(number)
+    assert code == 0, printed
+    assert seconds < 10  # 2 s on a machine that is not running a test suite beside it
+    assert "stopped." in printed
+    assert "Traceback" not in printed
+    lines = (running.folder / "poses.jsonl").read_text().splitlines()
+    recorded = [json.loads(line) for line in lines]
+    assert last in [line["seq"] for line in recorded if line["schema"] == "pose3d"]
+
+
+def test_a_taken_port_is_retried_and_named(tiny_weights: Path, tmp_path: Path, running: Running):
+    text = (running.folder / "daemon.yaml").read_text().replace("poses.jsonl", "other.jsonl")
+    (tmp_path / "second.yaml").write_text(text)
+    running.hear(b"pose3d/v1/cam0/")
+    command = [sys.executable, "-m", "stream.cli", "run", str(tmp_path / "second.yaml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as second:
+        assert second.stdout is not None
+        for line in second.stdout:
+            if "trying again" in line:
+                break
+        second.send_signal(signal.SIGTERM)
+        second.communicate(timeout=20)
+    assert "in use" in line
+    assert second.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sources: {a: {type: webcam}}\nsinks: {c: {type: console}}", "sources.a.type: expected one of"),
+        ("sources: [", "not valid YAML"),
+        (
+            "sources: {a: {type: recording, path: /nope.npz}}\nlifter: {weights: TINY}\nsinks: {c: {type: console}}",
+            "/nope.npz",
+        ),
+    ],
+)
+def test_what_a_person_must_edit_exits_with_2(tiny_weights: Path, tmp_path: Path, text: str, says: str):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text.replace("TINY", str(tiny_weights)))
+    done = subprocess.run(
+        [sys.executable, "-m", "stream.cli", "run", str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr

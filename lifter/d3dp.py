@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lifter.diffusion import Mirror, cosine_betas, reverse_chain, sinusoid
+from lifter.layers import expect_windows
 from lifter.mixste import MixSTE
 from lifter.spec import Schedule
 from stream.errors import ConfigError, ShapeError
@@ -102,8 +103,7 @@ class D3DP(nn.Module):
         With noisy poses (B, F, J, 3), or (B, H, F, J, 3), at level (B,) int64: the denoiser's answer
         in that shape, which is what training needs.
         """
-        if keypoints.ndim != 4 or tuple(keypoints.shape[1:]) != self.shape:
-            raise ShapeError(f"D3DP: expected keypoints (B, {self.shape}), got {tuple(keypoints.shape)}")
+        expect_windows(keypoints, self.shape, "D3DP")
         if noisy is None or level is None:
             return self.sample(keypoints)[:, -1].mean(dim=1)
         if noisy.ndim == 4:

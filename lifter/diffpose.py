@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifter.diffusion import Mirror, linear_betas, reverse_chain, sinusoid
+from lifter.layers import expect_windows
 from lifter.mixste import MixSTE
 from lifter.spec import Schedule
 from stream.errors import ConfigError
@@ -61,6 +62,7 @@ class DiffPose(nn.Module):
                 f"diffpose: expected hypotheses >= 1 and 1 <= steps <= start <= {LEVELS}, "
                 f"got {hypotheses}, {steps}, {start}"
             )
+        self.shape = (frames, joints, in_channels)
         self.pose = MixSTE(frames, joints, in_channels, width, depth, heads, mlp_ratio, schedule=schedule)
         self.pose.requires_grad_(False)
         self.denoiser = GraphDenoiser(**graph or {})
@@ -81,6 +83,7 @@ class DiffPose(nn.Module):
         """
         if noisy is not None and level is not None:
             return self.denoiser(noisy.flatten(0, 1), level.flatten()).view_as(noisy)
+        expect_windows(keypoints, self.shape, "DiffPose")
         lifted = self.lift(keypoints)
         return self.refine(torch.cat([keypoints, lifted], dim=-1))
 

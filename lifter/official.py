@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lifter.spec import Schedule
@@ -34,10 +35,17 @@ def _hot(state: State, model: nn.Module) -> State:
 
 def _d3dp(state: State, model: nn.Module) -> State:
     """The denoiser lies in a checkpoint beside the noise schedule; here it may also come alone."""
-    if any(key.startswith("pose_estimator.") for key in state):
-        return state
     constants = {key: value for key, value in model.state_dict().items() if "." not in key}
-    return constants | {f"pose_estimator.{key}": value for key, value in state.items()}
+    if not any(key.startswith("pose_estimator.") for key in state):
+        return constants | {f"pose_estimator.{key}": value for key, value in state.items()}
+    for key, value in constants.items():
+        given = state.get(key, value)
+        if given.shape == value.shape and not torch.allclose(given.to(value), value, rtol=1e-4):
+            raise CheckpointError(
+                f"d3dp checkpoint: expected {key} of the cosine noise schedule, got another; "
+                "a denoiser answers only to the schedule it was trained with"
+            )
+    return state
 
 
 def _begin_anew(key: str, ours: dict[str, str]) -> str:
@@ -117,6 +125,8 @@ OFFICIAL = {
     "motionagformer": _MOTIONAGFORMER,
     "hot_motionagformer": replace(_MOTIONAGFORMER, **_HOT),
     "d3dp": Official("d3dp", _SIZES, remap=_d3dp),
+    # The two checkpoints it is made of, as one: names of MixSTE after "pose.", of the other after "denoiser."
+    "diffpose": Official("diffpose", _SIZES),
     "diffpose_gcn": Official(
         "lifter.diffpose:GraphDenoiser",
         {"hid_dim": "width", "num_layer": "layers", "n_head": "heads", "coords": "channels"},

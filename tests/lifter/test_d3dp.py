@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import lifter
 from lifter.d3dp import D3DP
 from lifter.spec import Schedule
-from stream.errors import ConfigError, ShapeError
+from stream.errors import CheckpointError, ConfigError, ShapeError
 
 SMALL = {"frames": 27, "width": 64, "depth": 8, "heads": 8}
 TINY = {"frames": 9, "width": 16, "depth": 2, "heads": 2}
@@ -62,6 +63,30 @@ def test_buffers_of_the_noise_schedule_are_the_released_ones_to_the_bit(run):
     buffers = {name: value for name, value in D3DP(**TINY).state_dict().items() if "." not in name}
     assert buffers.keys() == run["buffers"].keys()
     assert all(torch.equal(buffers[name], run["buffers"][name]) for name in buffers)
+
+
+def test_the_released_checkpoint_and_its_denoiser_alone_load_the_same_model(oracle, run):
+    reference = oracle("d3dp_small")
+    weights = {f"module.pose_estimator.{key}": value for key, value in reference["state_dict"].items()}
+    constants = {f"module.{key}": value for key, value in run["buffers"].items()}
+    checkpoint = {"epoch": 1, "model_pos": weights | constants}
+    x, expected = reference["inputs"], reference["outputs"]["output"]
+    for state in (checkpoint, reference["state_dict"]):
+        model = lifter.from_official("d3dp", state, **reference["config"])
+        with torch.inference_mode():
+            poses = model(x["x2d"], x["x3d"], x["t"])
+        torch.testing.assert_close(poses, expected, atol=1e-5, rtol=0)
+
+
+def test_a_checkpoint_of_another_noise_schedule_is_refused(oracle, run):
+    reference = oracle("d3dp_small")
+    weights = {f"pose_estimator.{key}": value for key, value in reference["state_dict"].items()}
+    linear = weights | run["buffers"] | {"betas": torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)}
+    with pytest.raises(CheckpointError, match="expected betas of the cosine noise schedule"):
+        lifter.from_official("d3dp", linear, **reference["config"])
+    shorter = {**weights, **{name: value[:500] for name, value in run["buffers"].items()}}
+    with pytest.raises(CheckpointError, match=r"betas should be \(1000,\) and is \(500,\)"):
+        lifter.from_official("d3dp", shorter, **reference["config"])
 
 
 def test_a_lift_is_the_mean_of_the_last_step_and_the_same_twice_in_any_batch(run, trained):

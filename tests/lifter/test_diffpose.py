@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import lifter
 from lifter.diffpose import DiffPose, GraphDenoiser
 from lifter.spec import Schedule
 from stream.errors import ConfigError, ShapeError
@@ -31,6 +32,26 @@ def test_the_denoiser_matches_the_reference(reference, denoiser):
 def test_its_names_and_shapes_are_the_released_ones(reference):
     shapes = {key: tuple(value.shape) for key, value in GraphDenoiser().state_dict().items()}
     assert shapes == {key: tuple(shape) for key, shape in reference["keys"].items()}
+
+
+def test_the_released_checkpoint_loads(reference):
+    state = {f"module.{key}": value for key, value in reference["state_dict"].items()}
+    model = lifter.from_official("diffpose_gcn", [state, {"lr": 1e-3}, 5, 100], **reference["config"])
+    with torch.inference_mode():
+        noise = model(reference["inputs"]["x"], reference["inputs"]["t"])
+    torch.testing.assert_close(noise, reference["outputs"]["output"], atol=1e-5, rtol=0)
+
+
+def test_a_whole_lifter_is_made_of_two_checkpoints(reference, oracle):
+    mixste = oracle("mixste_small")
+    state = {f"pose.{key}": value for key, value in mixste["state_dict"].items()}
+    state |= {f"denoiser.{key}": value for key, value in reference["state_dict"].items()}
+    model = lifter.from_official("diffpose", state, frames=27, channel=64)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            model.pose(mixste["inputs"]["x"]), mixste["outputs"]["output"], atol=1e-5, rtol=0
+        )
+        assert model(mixste["inputs"]["x"]).shape == mixste["outputs"]["output"].shape
 
 
 def test_the_released_reverse_step_matches_the_reference(reference, denoiser):

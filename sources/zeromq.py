@@ -44,7 +44,9 @@ class ZeroMQ:
         timeout_s: float = 5.0
 
         def __post_init__(self) -> None:
-            if "://" not in self.endpoint:
+            port = self.endpoint.rpartition(":")[2]
+            # ZeroMQ would take 99999 for 34463.
+            if "://" not in self.endpoint or (port.isdecimal() and int(port) > 65535):
                 raise ConfigError(
                     f"zeromq endpoint: expected something like tcp://127.0.0.1:5557, got {self.endpoint!r}"
                 )

@@ -148,7 +148,7 @@ class Graph(nn.Module):
         """(N, T, D) -> (N, T, D)."""
         edges = self.edges(x)  # (T, T) or (N, T, T), 1 where the row's node gathers from the column's
         scale = edges.sum(dim=-1, keepdim=True) ** -0.5
-        gathered = scale * (edges @ (scale * self.V(x)))
+        gathered = (scale * edges * scale.mT) @ self.V(x)
         return (x + self.batch_norm(gathered + self.U(x))).relu()
 
     def edges(self, x: Tensor) -> Tensor:

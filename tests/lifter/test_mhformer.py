@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import lifter
+from lifter import flops
 from lifter.mhformer import MHFormer
 from lifter.prune import density_peaks
 from lifter.spec import Schedule
@@ -87,3 +88,18 @@ def test_stages_sit_where_the_papers_have_them(keep, at, alive):
 def test_a_window_that_the_heads_cannot_share_is_refused():
     with pytest.raises(ConfigError, match=r"multiple of 9.*got 80"):
         MHFormer(frames=80)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "parameters_m", "paper_gflops", "all_gflops"),
+    [
+        (None, 31.52, 14.15, 16.44),
+        (Schedule((175, 117), (0, 1)), 31.52, 6.74, 7.22),
+        (Schedule((117,), (1,), "tpc", "none"), 31.52, 8.22, 9.16),
+    ],
+)
+def test_it_costs_what_the_papers_say(schedule, parameters_m, paper_gflops, all_gflops):
+    total = flops.count(flops.spec_of("mhformer", schedule=schedule))[0]
+    assert round(total.parameters / 1e6, 2) == parameters_m
+    assert round(total.paper_flops / 1e9, 2) == paper_gflops
+    assert round(total.all_flops / 1e9, 2) == all_gflops

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import lifter
+from lifter import flops
 from lifter.motionagformer import MotionAGFormer, SpatialGraph, TemporalGraph
 from lifter.prune import density_peaks
 from lifter.spec import Schedule
@@ -82,3 +83,18 @@ def test_frames_gather_from_the_most_similar_frames():
 def test_a_body_of_other_joints_is_refused():
     with pytest.raises(ConfigError, match="17 joints"):
         MotionAGFormer(joints=16)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "parameters_m", "paper_gflops", "all_gflops"),
+    [
+        (None, 11.72, 95.99, 128.92),
+        (Schedule((121, 81), (0, 7)), 11.72, 38.87, 43.21),
+        (Schedule((81,), (7,), "tpc", "tra"), 11.83, 60.56, 76.66),
+    ],
+)
+def test_it_costs_what_the_papers_say(schedule, parameters_m, paper_gflops, all_gflops):
+    total = flops.count(flops.spec_of("motionagformer", schedule=schedule))[0]
+    assert round(total.parameters / 1e6, 2) == parameters_m
+    assert round(total.paper_flops / 1e9, 2) == paper_gflops
+    assert round(total.all_flops / 1e9, 2) == all_gflops

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import lifter
+from lifter import flops
 from lifter.motionbert import MotionBERT
 from lifter.prune import density_peaks
 from lifter.spec import Schedule
@@ -54,3 +55,18 @@ def test_both_streams_start_with_equal_shares_of_the_answer():
     model = MotionBERT(frames=9, width=16, depth=2, heads=2)
     assert [fuse.weight.abs().max().item() for fuse in model.ts_attn] == [0.0, 0.0]
     assert [fuse.bias.tolist() for fuse in model.ts_attn] == [[0.5, 0.5]] * 2
+
+
+@pytest.mark.parametrize(
+    ("schedule", "parameters_m", "paper_gflops", "all_gflops"),
+    [
+        (None, 16.00, 131.09, 142.09),
+        (Schedule((121, 81), (0, 1)), 16.00, 47.98, 49.67),
+        (Schedule((81,), (1,), "tpc", "tra"), 16.35, 63.21, 66.86),
+    ],
+)
+def test_it_costs_what_the_papers_say(schedule, parameters_m, paper_gflops, all_gflops):
+    total = flops.count(flops.spec_of("motionbert", schedule=schedule))[0]
+    assert round(total.parameters / 1e6, 2) == parameters_m
+    assert round(total.paper_flops / 1e9, 2) == paper_gflops
+    assert round(total.all_flops / 1e9, 2) == all_gflops

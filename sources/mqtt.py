@@ -65,9 +65,7 @@ class MQTT:
         self._password = _password(settings)
         self._tls = _trust(settings)
         self._receiver = Receiver(context, settings.timeout_s)
-        self._frames: Slot[KeypointFrame] = Slot(
-            _WAITING, on_drop=lambda: context.health.count(context.name, "drop.reader_behind")
-        )
+        self._frames: Slot[KeypointFrame] = Slot(_WAITING, on_drop=self._dropped)
         self._thread: threading.Thread | None = None
         self._cancel: Callable[[], object] = lambda: None
         self._settled = threading.Event()  # subscribed, or failed
@@ -106,6 +104,9 @@ class MQTT:
             raise SourceLost(f"{self._where}, topic {self._settings.topic}: {silence}")
         return None
 
+    def _dropped(self) -> None:
+        self._context.health.count(self._context.name, "drop.reader_behind")
+
     def _run(self) -> None:
         import aiomqtt
 
@@ -131,7 +132,17 @@ class MQTT:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-        settings = self._settings
+        settings, dropped = self._settings, self._dropped
+
+        class Newest(asyncio.Queue[aiomqtt.Message]):
+            """Under a flood the oldest message goes; aiomqtt would drop the newest, uncounted."""
+
+            def put_nowait(self, item: aiomqtt.Message) -> None:
+                if self.full():
+                    self.get_nowait()
+                    dropped()
+                super().put_nowait(item)
+
         async with aiomqtt.Client(
             settings.host,
             settings.port,
@@ -139,6 +150,7 @@ class MQTT:
             password=self._password,
             tls_context=self._tls,
             timeout=_ANSWER_S,
+            queue_type=Newest,
             max_queued_incoming_messages=_WAITING,
         ) as client:
             await client.subscribe(settings.topic)

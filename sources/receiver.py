@@ -7,7 +7,7 @@ from stream import skeletons
 from stream.context import Context
 from stream.errors import ConfigError, DecodeError, ShapeError
 from stream.messages import KeypointFrame
-from stream.wire import decode_keypoints, topic
+from stream.wire import decode_keypoints
 
 log = logging.getLogger("poselift")
 
@@ -37,7 +37,6 @@ class Receiver:
             frame = decode_keypoints(payload, self._context.clock, seq=self._received - 1)
             if not frame.header.source:
                 frame = replace(frame, header=replace(frame.header, source=name))
-            topic("keypoints2d", frame.header.source)  # raises for a name that no topic can have
             skeletons.check(frame)
         except (DecodeError, ConfigError, ShapeError) as error:
             self._junk += 1

@@ -16,7 +16,7 @@ class Mosquitto:
 
     host = "127.0.0.1"
 
-    def __init__(self, folder: Path, users: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, users: dict[str, str] | None = None, tls: bool = False) -> None:
         self._binary = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
         if self._binary is None:
             pytest.fail("these tests need the mosquitto broker: apt-get install mosquitto", pytrace=False)
@@ -33,6 +33,11 @@ class Mosquitto:
             for user, password in users.items():
                 subprocess.run(["mosquitto_passwd", "-b", str(passwords), user, password], check=True)
             lines += ["allow_anonymous false", f"password_file {passwords}"]
+        self.certificate = folder / "certificate.pem"
+        if tls:
+            key = folder / "key.pem"
+            _make_certificate(self.certificate, key, self.host)
+            lines += [f"certfile {self.certificate}", f"keyfile {key}"]
         # Started by root it would change to a user who cannot read these files.
         lines.append(f"user {getpass.getuser()}")
         self._config.write_text("\n".join(lines) + "\n")
@@ -62,6 +67,24 @@ class Mosquitto:
             self._process = None
 
 
+def _make_certificate(certificate: Path, key: Path, host: str) -> None:
+    """A certificate for `host`, signed by itself."""
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={host}",
+    ]
+    command += ["-addext", f"subjectAltName=IP:{host}", "-out", str(certificate), "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A running broker that lets everyone in."""
@@ -75,6 +98,15 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 def guarded_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A running broker that lets in only user `robot` with password `tea-time`."""
     broker = Mosquitto(tmp_path, users={"robot": "tea-time"})
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def tls_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A running broker that talks only TLS, with a certificate signed by itself."""
+    broker = Mosquitto(tmp_path, tls=True)
     broker.start()
     yield broker
     broker.stop()

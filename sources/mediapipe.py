@@ -78,7 +78,7 @@ class MediaPipe:
         try:
             with _quiet():
                 self._landmarker = vision.PoseLandmarker.create_from_options(options)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             raise ConfigError(f"{path}: MediaPipe cannot use this model: {error}") from None
         return self
 

@@ -1,0 +1,115 @@
+"""Pictures that say which one they are, and ways to film and to stream them."""
+
+import io
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from stream.messages import U8
+
+WIDTH, HEIGHT = 160, 120
+_BITS = 10
+
+
+def picture(number: int) -> U8:
+    """Red on the left, blue on the right; below, `number` in black and white blocks (120, 160, 3)."""
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[: HEIGHT // 2, : WIDTH // 2, 0] = 255
+    image[: HEIGHT // 2, WIDTH // 2 :, 2] = 255
+    blocks = [255 * (number >> bit & 1) for bit in range(_BITS)]
+    image[HEIGHT // 2 :] = np.repeat(blocks, WIDTH // _BITS)[None, :, None]
+    return image
+
+
+def number_of(image: U8) -> int:
+    """The number in a picture, also after compression."""
+    middles = image[3 * HEIGHT // 4, WIDTH // _BITS // 2 :: WIDTH // _BITS].mean(axis=1)
+    return sum(1 << bit for bit, value in enumerate(middles) if value > 127)
+
+
+def film(path: Path, frames: int, *options: str, fps: int = 25) -> Path:
+    """A video of the pictures 0 to `frames` - 1 at `path`, made by ffmpeg with `options`."""
+    raw = np.stack([picture(number) for number in range(frames)]).tobytes()
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(fps), "-i", "-"]
+    command = ["ffmpeg", "-v", "error", "-y", *source, "-pix_fmt", "yuv420p", "-c:v", "libx264", *options]
+    subprocess.run([*command, str(path)], input=raw, check=True)
+    return path
+
+
+def jpeg(image: U8) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+class MotionJPEG:
+    """A network camera on loopback: numbered pictures to whoever asks, until it is told to stall or is killed."""
+
+    def __init__(self, port: int = 0, first: int = 0) -> None:
+        self.sent = first - 1  # number of the newest picture sent
+        self._changed = threading.Condition()
+        self._stalled = False
+        self._dead = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self.url = f"http://user:tea-time@127.0.0.1:{self.port}/video"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def wait_for(self, number: int) -> None:
+        """Return once picture `number` has been sent."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.sent >= number)
+
+    def stall(self) -> None:
+        """Keep connections open and send nothing more."""
+        with self._changed:
+            self._stalled = True
+
+    def kill(self) -> None:
+        """Cut all connections and listen no more; the port is free for another one."""
+        self._dead.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> "MotionJPEG":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        camera = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                try:
+                    while not camera._dead.wait(0.01):
+                        camera._send(self.wfile)
+                except OSError:  # the client went away
+                    pass
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+    def _send(self, file: Any) -> None:
+        with self._changed:
+            if self._stalled:
+                return
+            self.sent += 1
+            data = jpeg(picture(self.sent))
+            file.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data))
+            file.write(data + b"\r\n")
+            self._changed.notify_all()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lifter.diffusion import Mirror, cosine_betas, reverse_chain, sinusoid
+from lifter.diffusion import Mirror, cosine_betas, reverse_chain, sinusoid, standard_normal
 from lifter.layers import expect_windows
 from lifter.mixste import MixSTE
 from lifter.spec import Schedule
@@ -90,11 +90,9 @@ class D3DP(nn.Module):
             self.register_buffer(name, values)
         left = torch.cumprod(1 - cosine_betas(levels), dim=0).float()
         self.register_buffer("left", left, persistent=False)
-        visited = torch.linspace(-1, levels - 1, steps + 1).int().tolist()
+        visited = torch.linspace(-1, levels - 1, steps + 1, device="cpu").int().tolist()
         self.chain = reverse_chain(cosine_betas(levels), visited[:0:-1], ETA)
-        drawn = torch.randn(
-            steps, hypotheses, *self.shape[:2], 3, generator=torch.Generator().manual_seed(seed)
-        )
+        drawn = standard_normal(steps, hypotheses, frames, joints, 3, seed=seed)
         self.register_buffer("noise", drawn, persistent=False)
 
     def forward(self, keypoints: Tensor, noisy: Tensor | None = None, level: Tensor | None = None) -> Tensor:
@@ -116,7 +114,7 @@ class D3DP(nn.Module):
         noise (K, B, H, F, J, 3) standard normal: where the chain starts and what its steps add.
         """
         if noise is None:
-            noise = self.noise[:, None].expand(-1, len(keypoints), -1, -1, -1, -1)
+            noise = self.noise[:, None].expand(-1, keypoints.shape[0], -1, -1, -1, -1)
         if len(noise) != len(self.chain):
             raise ShapeError(
                 f"D3DP: expected one noise for each of {len(self.chain)} steps, got {len(noise)}"
@@ -138,7 +136,7 @@ class D3DP(nn.Module):
         clean = self.pose_estimator.denoise(keypoints, noisy, levels)
         if not self.flip:
             return clean
-        straight, mirrored = clean.chunk(2)
+        straight, mirrored = clean.unflatten(0, (2, -1)).unbind()
         return (straight + self.mirror(mirrored)) / 2
 
     def corrupt(

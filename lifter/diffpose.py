@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifter.diffusion import Mirror, linear_betas, reverse_chain, sinusoid
+from lifter.diffusion import Mirror, linear_betas, reverse_chain, sinusoid, standard_normal
 from lifter.layers import expect_windows
 from lifter.mixste import MixSTE
 from lifter.spec import Schedule
@@ -70,7 +70,7 @@ class DiffPose(nn.Module):
         betas = linear_betas(*BETAS, LEVELS).float()  # as released: alpha-bar is a float32 product
         visited = [step * start // steps for step in reversed(range(steps))]
         self.chain = reverse_chain(betas, visited, eta=0.0)
-        drawn = torch.randn(hypotheses, frames, joints, 5, generator=torch.Generator().manual_seed(seed))
+        drawn = standard_normal(hypotheses, frames, joints, 5, seed=seed)
         self.register_buffer("noise", drawn, persistent=False)
         self.register_buffer("left", torch.cumprod(1 - betas, dim=0), persistent=False)
         self.register_buffer("spread", torch.tensor(SPREAD), persistent=False)
@@ -100,7 +100,7 @@ class DiffPose(nn.Module):
         noise (B, H, F, J, 5) standard normal draws the hypotheses; without it, one starts from `lifted`.
         """
         if noise is None and self.hypotheses > 1:
-            noise = self.noise.expand(len(lifted), -1, -1, -1, -1)
+            noise = self.noise.expand(lifted.shape[0], -1, -1, -1, -1)
         sample = lifted[:, None]  # (B, H, F, J, 5)
         if noise is not None:
             sample = self.chain[0].signal * sample + self.chain[0].noise * self.spread * noise

@@ -3,6 +3,7 @@
 alpha-bar of a noise level is the share of the signal's power that is left there. A noisy sample is
 sqrt(alpha-bar) * clean + sqrt(1 - alpha-bar) * noise; the chain walks from a high level down to the
 clean sample (level -1, alpha-bar 1) in few steps, with the network guessing clean or noise at each.
+Schedules are always computed on the CPU: they become plain numbers, also of models built without memory.
 """
 
 import math
@@ -19,7 +20,7 @@ from stream.skeletons import get
 def cosine_betas(levels: int) -> Tensor:
     """Noise added from level to level (levels,) float64, so that alpha-bar falls like a squared cosine."""
     offset = 0.008
-    time = torch.arange(levels + 1, dtype=torch.float64) / levels
+    time = torch.arange(levels + 1, dtype=torch.float64, device="cpu") / levels
     left = torch.cos((time + offset) / (1 + offset) * math.pi / 2) ** 2
     left = left / left[0]
     return (1 - left[1:] / left[:-1]).clamp(0, 0.999)
@@ -27,7 +28,7 @@ def cosine_betas(levels: int) -> Tensor:
 
 def linear_betas(first: float, last: float, levels: int) -> Tensor:
     """Noise added from level to level (levels,) float64, rising evenly."""
-    return torch.linspace(first, last, levels, dtype=torch.float64)
+    return torch.linspace(first, last, levels, dtype=torch.float64, device="cpu")
 
 
 class Step(NamedTuple):
@@ -76,6 +77,11 @@ def sinusoid(level: Tensor, width: int) -> Tensor:
     frequency = torch.exp(torch.arange(half, device=level.device) * (-math.log(10000) / (half - 1)))
     angle = level.float()[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def standard_normal(*shape: int, seed: int) -> Tensor:
+    """The same standard normal values float32 on every machine."""
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
 
 
 class Mirror(nn.Module):

@@ -142,14 +142,33 @@ def test_corruption_follows_the_forward_process():
 
 
 @pytest.mark.parametrize("schedule", [None, Schedule(keep=(5, 3), at=(0, 1))])
-def test_sampling_and_training_passes_export_with_the_same_answers(schedule):
+def test_sampling_and_training_passes_export_with_any_batch(schedule):
     model = D3DP(**TINY, schedule=schedule, hypotheses=2, steps=2).eval()
-    x, noisy, level = torch.rand(2, 9, 17, 2), torch.rand(2, 9, 17, 3), torch.tensor([3, 700])
-    for arguments in ((x,), (x, noisy, level)):
+    batch = {0: torch.export.Dim("batch", min=1, max=64)}
+
+    def arguments(size):
+        return torch.rand(size, 9, 17, 2), torch.rand(size, 9, 17, 3), torch.arange(size) * 300
+
+    for count in (1, 3):
+        exported = torch.export.export(model, arguments(2)[:count], dynamic_shapes=(batch,) * count)
+        given = arguments(3)[:count]
         with torch.inference_mode():
-            expected = model(*arguments)
-        exported = torch.export.export(model, arguments).module()
-        torch.testing.assert_close(exported(*arguments), expected, atol=1e-5, rtol=0)
+            torch.testing.assert_close(exported.module()(*given), model(*given), atol=1e-5, rtol=0)
+
+
+def test_it_builds_without_memory():
+    with torch.device("meta"):
+        model = D3DP(**TINY, schedule=Schedule(keep=(5, 3), at=(0, 1)))
+    assert model.to("meta").sample(torch.zeros(1, 9, 17, 2, device="meta")).shape == (1, 5, 5, 9, 17, 3)
+
+
+@pytest.mark.parametrize("pruner", ["tps", "tpc", "tpa", "tpmo"])
+def test_sampling_compiles_to_one_graph_with_every_pruner(pruner):
+    model = D3DP(**TINY, schedule=Schedule(keep=(5, 3), at=(0, 1), pruner=pruner), steps=2).eval()
+    x = torch.rand(2, 9, 17, 2)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled(x), model(x), atol=1e-5, rtol=0)
 
 
 def test_what_does_not_fit_is_refused():

@@ -93,16 +93,23 @@ def test_several_hypotheses_surround_the_lifted_pose_and_repeat():
         torch.testing.assert_close(model(x)[1:], model(x[1:]), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("schedule", [None, Schedule(keep=(5, 3), at=(0, 1))])
-def test_a_lift_exports_with_the_same_answer(schedule):
-    model = DiffPose(**TINY, schedule=schedule).eval()
-    x = torch.rand(2, 9, 17, 2)
+@pytest.mark.parametrize("hypotheses", [1, 2])
+def test_a_lift_exports_with_any_batch(hypotheses):
+    model = DiffPose(**TINY, schedule=Schedule(keep=(5, 3), at=(0, 1)), hypotheses=hypotheses).eval()
+    batch = {0: torch.export.Dim("batch", min=1, max=64)}
+    exported = torch.export.export(model, (torch.rand(2, 9, 17, 2),), dynamic_shapes=(batch,)).module()
+    x = torch.rand(3, 9, 17, 2)
     with torch.inference_mode():
-        expected = model(x)
-    assert expected.shape == (2, 9, 17, 3)
-    assert expected[:, :, 0].abs().max() == 0
-    exported = torch.export.export(model, (x,)).module()
-    torch.testing.assert_close(exported(x), expected, atol=1e-5, rtol=0)
+        poses = model(x)
+        torch.testing.assert_close(exported(x), poses, atol=1e-5, rtol=0)
+    assert poses.shape == (3, 9, 17, 3)
+    assert poses[:, :, 0].abs().max() == 0
+
+
+def test_it_builds_without_memory():
+    with torch.device("meta"):
+        model = DiffPose(**TINY, hypotheses=2)
+    assert model.to("meta")(torch.zeros(1, 9, 17, 2, device="meta")).shape == (1, 9, 17, 3)
 
 
 def test_training_finds_noise_and_leaves_the_frozen_lifter_alone():

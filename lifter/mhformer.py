@@ -171,7 +171,8 @@ class SelfRefinement(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, K, 3 D) -> (B, K, 3 D)."""
         a, b, c = self._normed(x)
-        x = x + self.drop_path(torch.cat((self.attn_1(a), self.attn_2(b), self.attn_3(c)), dim=-1))
+        refined = (self.attn_1(a), self.attn_2(b), self.attn_3(c))
+        x = x + torch.cat([self.drop_path(stream) for stream in refined], dim=-1)
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def received(self, x: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class Runner:
             poses = pipelines.seq2frame(self.model, x.to(self._dtype)).float()
             poses = normalise.decode(poses.expand(-1, self.spec.frames, -1, -1), context)
             return poses[:, centre : centre + 1].cpu().numpy()
-        poses = self.model(x.to(self._dtype)).float()
+        poses = pipelines.seq2seq(self.model, x.to(self._dtype)).float()
         return normalise.decode(poses, context).cpu().numpy()
 
     def _check(self, windows: Sequence[Window]) -> None:

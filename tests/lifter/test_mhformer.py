@@ -7,7 +7,9 @@ import lifter
 from lifter import flops
 from lifter.mhformer import MHFormer
 from lifter.prune import density_peaks
-from lifter.spec import Schedule
+from lifter.runner import Runner
+from lifter.spec import LifterSpec, Schedule
+from lifter.weights import build
 from stream.errors import ConfigError
 
 SMALL = {"width": 64, "hidden": 128}
@@ -103,3 +105,9 @@ def test_it_costs_what_the_papers_say(schedule, parameters_m, paper_gflops, all_
     assert round(total.parameters / 1e6, 2) == parameters_m
     assert round(total.paper_flops / 1e9, 2) == paper_gflops
     assert round(total.all_flops / 1e9, 2) == all_gflops
+
+
+def test_a_spec_that_expects_every_frame_of_it_is_refused():
+    spec = LifterSpec(name="centre only", arch="mhformer", frames=9, output="sequence")
+    with pytest.raises(ConfigError, match="all 9 frames, the model gives 1"):
+        Runner(build(spec), spec).warm_up()

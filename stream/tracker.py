@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.messages import F32, KeypointFrame, Keypoints
 
@@ -59,7 +60,10 @@ class Tracker:
         self._used: set[str] = set()
 
     def update(self, frame: KeypointFrame) -> KeypointFrame:
-        """The frame with an id for everybody; persons without a single joint are left out."""
+        """The frame with an id for everybody; persons without a single joint are left out.
+
+        All frames must have the same skeleton.
+        """
         now_ns = frame.header.captured_ns
         self._tracks = [track for track in self._tracks if now_ns - track.seen_ns <= self._max_missing_ns]
         persons = [person for person in frame.persons if _seen(person).any()]
@@ -81,10 +85,12 @@ class Tracker:
 
     def _match(self, persons: list[Keypoints], now_ns: int) -> list[_Track | None]:
         """For each person the track it continues, best pairs first."""
-        tracks = list(self._tracks)
-        score = np.array([[_likeness(person, track, now_ns) for track in tracks] for person in persons])
         found: list[_Track | None] = [None] * len(persons)
-        while score.size and score.max() > _LEAST_MATCH:
+        if not persons or not self._tracks:
+            return found
+        tracks = list(self._tracks)
+        score = _likeness(persons, tracks, now_ns)
+        while score.max() > _LEAST_MATCH:
             row, column = np.unravel_index(int(score.argmax()), score.shape)
             found[row] = tracks[column]
             score[row, :] = score[:, column] = 0
@@ -99,8 +105,8 @@ class Tracker:
                 return new
 
 
-def _seen(person: Keypoints) -> np.ndarray:
-    seen: np.ndarray = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
+def _seen(person: Keypoints) -> NDArray[np.bool_]:
+    seen: NDArray[np.bool_] = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
     return seen
 
 
@@ -109,11 +115,14 @@ def _size(xy: F32) -> float:
     return max(float(np.hypot(*np.ptp(xy, axis=0))), 8.0)
 
 
-def _likeness(person: Keypoints, track: _Track, now_ns: int) -> float:
-    """0 to 1: object keypoint similarity with one tolerance for all joints, of the joints both have."""
-    both = _seen(person) & np.isfinite(track.xy).all(axis=1)
-    if not both.any():
-        return 0.0
-    away = np.linalg.norm(person.xy[both] - track.expected(now_ns)[both], axis=1)
-    reach = _REACH * max(track.size, _size(person.xy[_seen(person)]))
-    return float(np.exp(-0.5 * (away / reach) ** 2).mean())
+def _likeness(persons: list[Keypoints], tracks: list[_Track], now_ns: int) -> NDArray[np.float64]:
+    """(P, T) in 0..1: object keypoint similarity, with one tolerance, over the joints both have."""
+    there = [np.where(_seen(person)[:, None], person.xy, np.nan) for person in persons]
+    expected = np.stack([track.expected(now_ns) for track in tracks])
+    away = np.linalg.norm(np.stack(there)[:, None] - expected, axis=3)  # (P, T, J)
+    here = np.array([_size(person.xy[_seen(person)]) for person in persons])
+    reach = _REACH * np.maximum(here[:, None], [track.size for track in tracks])
+    like = np.exp(-0.5 * (away / reach[..., None]) ** 2)  # NaN where one of them lacks the joint
+    both = np.isfinite(like)
+    total: NDArray[np.float64] = np.where(both, like, 0).sum(axis=2) / np.maximum(both.sum(axis=2), 1)
+    return total

@@ -7,6 +7,7 @@ import torch
 
 import lifter
 from lifter.d3dp import D3DP
+from lifter.flops import count_model
 from lifter.spec import Schedule
 from stream.errors import CheckpointError, ConfigError, ShapeError
 
@@ -154,6 +155,15 @@ def test_sampling_and_training_passes_export_with_any_batch(schedule):
         given = arguments(3)[:count]
         with torch.inference_mode():
             torch.testing.assert_close(exported.module()(*given), model(*given), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("schedule", "gflops"), [(None, 277.26), (Schedule(), 118.25)])
+def test_one_pass_of_the_full_denoiser_costs_what_the_paper_says(schedule, gflops):
+    model = D3DP(schedule=schedule, hypotheses=1, steps=1).to("meta")
+    keypoints, noisy = (torch.zeros(1, 243, 17, channels, device="meta") for channels in (2, 3))
+    total = count_model(model, keypoints, noisy, torch.zeros(1, device="meta"))[0]
+    assert round(total.parameters / 1e6, 2) == 34.84
+    assert round(total.paper_flops / 1e9, 2) == gflops
 
 
 def test_it_builds_without_memory():

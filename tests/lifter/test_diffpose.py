@@ -5,6 +5,7 @@ import torch
 
 import lifter
 from lifter.diffpose import DiffPose, GraphDenoiser
+from lifter.flops import count, spec_of
 from lifter.spec import Schedule
 from stream.errors import ConfigError, ShapeError
 
@@ -104,6 +105,13 @@ def test_a_lift_exports_with_any_batch(hypotheses):
         torch.testing.assert_close(exported(x), poses, atol=1e-5, rtol=0)
     assert poses.shape == (3, 9, 17, 3)
     assert poses[:, :, 0].abs().max() == 0
+
+
+@pytest.mark.parametrize(("schedule", "gflops"), [(None, 277.25), (Schedule(), 118.23)])
+def test_its_frozen_lifter_costs_what_the_paper_says(schedule, gflops):
+    total = count(spec_of("diffpose", schedule=schedule))[0]
+    assert round(total.parameters / 1e6, 2) == 33.78
+    assert round(total.paper_flops / 1e9, 2) == gflops
 
 
 def test_it_builds_without_memory():

@@ -14,6 +14,7 @@ except ImportError:
         "(`from stream import subscribe` works without it.)"
     )
 
+from stream import research
 from stream.errors import ConfigError, PoseliftError
 
 app = typer.Typer(
@@ -139,6 +140,9 @@ def models(
         fetch_detector(fetch, say)
     for row in rows():
         say(row)
+
+
+app.registered_commands += research.app.registered_commands
 
 
 def say(line: str) -> None:

@@ -1,0 +1,119 @@
+"""Commands for researchers: costs, released checkpoints, training, evaluation, figures."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stream.errors import ConfigError
+
+app = typer.Typer()
+
+Keep = Annotated[str | None, typer.Option(help="Frames kept by each stage of pruning, e.g. 121,81.")]
+At = Annotated[str | None, typer.Option(help="The block each stage sits at, e.g. 0,3.")]
+Pruner = Annotated[str, typer.Option(help="tps, tpc, tpa or tpmo.")]
+Recoverer = Annotated[str, typer.Option(help="tri, tra or none.")]
+
+
+@app.command()
+def flops(
+    arch: Annotated[
+        str | None,
+        typer.Argument(help="mixste, mhformer, motionbert, motionagformer, d3dp or diffpose."),
+    ] = None,
+    keep: Keep = None,
+    at: At = None,
+    pruner: Pruner = "tps",
+    recoverer: Recoverer = "tri",
+    frames: Annotated[int | None, typer.Option(help="Frames of the window; default: the paper's.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="A row per block.")] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Every row of the paper's tables, and ours.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+) -> None:
+    """Count parameters and FLOPs: by the papers' rule, and with every matrix product."""
+    from lifter import flops
+    from lifter import paper as tables
+
+    if paper:
+        for row in tables.ROWS:
+            ours = row.count()
+            print(
+                f"table {row.table}  {row.name:<58} {row.parameters_m:6.2f} M {row.gflops:7.2f} G   "
+                f"ours {ours.parameters / 1e6:6.2f} M {ours.paper_flops / 1e9:7.2f} G"
+            )
+        return
+    if arch is None:
+        raise ConfigError("flops: expected an architecture, such as mixste, or --paper")
+    counts = flops.count(flops.spec_of(arch, frames, _schedule(keep, at, pruner, recoverer)))
+    shown = counts if table else counts[:1]
+    if as_json:
+        print(json.dumps([count._asdict() for count in shown] if table else counts[0]._asdict()))
+        return
+    print(f"{'part':<28}{'parameters M':>14}{'GFLOPs (paper)':>16}{'GFLOPs (all)':>14}")
+    for count in shown:
+        print(
+            f"{count.part:<28}{count.parameters / 1e6:>14.2f}{count.paper_flops / 1e9:>16.2f}"
+            f"{count.all_flops / 1e9:>14.2f}"
+        )
+
+
+@app.command("import-weights")
+def import_weights(
+    arch: Annotated[
+        str, typer.Argument(help="mixste, hot_mixste, motionbert, d3dp, ... (an unknown one lists all)")
+    ],
+    file: Annotated[Path, typer.Argument(help="The released checkpoint.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The .safetensors to write.")] = None,
+    keep: Keep = None,
+    at: At = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="The release's own settings, e.g. --set num_heads=8."
+        ),
+    ] = None,
+) -> None:
+    """Turn a released checkpoint into weights of ours, strictly, without running what is in it.
+
+    --keep and --at add H2OT's pruning to weights that were released without.
+    """
+    from lifter.convert import import_weights
+
+    output = output or Path(f"{file.stem}.safetensors")
+    if output.suffix != ".safetensors":
+        raise ConfigError(f"{output}: expected an output ending in .safetensors")
+    schedule = _schedule(keep, at, "tps", "tri")
+    spec = import_weights(arch, file, output, schedule, **_settings(settings or ()))
+    print(f"{output}: {spec.arch}, {spec.frames} frames, {spec.output}, sha256 {spec.sha256[:12]}")
+
+
+def _schedule(keep: str | None, at: str | None, pruner: str, recoverer: str) -> Any:
+    from lifter.spec import Schedule
+
+    if (keep is None) != (at is None):
+        raise ConfigError("--keep and --at go together, e.g. --keep 121,81 --at 0,3")
+    if keep is None or at is None:
+        return None
+    return Schedule(_numbers("--keep", keep), _numbers("--at", at), pruner, recoverer)
+
+
+def _numbers(what: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{what}: expected whole numbers such as 121,81, got {text!r}") from None
+
+
+def _settings(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
+    import yaml
+
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: expected key=value")
+        values[key] = yaml.safe_load(text)
+    return values

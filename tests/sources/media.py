@@ -3,6 +3,7 @@
 import io
 import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ def film(path: Path, frames: int, *options: str, fps: int = 25) -> Path:
     return path
 
 
+def play(source: Any) -> Iterator[Any]:
+    """Frames of the open `source`, one by one, until it raises what it raises."""
+    while True:
+        frame = source.read(0.1)
+        if frame is not None:
+            yield frame
+
+
 def jpeg(image: U8) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=90)
@@ -48,7 +57,7 @@ def jpeg(image: U8) -> bytes:
 
 
 class MotionJPEG:
-    """A network camera on loopback: numbered pictures to whoever asks, until it is told to stall or is killed."""
+    """A network camera on loopback: numbered pictures for whoever asks, until it stalls or is killed."""
 
     def __init__(self, port: int = 0, first: int = 0) -> None:
         self.sent = first - 1  # number of the newest picture sent

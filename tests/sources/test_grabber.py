@@ -11,6 +11,7 @@ from stream.clock import FakeClock
 from stream.context import Context
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import U8, Header
+from tests.sources.media import play
 
 
 class FakeCapture:
@@ -152,8 +153,7 @@ def test_a_camera_is_asked_for_its_format_before_its_size(monkeypatch: pytest.Mo
     monkeypatch.setattr(capture, "load_cv2", lambda: cv2)
     settings = OpenCV.Settings(url="2", width=1280, height=720, fps=60.0, fourcc="MJPG")
     with OpenCV(settings, Context("cam0")) as source, pytest.raises(SourceLost):
-        while True:
-            source.read(0.1)
+        next(play(source))
     assert asked == [
         ("open", 2),
         ("fourcc", "MJPG"),

@@ -10,7 +10,7 @@ from stream.clock import FakeClock
 from stream.context import Context
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Frame
-from tests.sources.media import HEIGHT, WIDTH, number_of, picture
+from tests.sources.media import HEIGHT, WIDTH, number_of, picture, play
 
 
 def save(folder: Path, *names: str) -> None:
@@ -20,12 +20,9 @@ def save(folder: Path, *names: str) -> None:
 
 
 def frames_of(source: Images) -> list[Frame]:
-    frames = []
+    frames: list[Frame] = []
     with source, pytest.raises(EndOfStream):
-        while True:
-            frame = source.read(1.0)
-            assert frame is not None
-            frames.append(frame)
+        frames.extend(play(source))
     return frames
 
 
@@ -46,9 +43,7 @@ def test_images_are_rgb_and_timed_by_the_frame_rate(tmp_path: Path) -> None:
     start_ns, start_unix_ns = clock.now_ns(), clock.unix_ns()
     frames = frames_of(images(tmp_path, Context("cam0", clock=clock), fps=50.0))
     np.testing.assert_array_equal(frames[2].image, picture(2))
-    times = [
-        (frame.header.source, frame.header.seq, frame.header.captured_ns - start_ns) for frame in frames
-    ]
+    times = [(frame.header.source, frame.header.seq, frame.header.captured_ns - start_ns) for frame in frames]
     assert times == [("cam0", 0, 0), ("cam0", 1, 20_000_000), ("cam0", 2, 40_000_000)]
     assert [frame.header.captured_unix_ns - start_unix_ns for frame in frames] == [0, 20_000_000, 40_000_000]
 
@@ -59,7 +54,7 @@ def test_at_recorded_pace_an_image_comes_when_its_time_has_come(tmp_path: Path) 
     with source:
         came = [source.read(0.06) for _ in range(3)]
         assert [frame and frame.header.seq for frame in came] == [0, None, 1]
-        with pytest.raises(EndOfStream, match="all images in .* are read"):
+        with pytest.raises(EndOfStream, match=r"all images in .* are read"):
             source.read(0.06)
 
 
@@ -93,9 +88,12 @@ def test_a_folder_without_one_good_image_is_for_a_person_to_mend(tmp_path: Path)
     with pytest.raises(ConfigError, match=r"holds no image \(\.jpg, "):
         images(tmp_path).__enter__()
     (tmp_path / "1.png").write_bytes(b"not an image")
-    with images(tmp_path) as source, pytest.raises(ConfigError, match="none of the 1 images in .* can be read"):
+    with (
+        images(tmp_path) as source,
+        pytest.raises(ConfigError, match=r"none of the 1 images in .* can be read"),
+    ):
         source.read(1.0)
-    with pytest.raises(ConfigError, match="expected a folder of images, got .*/none, which is none"):
+    with pytest.raises(ConfigError, match=r"expected a folder of images, got .*/none, which is none"):
         images(tmp_path / "none").__enter__()
 
 

@@ -28,7 +28,9 @@ def astronaut() -> U8:
     return np.asarray(data.astronaut())
 
 
-def detect(model: str, *frames: Frame, clock: FakeClock | None = None, **settings: object) -> list[KeypointFrame]:
+def detect(
+    model: str, *frames: Frame, clock: FakeClock | None = None, **settings: object
+) -> list[KeypointFrame]:
     chosen = MediaPipe.Settings(path=model, **settings)  # type: ignore[arg-type]
     with MediaPipe(chosen, Context("cam0", clock=clock or FakeClock())) as detector:
         return [detector.detect(frame) for frame in frames]
@@ -116,17 +118,19 @@ def test_what_others_write_while_it_opens_is_kept(capfd: pytest.CaptureFixture[s
     assert capfd.readouterr().err == "before\nafter\n"
 
 
-def test_a_model_file_that_is_missing_damaged_or_something_else_is_refused(model: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"path: no such model file: {tmp_path}/none.task"):
+def test_a_model_file_that_is_missing_damaged_or_something_else_is_refused(
+    model: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=rf"path: no such model file: {tmp_path}/none.task"):
         detect(str(tmp_path / "none.task"))
     truncated = tmp_path / "truncated.task"
     truncated.write_bytes(Path(model).read_bytes()[:-1000])
-    with pytest.raises(ConfigError, match="expected a whole .task model file, but it is damaged"):
+    with pytest.raises(ConfigError, match=r"expected a whole .task model file, but it is damaged"):
         detect(str(truncated))
     other = tmp_path / "other.task"
     with zipfile.ZipFile(other, "w") as bundle:
         bundle.writestr("hello.txt", "hello")
-    with pytest.raises(ConfigError, match="other.task: MediaPipe cannot use this model"):
+    with pytest.raises(ConfigError, match=r"other.task: MediaPipe cannot use this model"):
         detect(str(other))
 
 

@@ -86,7 +86,7 @@ def test_what_is_not_the_model_is_refused_and_not_kept(
     cache: Path, host: Host, content: bytes, length: int
 ) -> None:
     host.content, host.length = content, length
-    with pytest.raises(SourceUnavailable, match="cannot be (fetched|read)"):
+    with pytest.raises(SourceUnavailable, match=r"cannot be (fetched|read)"):
         models.fetch("lite")
     assert not cache.exists()
 
@@ -99,7 +99,9 @@ def test_without_a_network_one_sentence_says_what_to_do(cache: Path, monkeypatch
     with pytest.raises(SourceUnavailable) as error:
         models.fetch("full")
     told = str(error.value)
-    assert told.startswith(f"the full detector model is not in {cache} and cannot be fetched: http://127.0.0.1:9")
+    assert told.startswith(
+        f"the full detector model is not in {cache} and cannot be fetched: http://127.0.0.1:9"
+    )
     assert "; pip did not download mediapipe==0.10.21 (ERROR: " in told
     assert told.endswith(
         f"Fetch it where there is a network (poselift models --fetch full) and copy the file to "
@@ -150,7 +152,9 @@ def test_a_wheel_with_other_networks_is_refused(
     monkeypatch.setattr(models, "_wheel", lambda folder: wheel)
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("mediapipe/__init__.py", "")
-    with pytest.raises(SourceUnavailable, match="gave 16 bytes .*; other.whl does not hold the networks expected"):
+    with pytest.raises(
+        SourceUnavailable, match=r"gave 16 bytes .*; other.whl does not hold the networks expected"
+    ):
         models.fetch("full")
 
 
@@ -170,7 +174,7 @@ def test_an_unknown_variant_and_a_cache_that_cannot_be_written_are_for_a_person_
         models.fetch("huge")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("POSELIFT_CACHE", str(tmp_path / "file"))
-    with pytest.raises(ConfigError, match="cannot be written .* set POSELIFT_CACHE to another folder"):
+    with pytest.raises(ConfigError, match=r"cannot be written .* set POSELIFT_CACHE to another folder"):
         models.fetch("lite")
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from stream.clock import FakeClock
 from stream.context import Context
 from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable
 from stream.messages import Frame, Header
-from tests.sources.media import HEIGHT, WIDTH, MotionJPEG, film, number_of, picture
+from tests.sources.media import HEIGHT, WIDTH, MotionJPEG, film, number_of, picture, play
 
-FULL = {"pace": "full"}
+FULL: dict[str, Any] = {"pace": "full"}
 
 
 def opencv(url: int | str | Path, clock: FakeClock | None = None, **settings: object) -> OpenCV:
@@ -27,19 +28,14 @@ def opencv(url: int | str | Path, clock: FakeClock | None = None, **settings: ob
 
 def frames_of(source: OpenCV) -> list[Frame]:
     """All frames up to the end of the stream."""
-    frames = []
+    frames: list[Frame] = []
     with source, pytest.raises(EndOfStream):
-        while True:
-            frame = source.read(1.0)
-            assert frame is not None
-            frames.append(frame)
+        frames.extend(play(source))
     return frames
 
 
 def next_frame(source: OpenCV) -> Frame:
-    while (frame := source.read(0.1)) is None:
-        pass
-    return frame
+    return next(play(source))
 
 
 # Files
@@ -75,7 +71,9 @@ def test_a_file_of_varying_frame_rate_keeps_its_times(tmp_path: Path) -> None:
     video = film(tmp_path / "video.mkv", 12, *options)
     clock = FakeClock()
     start_ns = clock.now_ns()
-    times_ms = [(frame.header.captured_ns - start_ns) / 1e6 for frame in frames_of(opencv(video, clock, **FULL))]
+    times_ms = [
+        (frame.header.captured_ns - start_ns) / 1e6 for frame in frames_of(opencv(video, clock, **FULL))
+    ]
     assert times_ms == [0, 40, 80, 120, 160, 200, 290, 380, 470, 560, 650, 740]
 
 
@@ -88,9 +86,9 @@ def test_a_file_without_times_gets_those_of_its_frame_rate(tmp_path: Path) -> No
 def test_at_recorded_pace_a_frame_comes_when_its_time_has_come(tmp_path: Path) -> None:
     clock = FakeClock()
     start_ns = clock.now_ns()
-    came = []
-    with opencv(film(tmp_path / "video.mp4", 3), clock) as source, pytest.raises(EndOfStream):
-        while True:
+    with opencv(film(tmp_path / "video.mp4", 3), clock) as source:
+        came = []
+        for _ in range(5):
             frame = source.read(0.03)
             came.append((frame and frame.header.seq, (clock.now_ns() - start_ns) / 1e6))
     assert came == [(0, 0), (None, 30), (1, 40), (None, 70), (2, 80)]
@@ -124,6 +122,11 @@ def test_a_file_that_is_no_video_is_for_a_person_to_mend(tmp_path: Path) -> None
         opencv(tmp_path).__enter__()
 
 
+def test_a_file_is_live_only_at_recorded_pace(tmp_path: Path) -> None:
+    assert opencv(tmp_path / "video.mp4").live
+    assert not opencv(tmp_path / "video.mp4", **FULL).live
+
+
 # Cameras and streams
 
 
@@ -131,7 +134,7 @@ def test_a_camera_that_is_not_there_is_unavailable() -> None:
     for url in (63, "63", "/dev/video63"):
         source = opencv(url)
         assert source.live
-        with pytest.raises(SourceUnavailable, match="camera .*63 could not be opened .* plugged in"):
+        with pytest.raises(SourceUnavailable, match=r"camera .*63 could not be opened .* plugged in"):
             source.__enter__()
 
 
@@ -158,23 +161,22 @@ def test_a_stream_that_breaks_off_is_lost() -> None:
         next_frame(source)
         camera.kill()
         with pytest.raises(SourceLost, match=r"http://user:\*\*\*@127.0.0.1:\d+/video has stopped sending"):
-            while True:
-                source.read(0.1)
+            list(play(source))
 
 
 def test_a_stream_that_falls_silent_is_lost() -> None:
     with MotionJPEG() as camera, opencv(camera.url, read_timeout_s=0.3) as source:
         next_frame(source)
         camera.stall()
-        with pytest.raises(SourceLost, match="has (sent no frame|stopped)"):
-            while True:
-                source.read(0.1)
+        with pytest.raises(SourceLost, match=r"has (sent no frame|stopped)"):
+            list(play(source))
 
 
 def test_a_stream_that_is_not_there_is_unavailable_and_its_password_stays_secret() -> None:
     program = (
         "from sources.opencv import OpenCV; from stream.context import Context\n"
-        "try: OpenCV(OpenCV.Settings(url='rtsp://user:tea-time@127.0.0.1:9/x'), Context('cam0')).__enter__()\n"
+        "url = 'rtsp://user:tea-time@127.0.0.1:9/x'\n"
+        "try: OpenCV(OpenCV.Settings(url=url), Context('cam0')).__enter__()\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

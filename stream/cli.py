@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command; exits 0 when done, 2 when a person must edit something, 1 for anything else."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        app(args=arguments, standalone_mode=True)
+        app(args=arguments, prog_name="poselift")
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

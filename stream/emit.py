@@ -48,16 +48,22 @@ class Emitter:
                 lag=self.lag,
                 hop=len(due.arrivals),
                 window=_history(arrival, people),
-                latency_ms=Latency(
-                    capture=arrival.capture_ms,
-                    detect=max(0.0, (arrival.detected_ns - header.captured_ns) / 1e6 - arrival.capture_ms),
-                    queue=max(0.0, (started_ns - arrival.detected_ns) / 1e6),
-                    lift=lift_ms,
-                ),
+                latency_ms=self._latency(arrival, started_ns, lift_ms),
                 model=self.model,
                 frame_id=f"{header.source}_optical_frame",
                 dropped=dropped,
             )
+
+    def _latency(self, arrival: Arrival, started_ns: int, lift_ms: float) -> Latency:
+        if self.mode == "offline":
+            return Latency(lift=lift_ms)  # the times of a file are its own: nothing waited since then
+        known_ms = (arrival.detected_ns - arrival.header.captured_ns) / 1e6
+        return Latency(
+            capture=arrival.capture_ms,
+            detect=max(0.0, known_ms - arrival.capture_ms),
+            queue=max(0.0, (started_ns - arrival.detected_ns) / 1e6),
+            lift=lift_ms,
+        )
 
     def _pose(self, who: Sighting, lifted: Lifted) -> Pose:
         row = lifted.row(who)

@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors import SafetensorError
 
-from lifter.official import from_official, settings_of
+from lifter.official import from_official, settings_of, unwrap
 from lifter.spec import LifterSpec, Schedule
 from lifter.weights import ARCHS, build, load_strictly, save
 from stream.errors import CheckpointError, ConfigError
@@ -20,11 +19,19 @@ def import_weights(
     """Write a released checkpoint as weights of ours; answers with their spec.
 
     A model that was released to answer for the centre frame does so after importing too.
+    DiffPose takes two files: its graph network's, and as `pose` that of the MixSTE which it refines.
     """
+    pose = config.pop("pose", None) if arch == "diffpose" else None
     row, settings = settings_of(arch, schedule, config)
     if row.build not in ARCHS:
-        raise ConfigError(f"{arch}: expected a whole lifter, but it is a part of one")
-    model = from_official(arch, read(file), schedule, **config)
+        raise ConfigError(f"{arch}: expected a whole lifter, but it is a part of one; import diffpose")
+    state = read(file)
+    if arch == "diffpose":
+        if pose is None:
+            raise ConfigError("diffpose: expected pose=FILE, the checkpoint of the MixSTE that it refines")
+        parts = {"pose": unwrap(read(pose)), "denoiser": unwrap(state)}
+        state = {f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()}
+    model = from_official(arch, state, schedule, **config)
     frames, joints, in_channels = model.shape  # type: ignore[misc]
     schedule = settings.pop("schedule")
     if schedule is not None and schedule.recoverer == "none":
@@ -73,10 +80,8 @@ def read(file: Path | str) -> Any:
         raise CheckpointError(
             f"{file}: expected tensors and plain data, got a checkpoint with more, which could run code"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{file}: expected a checkpoint saved by torch, but it cannot be read: {error}"
-        ) from error
+    except Exception as error:  # junk makes the reader fail in as many ways as there is junk
+        raise CheckpointError(f"{file}: expected a checkpoint saved by torch, but: {error!r}") from error
 
 
 def _foreign(file: Path | str) -> list[str]:

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 import lifter
+from lifter.convert import import_weights
 from lifter.diffpose import DiffPose, GraphDenoiser
 from lifter.flops import count, spec_of
 from lifter.spec import Schedule
+from lifter.weights import load
 from stream.errors import ConfigError, ShapeError
 
 TINY = {"frames": 9, "width": 16, "depth": 2, "heads": 2, "graph": {"width": 16, "layers": 2, "heads": 2}}
@@ -53,6 +55,37 @@ def test_a_whole_lifter_is_made_of_two_checkpoints(reference, oracle):
             model.pose(mixste["inputs"]["x"]), mixste["outputs"]["output"], atol=1e-5, rtol=0
         )
         assert model(mixste["inputs"]["x"]).shape == mixste["outputs"]["output"].shape
+
+
+def test_two_released_files_are_imported_as_one_lifter(reference, oracle, tmp_path):
+    mixste = oracle("mixste_small")
+    graph = {f"module.{key}": value for key, value in reference["state_dict"].items()}
+    torch.save([graph, {"lr": 1e-3}, 5, 100], tmp_path / "diffpose.pth")
+    torch.save({"model_pos": mixste["state_dict"]}, tmp_path / "mixste.bin")
+    sizes = {"frames": 27, "channel": 64}
+    with pytest.raises(ConfigError, match="expected pose=FILE"):
+        import_weights("diffpose", tmp_path / "diffpose.pth", tmp_path / "both.safetensors", **sizes)
+    import_weights(
+        "diffpose",
+        tmp_path / "diffpose.pth",
+        tmp_path / "both.safetensors",
+        Schedule(keep=(13, 9), at=(0, 3)),
+        pose=tmp_path / "mixste.bin",
+        **sizes,
+    )
+    model, spec = load(tmp_path / "both.safetensors")
+    assert (spec.arch, spec.frames, spec.schedule) == ("diffpose", 27, Schedule(keep=(13, 9), at=(0, 3)))
+    x = reference["inputs"]
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            model.denoiser(x["x"], x["t"]), reference["outputs"]["output"], atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(
+            model.pose(mixste["inputs"]["x"]),
+            mixste["h2ot"]["variants"]["round"]["tri_at_index"],
+            atol=1e-5,
+            rtol=0,
+        )
 
 
 def test_the_released_reverse_step_matches_the_reference(reference, denoiser):

@@ -39,7 +39,7 @@ class MixSTE(nn.Module):
         self.Spatial_norm = nn.LayerNorm(width, eps=1e-6)
         self.Temporal_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3))
-        self.hourglass = Hourglass(schedule, frames, depth, width)
+        self.hourglass = Hourglass(schedule, frames, depth, width, heads)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.hourglass.recover(*self.encode(x), self.head)

@@ -69,6 +69,7 @@ class MHFormer(nn.Module):
         self.Transformer_hypothesis = Hypotheses(frames, width, hidden, depth, heads, **rest)
         self.regression = nn.Sequential(nn.BatchNorm1d(3 * width), nn.Conv1d(3 * width, 3 * joints, 1))
         if schedule is not None and len(schedule.at) > 1:
+            schedule.check(frames, depth)
             schedule = msgspec.structs.replace(schedule, at=(*schedule.at[:-1], depth - 1))
         self.hourglass = Hourglass(schedule, frames, depth, 3 * width, heads)
 

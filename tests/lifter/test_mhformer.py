@@ -111,3 +111,8 @@ def test_a_spec_that_expects_every_frame_of_it_is_refused():
     spec = LifterSpec(name="centre only", arch="mhformer", frames=9, output="sequence")
     with pytest.raises(ConfigError, match="all 9 frames, the model gives 1"):
         Runner(build(spec), spec).warm_up()
+
+
+def test_a_stage_after_the_last_block_is_refused():
+    with pytest.raises(ConfigError, match="below 3"):
+        MHFormer(frames=9, schedule=Schedule(keep=(5, 3), at=(0, 3)))

@@ -1,1 +1,1 @@
-"""Makes weights: data from motion capture or from the field's datasets, losses, metrics, one training loop."""
+"""Makes weights: data from motion capture or the field's datasets, losses, metrics, one training loop."""

@@ -70,7 +70,7 @@ def film(xyz: Tensor, generator: torch.Generator) -> View:
 
 
 def _looking(azimuth: Tensor, elevation: Tensor) -> Tensor:
-    """Rotation (B, 3, 3) from z-up axes to those of a camera looking at the origin from above by `elevation`."""
+    """Rotation (B, 3, 3) from z-up axes to those of a camera looking down at the origin by `elevation`."""
     ca, sa, ce, se = azimuth.cos(), azimuth.sin(), elevation.cos(), elevation.sin()
     right = torch.stack([-sa, ca, torch.zeros_like(ca)], dim=-1)
     ahead = torch.stack([-ca * ce, -sa * ce, -se], dim=-1)

@@ -1,4 +1,4 @@
-"""Trains a lifter on windows shorter than its own: distinct poses are what counts, and short windows have more."""
+"""Trains a lifter on windows shorter than its own: distinct poses are what counts, not frames."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from lifter.training.recipe import Stage
 from stream.errors import ConfigError
 
 
-class Crop(nn.Module):
+class Crop:
     """A MixSTE with uniform pruning, run on `stage.frames` consecutive frames of its window.
 
     The first uniform prune happens before the network instead of behind spatial block 0: frames
@@ -19,31 +19,28 @@ class Crop(nn.Module):
     The temporal embedding is the one of the frames' places in the full window.
     """
 
-    def __init__(self, whole: nn.Module, spec: LifterSpec, stage: Stage) -> None:
-        super().__init__()
+    def __init__(self, spec: LifterSpec, stage: Stage) -> None:
         schedule = spec.schedule
-        if (
-            not isinstance(whole, MixSTE)
-            or schedule is None
-            or schedule.pruner != "tps"
-            or schedule.at[0] != 0
-        ):
+        if spec.arch != "mixste" or schedule is None or schedule.pruner != "tps" or schedule.at[0] != 0:
             raise ConfigError(
                 "stages.frames: short windows need a mixste with a tps schedule that begins at 0"
             )
         keep = stage.keep or schedule.keep
-        self.whole = whole
         self.frames = stage.frames or spec.frames
+        self.spare = spec.frames - self.frames
         self.places = torch.from_numpy(uniform(self.frames, keep[0]))  # (K,) of the window's frames
         rest = Schedule(keep=keep[1:], at=schedule.at[1:], recoverer="tri") if keep[1:] else None
-        self.spare = spec.frames - self.frames
-        # A plan of the computation: its own weights are never used.
-        plan = MixSTE(keep[0], spec.joints, spec.in_channels, schedule=rest, **spec.config)
-        self._plan = [plan.requires_grad_(False)]  # in a list, so that it is no submodule
+        # How to compute; its own weights are never used.
+        self._plan = MixSTE(keep[0], spec.joints, spec.in_channels, schedule=rest, **spec.config)
 
-    def forward(self, inputs: Tensor, first: int) -> Tensor:
-        """Poses (B, K, J, 3) at `places` of inputs (B, frames, J, C) that start at frame `first` of the window."""
-        weights = dict(self.whole.named_parameters())
-        places = self.places + first
-        weights["Temporal_pos_embed"] = weights["Temporal_pos_embed"][:, places]
-        return functional_call(self._plan[0], weights, (inputs[:, self.places],))
+    def to(self, device: torch.device) -> "Crop":
+        self.places = self.places.to(device)
+        self._plan.to(device)
+        return self
+
+    def poses(self, whole: nn.Module, inputs: Tensor, first: int) -> Tensor:
+        """Poses (B, K, J, 3) at `places` of inputs (B, frames, J, C) that start at `first` in the window."""
+        weights: dict[str, Tensor] = dict(whole.named_parameters())
+        embedding = weights["Temporal_pos_embed"]
+        weights["Temporal_pos_embed"] = embedding[:, self.places + first]
+        return functional_call(self._plan, weights, (inputs[:, self.places],))

@@ -1,4 +1,4 @@
-"""What a 2D detector makes of people: joints in other places, noise, swaps, gaps, and scores that know of it."""
+"""What a 2D detector makes of people: other places for joints, noise, swaps, gaps, scores that know of it."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -123,7 +123,7 @@ def _noise(hidden: Tensor, dice: _Dice) -> Tensor:
 
 
 def _scores(hidden: Tensor, error: Tensor, dice: _Dice) -> Tensor:
-    """Scores (B, F, 19) in 0.01..1, lower where hidden or wrong, as trustworthy as the window's detector is."""
+    """Scores (B, F, 19) in 0..1, lower where hidden or wrong, as trustworthy as the window's detector is."""
     size = torch.linalg.vector_norm(error, dim=-1)
     strict = dice.uniform(0.0, 5.0)[:, None, None]
     wary = dice.uniform(0.1, 0.9)[:, None, None]

@@ -1,6 +1,6 @@
 """The one training loop: steps, checkpoints, a log that a person can read, the same bits after a kill."""
 
-import csv
+import copy
 import math
 import os
 import time
@@ -10,19 +10,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
 
-from lifter.training.recipe import Optimiser
+from lifter.training.batch import Batch
+from lifter.training.data import Source
+from lifter.training.objective import Objective
+from lifter.training.recipe import Optimiser, Recipe
+from lifter.training.report import Report
+from stream.errors import ConfigError
 
-
-def seed_step(seed: int, step: int) -> torch.Generator:
-    """Random numbers of step `step`: a run that resumes there draws the same ones, whatever came before."""
-    number = (seed * 1_000_003 + step) % 2**63
-    torch.manual_seed(number)
-    return torch.Generator().manual_seed(number + 1)
+CHECKPOINT = "checkpoint.pt"
 
 
 class Ema:
-    """Running average of a model's parameters, slow to start so that the first steps are forgotten."""
+    """Running average of a model's state, slow to start so that the first steps are forgotten."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -32,7 +34,10 @@ class Ema:
     def update(self, model: nn.Module, step: int) -> None:
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
-            self.weights[name].lerp_(value, share)
+            if value.is_floating_point():
+                self.weights[name].lerp_(value, share)
+            else:
+                self.weights[name].copy_(value)
 
 
 def learning_rate(settings: Optimiser, step: int, steps: int, steps_per_epoch: int) -> float:
@@ -41,60 +46,96 @@ def learning_rate(settings: Optimiser, step: int, steps: int, steps_per_epoch: i
         return settings.lr * (step + 1) / settings.warmup
     if settings.decay == "epoch":
         epoch = step // steps_per_epoch
-        return (
-            settings.lr
-            * settings.gamma ** (epoch - epoch // 5)
-            * (settings.gamma_fifth or settings.gamma) ** (epoch // 5)
-        )
+        fifths = epoch // 5 if settings.gamma_fifth else 0
+        return settings.lr * settings.gamma ** (epoch - fifths) * (settings.gamma_fifth or 1.0) ** fifths
     if settings.decay == "plateau":
-        left = (steps - step) / max(1.0, settings.tail * steps)
-        return settings.lr * min(1.0, left)
+        return settings.lr * min(1.0, (steps - step) / max(1.0, settings.tail * steps))
     return settings.lr * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def make_optimiser(model: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
-    """AdamW without weight decay on norms, biases and embeddings, or Adam with amsgrad."""
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if p.ndim != 2]
-    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    """The optimiser of the parameters that want a gradient."""
+    wanted = [p for p in model.parameters() if p.requires_grad]
     if settings.kind == "adam_amsgrad":
-        return torch.optim.Adam(model.parameters(), lr=settings.lr, amsgrad=True)
+        return torch.optim.Adam(wanted, lr=settings.lr, amsgrad=True)
+    groups: list[dict[str, Any]] = [{"params": wanted}]
+    if settings.matrices_only:
+        matrices, others = [p for p in wanted if p.ndim == 2], [p for p in wanted if p.ndim != 2]
+        groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
 class Trainer:
-    """Takes a model through its steps; `folder` holds its checkpoint, its log and its curves."""
+    """Takes a model through the steps of a recipe; `folder` holds its checkpoint and its log.
 
-    def __init__(self, model: nn.Module, settings: Optimiser, seed: int, folder: Path) -> None:
-        self.model, self.settings, self.seed, self.folder = model, settings, seed, folder
-        self.optimiser = make_optimiser(model, settings)
-        self.ema = Ema(model, settings.ema) if settings.ema else None
+    Under torchrun every process makes its own batches and DDP averages their gradients; the first one writes.
+    """
+
+    def __init__(self, model: nn.Module, plan: Recipe, source: Source, folder: Path) -> None:
+        self.rank, self.device = _process()
+        self.model, self.plan, self.source, self.folder = model.to(self.device), plan, source, folder
+        self.objective = Objective(self.model, plan)
+        self.parallel: nn.Module = self.objective
+        if torch.distributed.is_initialized():
+            self.parallel = DistributedDataParallel(self.objective)
+        self.optimiser = make_optimiser(self.model, plan.optimiser)
+        self.ema = Ema(self.model, plan.optimiser.ema) if plan.optimiser.ema else None
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def fit(self, steps: int, loss_of: Callable[[int, torch.Generator], Tensor], report: "Report") -> None:
-        """Train up to step `steps`; loss_of(step, generator) -> scalar loss of that step."""
-        self.model.train()
-        while self.step < steps:
-            generator = seed_step(self.seed, self.step)
-            rate = learning_rate(self.settings, self.step, steps, report.steps_per_epoch)
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            loss = loss_of(self.step, generator)
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            if self.settings.clip:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-            self.optimiser.step()
-            if self.ema:
-                self.ema.update(self.model, self.step)
+    def fit(self, report: Report, evaluate: Callable[[], dict[str, float]]) -> None:
+        """Train to the last step; `evaluate` is asked after every `plan.evaluate_epochs`."""
+        steps, saved = self.source.steps, time.monotonic()
+        report.begin(self.step, steps)
+        for batch in self._batches(steps):
+            report.stepped(self.step + 1, *self._step(batch, steps))
             self.step += 1
-            report.stepped(self, loss.detach(), rate, steps)
-        self.save()
+            ended = self.step % (self.source.steps_per_epoch * self.plan.evaluate_epochs) == 0
+            if self.rank == 0 and ended:
+                report.tested(self.step, evaluate())
+            if self.rank == 0 and (ended or time.monotonic() - saved > 60 * self.plan.checkpoint_minutes):
+                self.save()
+                saved = time.monotonic()
+        if self.rank == 0:
+            self.save()
+        report.end()
 
-    def averaged(self) -> dict[str, Tensor]:
-        """The weights to use: the running average where there is one."""
-        return self.ema.weights if self.ema else self.model.state_dict()
+    def _step(self, batch: Batch, steps: int) -> tuple[Tensor, float]:
+        """One step of the optimiser; answers with its loss and learning rate."""
+        settings = self.plan.optimiser
+        rate = learning_rate(settings, self.step, steps, self.source.steps_per_epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        # Stochastic depth and dropout draw from here: the same after a resume as without one.
+        torch.manual_seed(self.plan.seed * 1_000_003 + self.step)
+        self.model.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.amp):
+            loss = self.parallel(batch.to(self.device), self.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if settings.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+        self.optimiser.step()
+        if self.ema:
+            self.ema.update(self.model, self.step)
+        return loss.detach(), rate
+
+    def _batches(self, steps: int) -> DataLoader:
+        """Batches from the step that comes next, made ahead by the recipe's worker processes."""
+        return DataLoader(
+            _Steps(self.source, self.rank),
+            batch_size=None,
+            sampler=range(self.step, steps),
+            num_workers=self.plan.workers,
+            pin_memory=False,
+        )
+
+    def averaged(self) -> nn.Module:
+        """The model to use and to test: with the running average of the weights where there is one."""
+        model = copy.deepcopy(self.model)
+        if self.ema:
+            model.load_state_dict(self.ema.weights)
+        return model.eval()
 
     def save(self) -> None:
         """Write everything that going on needs, in one move: a kill leaves the old checkpoint or the new."""
@@ -104,68 +145,45 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.weights if self.ema else {},
         }
-        written = self.folder / "checkpoint.tmp"
-        torch.save(state, written)
-        os.replace(written, self.folder / "checkpoint.pt")
+        unfinished = self.folder / f"{CHECKPOINT}.part"
+        torch.save(state, unfinished)
+        os.replace(unfinished, self.folder / CHECKPOINT)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint; False when there is none."""
-        path = self.folder / "checkpoint.pt"
+        path = self.folder / CHECKPOINT
         if not path.is_file():
             return False
-        state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: expected the checkpoint of this config, but it is one of another model; "
+                f"remove it or choose another folder with --set out=FOLDER ({str(error)[:200]})"
+            ) from error
         self.step = state["step"]
         if self.ema:
             self.ema.weights = state["ema"]
         return True
 
 
-class Report:
-    """Writes what a run does: a line for people and a row of `log.csv` every `log_steps`, checkpoints by time."""
+class _Steps(Dataset):
+    """Batches by step number, as a DataLoader wants them."""
 
-    def __init__(
-        self,
-        log_steps: int,
-        checkpoint_minutes: float,
-        evaluate: Callable[[Trainer], dict[str, float]] | None = None,
-        steps_per_epoch: int = 1,
-    ) -> None:
-        self.log_steps, self.checkpoint_s = log_steps, 60 * checkpoint_minutes
-        self.evaluate, self.steps_per_epoch = evaluate, steps_per_epoch
-        self.started = self.saved = self.logged = time.monotonic()
-        self.losses: list[Tensor] = []
+    def __init__(self, source: Source, rank: int) -> None:
+        self.source, self.rank = source, rank
 
-    def stepped(self, trainer: Trainer, loss: Tensor, rate: float, steps: int) -> None:
-        self.losses.append(loss)
-        now = time.monotonic()
-        if trainer.step % self.log_steps == 0 or trainer.step == steps:
-            self._log(trainer, rate, steps, now)
-        if now - self.saved > self.checkpoint_s:
-            trainer.save()
-            self.saved = now
+    def __getitem__(self, step: int) -> Batch:
+        return self.source.make(step, self.rank)
 
-    def _log(self, trainer: Trainer, rate: float, steps: int, now: float) -> None:
-        pace = len(self.losses) / max(now - self.logged, 1e-9)
-        mean = torch.stack(self.losses).mean().item()
-        row = {
-            "step": trainer.step,
-            "loss": round(mean, 5),
-            "lr": round(rate, 7),
-            "steps_per_s": round(pace, 2),
-        }
-        left_s = (steps - trainer.step) / pace
-        print(
-            f"step {trainer.step}/{steps}  loss {mean:.4f}  lr {rate:.2e}  {pace:.2f} steps/s  "
-            f"{(now - self.started) / 60:.1f} min, {left_s / 60:.1f} to go",
-            flush=True,
-        )
-        path = trainer.folder / "log.csv"
-        fresh = not path.is_file()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-        self.losses, self.logged = [], now
+
+def _process() -> tuple[int, torch.device]:
+    """Rank and device of this process; joins the others when torchrun started it."""
+    gpu = torch.cuda.is_available()
+    if "WORLD_SIZE" not in os.environ:
+        return 0, torch.device("cuda" if gpu else "cpu")
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if gpu else "gloo")
+    return torch.distributed.get_rank(), torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if gpu else "cpu")

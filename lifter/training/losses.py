@@ -1,4 +1,4 @@
-"""What training minimises: the losses of MixSTE and of MotionBERT with the papers' weights, and ours for live use.
+"""What training minimises: the losses of MixSTE and MotionBERT with their weights, and ours for live use.
 
 All take predictions and targets (B, F, J, 3) float32 in metres (or in the normalised units of
 MotionBERT) and return a scalar. `total` adds up those a config names.

@@ -95,7 +95,7 @@ def _clips(file: np.lib.npyio.NpzFile) -> _Parts:
 
 
 def _with_face(xyz: np.ndarray) -> np.ndarray:
-    """Add nose tip and mid-ears (N, 2, 3) to joints that lack them; both lie on the line that made 9 and 10."""
+    """Add nose tip and mid-ears (N, 2, 3) to joints that lack them; 9 and 10 were made from them."""
     thorax, neck, head = xyz[:, 8], xyz[:, 9], xyz[:, 10]
     nose = thorax + (neck - thorax) / 0.67
     ears = thorax + (head - thorax) / 1.55
@@ -103,7 +103,7 @@ def _with_face(xyz: np.ndarray) -> np.ndarray:
 
 
 def _weights(source: np.ndarray, subject: np.ndarray, length: Tensor, shares: dict[str, float]) -> Tensor:
-    """Chance of each clip: its source's share, spread over subjects by the root of their frames, then clips."""
+    """Chance of each clip: its source's share, spread over subjects by the root of their frames."""
     group = np.array([next((key for key in shares if name.startswith(key)), name) for name in source])
     frames = length.numpy().astype(np.float64)
     weight = frames.copy()

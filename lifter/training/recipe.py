@@ -1,5 +1,6 @@
 """What a training config says: model, data, losses, optimiser, stages; read strictly from YAML."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,60 +27,101 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """AdamW, or Adam with amsgrad.
 
-    decay: "cosine" to zero over all steps; "plateau" stays and falls over the last `tail` of the steps;
-    "epoch" multiplies by `gamma` per epoch (and by `gamma_every` each fifth). warmup in steps.
+    decay: "cosine" falls to zero over all steps; "plateau" stays and falls over the last `tail` of the
+    steps; "epoch" multiplies by `gamma` per epoch, and by `gamma_fifth` instead at every fifth one.
+    warmup in steps. matrices_only: weight decay spares norms, biases and embeddings.
     clip: largest norm of the gradient, 0 for none; ema: decay of the averaged weights, 0 for none.
     """
 
     kind: Literal["adamw", "adam_amsgrad"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.01
-    decay: Literal["cosine", "plateau", "epoch"] = "cosine"
+    matrices_only: bool = False
+    decay: Literal["cosine", "plateau", "epoch"] = "epoch"
     tail: float = 0.3
     gamma: float = 0.99
-    gamma_fifth: float = 1.0
+    gamma_fifth: float = 0.0
     warmup: int = 0
-    clip: float = 1.0
+    clip: float = 0.0
     ema: float = 0.0
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training run.
 
-    data: `type` ("motion", "h36m", "mpi3dhp", "clips") and that dataset's own settings; loss: weights by
-    name (`lifter.training.losses`); epochs: passes over a dataset that has an end, instead of stages.
-    amp: bfloat16 autocast; checkpoint_minutes between checkpoints; log_steps between lines of the log.
+    lifter: what is trained. data: `type` ("motion", "h36m", "mpi3dhp", "motionbert") and the settings of that
+    dataset (`lifter.training.data`). loss: weights by name (`lifter.training.losses`). Either `stages` of so
+    many steps, or `epochs` over the data in batches of `batch`. flip: mirror half of the windows; test_flip:
+    average with the mirrored answer when evaluating. pipeline: how the papers' test reads the model.
+    supervise: so many evenly spaced frames of the window enter the loss, 0 for all of them.
+    start_from: weights whose values are taken where names begin with `start_into`.
+    amp: bfloat16 autocast. workers: processes that make batches ahead. evaluate_epochs between tests.
     """
 
     lifter: LifterSpec
     data: dict[str, Any]
-    loss: dict[str, float]
+    loss: dict[str, float] = msgspec.field(default_factory=lambda: {"mpjpe": 1.0})
     optimiser: Optimiser = Optimiser()
     stages: tuple[Stage, ...] = ()
     epochs: int = 0
-    batch: int = 0
+    batch: int = 4
     seed: int = 1
     amp: bool = False
     flip: bool = True
+    test_flip: bool = False
+    pipeline: Literal["seq2seq", "seq2frame"] = "seq2seq"
+    supervise: int = 0
+    start_from: str = ""
+    start_into: str = ""
+    workers: int = 0
+    evaluate_epochs: int = 1
     checkpoint_minutes: float = 3.0
     log_steps: int = 50
     out: str = "runs"
 
+    def __post_init__(self) -> None:
+        if bool(self.stages) == bool(self.epochs):
+            raise ConfigError("train: expected either `stages` (with steps) or `epochs`, and not both")
 
-def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a config; `overrides` are `key.sub=value` with YAML values."""
-    if not path.is_file():
-        raise ConfigError(f"train: expected a config file at {path}, found none")
-    tree = yaml.safe_load(path.read_text())
+
+def load(config: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read `FILE`, or `FILE:ROW` of a file of many rows; `overrides` are `key.sub=value` with YAML values.
+
+    A file of rows names a `base` file beside it and has `rows`: name -> settings put over the base's.
+    """
+    file, _, row = str(config).partition(":")
+    tree = _read(Path(file))
+    if "rows" in tree:
+        if row not in tree["rows"]:
+            raise ConfigError(f"{file}: expected FILE:ROW with one of {', '.join(tree['rows'])}, got {row!r}")
+        changes = dict(tree["rows"][row])
+        name = {"lifter.name": f"{Path(file).stem}-{row}"}
+        tree = _read(Path(file).with_name(changes.pop("base") + ".yaml"))
+        for key, value in (name | changes).items():
+            _put(tree, key.split("."), value)
+    elif row:
+        raise ConfigError(f"{file}: expected a file with `rows` to take {row!r} from")
     for item in overrides:
-        key, found, value = item.partition("=")
+        key, found, text = item.partition("=")
         if not found:
             raise ConfigError(f"--set: expected key=value, got {item!r}")
-        _put(tree, key.split("."), yaml.safe_load(value))
+        _put(tree, key.split("."), yaml.safe_load(text))
     try:
         return msgspec.convert(tree, Recipe, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{config}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"train: expected a config file at {path}, found none")
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: expected YAML, but it cannot be read: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected settings, got {type(tree).__name__}")
+    return tree
 
 
 def _put(tree: Any, keys: list[str], value: Any) -> None:

@@ -1,23 +1,46 @@
 """Endless training windows made from motion capture: play, vary the body, film, detect, normalise."""
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from lifter import normalise
 from lifter.training import body, rare
+from lifter.training.batch import Batch, seeded
 from lifter.training.camera import film
 from lifter.training.detector import detect
 from lifter.training.motion import Motion
+from lifter.training.recipe import Recipe
+
+MARGIN = 24  # frames made around a short window, so that normalising sees what it sees in a long one
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one step trains on: inputs (B, F, J, C) and targets (B, F, J, 3) in the network's axes."""
+class Films:
+    """Batches for every step of a recipe's stages, filmed from motion capture (a source for `Trainer`)."""
 
-    inputs: Tensor
-    targets: Tensor
+    def __init__(self, motion: Motion, plan: Recipe) -> None:
+        self.motion, self.plan = motion, plan
+        self.ends = list(accumulate(stage.steps for stage in plan.stages))
+        self.steps = self.ends[-1] if self.ends else 0
+        self.steps_per_epoch = max(1, self.steps)
+
+    def make(self, step: int, rank: int = 0) -> Batch:
+        generator = seeded(self.plan.seed, step, rank)
+        part = min(bisect_right(self.ends, step), len(self.ends) - 1)
+        stage, spec = self.plan.stages[part], self.plan.lifter
+        frames = stage.frames or spec.frames
+        spare = spec.frames - frames
+        margin = min(MARGIN, spare)
+        keypoints, truth, size_wh = windows(self.motion, stage.batch, frames + margin, generator)
+        inputs, context = normalise.encode(keypoints, size_wh, spec)
+        targets = normalise.to_network_axes(truth, context)
+        # Live use reads the end of the window: half of the short ones lie there.
+        ends, place = torch.rand(2, generator=generator).tolist()
+        start = margin if ends < 0.5 else int(place * (margin + 1))
+        first = spare if ends < 0.5 else int(place * (spare + 1))
+        return Batch(inputs[:, start : start + frames], targets[:, start : start + frames], part, first)
 
 
 def windows(
@@ -35,13 +58,6 @@ def windows(
     index = torch.maximum(torch.arange(frames), first[:, None])[..., None, None]
     keypoints = keypoints.gather(1, index.expand(keypoints.shape))
     return keypoints, truth.gather(1, index.expand(truth.shape)), view.size_wh
-
-
-def make(motion: Motion, batch: int, frames: int, spec: normalise.Spec, generator: torch.Generator) -> Batch:
-    """One batch of `frames` frames, normalised exactly as live windows are."""
-    keypoints, truth, size_wh = windows(motion, batch, frames, generator)
-    inputs, context = normalise.encode(keypoints, size_wh, spec)
-    return Batch(inputs, normalise.to_network_axes(truth, context))
 
 
 def _play(motion: Motion, batch: int, frames: int, generator: torch.Generator) -> Tensor:

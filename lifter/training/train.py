@@ -1,66 +1,83 @@
-"""`poselift train`: from a config and a folder of data to weights."""
+"""`poselift train`: from a config and a folder of data to weights, and the test of them."""
 
+from collections.abc import Sequence as Many
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import msgspec
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lifter.mixste import MixSTE
-from lifter.training import losses, motion, recipe, synthetic
-from lifter.training.crop import Crop
-from lifter.training.loop import Report, Trainer
-from lifter.training.recipe import Recipe, Stage
+from lifter import weights
+from lifter.training import data, dry, recipe
+from lifter.training.evaluate import evaluate
+from lifter.training.loop import Trainer
+from lifter.training.metrics import Table
+from lifter.training.recipe import Recipe
+from lifter.training.report import Report
 
-MARGIN = 24  # frames made around a short window, so that normalising sees what it sees in a long one
+QUICK_EVERY = 20  # between two epochs, every so many of the test sequences are enough
 
 
-def train(config: Path, data: Path, overrides: tuple[str, ...] = ()) -> Path:
-    """Run a recipe on the data in folder `data`; returns the folder of the run. Goes on where it stopped."""
+def train(
+    config: Path | str, folder: Path | str = ".", overrides: Many[str] = (), dry_run: bool = False
+) -> Path:
+    """Run a recipe on the data in `folder`, or go on where it stopped; answers with its weights.
+
+    config: a YAML file, or `FILE:ROW` for a row of a file of several. dry_run: two small steps and a test
+    on made-up data in the same layout, which shows that everything fits together.
+    """
     plan = recipe.load(config, overrides)
+    if not dry_run:
+        return _run(plan, Path(folder))[0]
+    with TemporaryDirectory() as place:
+        plan = dry.shrink(plan, Path(place))
+        path, table = _run(plan, Path(place))
+        print(table.text())
+        return path
+
+
+def _run(plan: Recipe, folder: Path) -> tuple[Path, Table]:
+    source = data.training(plan, folder)
     torch.manual_seed(plan.seed)
-    model = MixSTE(
-        plan.lifter.frames,
-        plan.lifter.joints,
-        plan.lifter.in_channels,
-        schedule=plan.lifter.schedule,
-        **plan.lifter.config,
-    )
-    for embedding in (model.Spatial_pos_embed, model.Temporal_pos_embed):
-        nn.init.trunc_normal_(embedding, std=0.02)
-    trainer = Trainer(model, plan.optimiser, plan.seed, Path(plan.out) / plan.lifter.name)
-    trainer.resume()
-    steps = Steps(model, plan, data)
-    trainer.fit(
-        sum(stage.steps for stage in plan.stages), steps.loss, Report(plan.log_steps, plan.checkpoint_minutes)
-    )
-    return trainer.folder
+    trainer = Trainer(_fresh(plan), plan, source, Path(plan.out) / plan.lifter.name)
+    report = Report(trainer.folder, plan.log_steps, quiet=trainer.rank > 0)
+    if trainer.resume():
+        report.say(f"going on at step {trainer.step} from {trainer.folder}")
+
+    def quick() -> dict[str, float]:
+        rows = _test(trainer.averaged(), plan, folder, QUICK_EVERY).rows()
+        return (rows.get("mean of rows") or next(iter(rows.values()))) if rows else {}
+
+    trainer.fit(report, quick)
+    path = trainer.folder / f"{plan.lifter.name}.safetensors"
+    table = Table()
+    if trainer.rank == 0:
+        model = trainer.averaged()
+        weights.save(path, model, plan.lifter)
+        table = _test(model, plan, folder)
+        (trainer.folder / "table.txt").write_text(table.text() + "\n")
+    return path, table
 
 
-class Steps:
-    """Makes the loss of every step of a recipe on motion capture."""
+def _test(model: nn.Module, plan: Recipe, folder: Path, every: int = 1) -> Table:
+    """Errors of a model on a recipe's test data, read as its paper does."""
+    return evaluate(model, plan.lifter, data.testing(plan, folder, every), plan.pipeline, flip=plan.test_flip)
 
-    def __init__(self, model: nn.Module, plan: Recipe, data: Path) -> None:
-        self.plan = plan
-        self.motion = motion.read(data / plan.data["file"], plan.data.get("shares"))
-        self.loss_of = losses.total(plan.loss)
-        self.stages = [(stage, Crop(model, plan.lifter, stage)) for stage in plan.stages]
 
-    def loss(self, step: int, generator: torch.Generator) -> Tensor:
-        stage, crop = self._at(step)
-        spec = self.plan.lifter
-        margin = min(MARGIN, crop.spare)
-        batch = synthetic.make(self.motion, stage.batch, crop.frames + margin, spec, generator)
-        # Live use reads the end of the window: half of the short ones lie there.
-        ends, place = torch.rand(2, generator=generator).tolist()
-        start = margin if ends < 0.5 else int(place * (margin + 1))
-        first = crop.spare if ends < 0.5 else int(place * (crop.spare + 1))
-        inside = slice(start, start + crop.frames)
-        poses = crop(batch.inputs[:, inside], first)
-        return self.loss_of(poses, batch.targets[:, inside][:, crop.places])
+def _fresh(plan: Recipe) -> nn.Module:
+    """A model to start from: fresh, or with the weights of `plan.start_from`."""
+    model = weights.build(plan.lifter)
+    for name, value in model.named_parameters():
+        if name in ("Spatial_pos_embed", "Temporal_pos_embed"):
+            nn.init.trunc_normal_(value, std=0.02)
+    if plan.start_from:
+        given, _ = weights.load(plan.start_from)
+        part = model.get_submodule(plan.start_into) if plan.start_into else model
+        weights.load_strictly(part, given.state_dict(), plan.start_from)
+    return model
 
-    def _at(self, step: int) -> tuple[Stage, Crop]:
-        for stage, crop in self.stages:
-            if step < stage.steps:
-                return stage, crop
-            step -= stage.steps
-        return self.stages[-1]
+
+def spec_with(plan: Recipe, **changes: object) -> Recipe:
+    """The recipe with other settings of its lifter."""
+    return msgspec.structs.replace(plan, lifter=msgspec.structs.replace(plan.lifter, **changes))

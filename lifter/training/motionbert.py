@@ -1,0 +1,61 @@
+"""Human3.6M as MotionBERT and MotionAGFormer keep it: one pickle with a "train" and a "test" part.
+
+Each part holds for all frames of all videos, one after the other: `joint_2d` (N, 17, 2) px and
+`confidence` (N, 17) or (N, 17, 1) of a detector, `joint3d_image` (N, 17, 3) px with depth in px,
+`camera_name`, `source` (which video), and for the test part `2.5d_factor` (N,) mm per px and `action`.
+A network answers in `joint3d_image` scaled like the input: x / w * 2 - 1, y / w * 2 - h / w, z / w * 2.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lifter.training import safe
+from lifter.training.evaluate import Sequence
+from stream.errors import ConfigError
+from stream.messages import F32
+
+_TALL = {"54138969", "60457274"}  # cameras of 1000 x 1002 px; the others have 1000 x 1000
+_ACTIONS = (
+    "Directions", "Discussion", "Eating", "Greeting", "Phoning", "Photo", "Posing", "Purchases",
+    "Sitting", "SittingDown", "Smoking", "Waiting", "WalkDog", "Walking", "WalkTogether",
+)  # fmt: skip
+_NEEDED = ("joint_2d", "confidence", "joint3d_image", "camera_name", "source")
+
+
+def sequences(path: Path, split: str) -> Iterator[Sequence]:
+    """Videos of the "train" or "test" part; truth is in the network's units."""
+    data = safe.read_pickle(path)
+    if not isinstance(data, dict) or split not in data or any(key not in data[split] for key in _NEEDED):
+        raise ConfigError(
+            f"{path}: expected a part {split!r} with {', '.join(_NEEDED)}; is this MotionBERT's file?"
+        )
+    part = data[split]
+    source = np.asarray(part["source"])
+    starts = np.flatnonzero(np.r_[True, source[1:] != source[:-1]])
+    for first, end in zip(starts, np.r_[starts[1:], len(source)], strict=True):
+        yield _sequence(part, slice(int(first), int(end)))
+
+
+def _sequence(part: dict[str, Any], frames: slice) -> Sequence:
+    width, height = 1000, 1002 if str(part["camera_name"][frames.start]) in _TALL else 1000
+    xy = np.asarray(part["joint_2d"][frames], np.float32)
+    score = np.asarray(part["confidence"][frames], np.float32).reshape(len(xy), 17, 1)
+    image = np.asarray(part["joint3d_image"][frames], np.float32) / width * 2
+    truth = image - image[:, :1]
+    unit_m: F32 = np.full(len(xy), np.nan, np.float32)
+    if "2.5d_factor" in part:
+        unit_m = (np.asarray(part["2.5d_factor"][frames]) * (width / 2000)).astype(np.float32)
+    return Sequence(
+        _action(part, frames), np.concatenate([xy, score], axis=-1), truth, (width, height), unit_m=unit_m
+    )
+
+
+def _action(part: dict[str, Any], frames: slice) -> str:
+    """Name of the action; the file numbers them from 2."""
+    if "action" not in part:
+        return "all"
+    action = part["action"][frames.start]
+    return _ACTIONS[int(action) - 2] if str(action).isdigit() else str(action)

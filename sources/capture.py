@@ -96,7 +96,7 @@ def open_stream(url: str, options: str, open_timeout_s: float, read_timeout_s: f
         capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, params)
     if not capture.isOpened():
         raise SourceUnavailable(
-            f"{masked(url)} could not be opened within {open_timeout_s:g} s; check that it is on, "
+            f"{masked(url)} could not be opened; check that it is on, "
             "its address, port and path, and user and password (rtsp://user:password@host/path)"
         )
     return Capture(cv2, capture)

@@ -159,4 +159,5 @@ class Reconnecting:
         if state == "ok":
             log.info("%s: is %s", name, "back" if before else "open")
         else:
-            log.warning("%s: %s; opening it again until it works", name, detail)
+            what = "opening it again" if state == "lost" else "trying again until it works"
+            log.warning("%s: %s; %s", name, detail, what)

@@ -1,14 +1,17 @@
 import dataclasses
+import os
 import struct
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sources import capture
 from sources.capture import _Shared, masked
 from sources.opencv import OpenCV
 from stream.clock import FakeClock
@@ -204,11 +207,36 @@ def test_ffmpeg_options_are_set_for_streams_only_while_they_open(monkeypatch: py
         assert done.stdout == "before\n"
 
 
+def test_a_stream_is_opened_with_its_timeouts_and_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+    monkeypatch.delenv(variable, raising=False)
+    opened: list[object] = []
+
+    class Closed:
+        def __init__(self, *arguments: object) -> None:
+            opened.extend([*arguments, os.environ.get(variable)])
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return False
+
+    cv2 = SimpleNamespace(
+        VideoCapture=Closed,
+        CAP_FFMPEG="ffmpeg",
+        CAP_PROP_OPEN_TIMEOUT_MSEC="open",
+        CAP_PROP_READ_TIMEOUT_MSEC="read",
+        CAP_PROP_N_THREADS="threads",
+    )
+    monkeypatch.setattr(capture, "load_cv2", lambda: cv2)
+    with pytest.raises(SourceUnavailable, match=r"rtsp://cam/1 could not be opened"):
+        opencv("rtsp://cam/1", open_timeout_s=3.0, read_timeout_s=1.5).__enter__()
+    params = ["open", 3000, "read", 1500, "threads", 1]
+    assert opened == ["rtsp://cam/1", "ffmpeg", params, "rtsp_transport;tcp|fflags;nobuffer"]
+    assert variable not in os.environ
+
+
 def test_captures_with_the_same_options_open_side_by_side_and_others_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import os
-
     monkeypatch.setenv("OPTIONS", "before")
     shared = _Shared("OPTIONS")
     seen, entered = [], threading.Event()

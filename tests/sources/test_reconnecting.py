@@ -114,9 +114,9 @@ def test_outages_are_told_in_health_and_once_per_change_in_the_log(caplog: pytes
         assert some(source, 1) == [1]
         assert context.health.report()["states"]["cam0"]["state"] == "ok"
     assert [record.getMessage() for record in caplog.records] == [
-        "cam0: camera 0 is not there; opening it again until it works",
+        "cam0: camera 0 is not there; trying again until it works",
         "cam0: is back",
-        "cam0: camera 0 has stopped sending; opening it again until it works",
+        "cam0: camera 0 has stopped sending; opening it again",
         "cam0: is back",
     ]
 

@@ -147,7 +147,8 @@ app.registered_commands += research.app.registered_commands
 
 def say(line: str) -> None:
     """One line to the terminal, at once, also when it is piped."""
-    print(line, flush=True)
+    sys.stdout.write(line + "\n")  # in one piece: the demo's two processes share a terminal
+    sys.stdout.flush()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from sinks import SINKS
 from sources import DETECTORS, FRAME_SOURCES, SOURCES
+from sources.capture import masked
 from stream.context import Context
 from stream.errors import ConfigError
 
@@ -205,10 +206,10 @@ def _apply(tree: dict[str, Any], change: str) -> None:
 
 
 def _masked(value: Any) -> Any:
-    """The same values with `user:password@` in any text replaced."""
+    """The same values, without the passwords of URLs among them."""
     if isinstance(value, dict):
         return {key: _masked(each) for key, each in value.items()}
-    return re.sub(r"(://[^/@:\s]*:)[^/@\s]*@", r"\1***@", value) if isinstance(value, str) else value
+    return masked(value) if isinstance(value, str) else value
 
 
 def _mapping(value: object, where: str) -> dict[str, Any]:

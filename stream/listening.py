@@ -1,5 +1,6 @@
 """A subscriber for people: prints what arrives once a second, or every message as JSON, and records."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -49,7 +50,8 @@ def listen(
     until_s = None if seconds is None else time.monotonic() + seconds
 
     def say(line: str) -> None:
-        print(lead + line, flush=True)
+        sys.stdout.write(f"{lead}{line}\n")  # in one piece, as the terminal may be shared
+        sys.stdout.flush()
 
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop.set))

@@ -25,7 +25,7 @@ def animate(frames: Sequence[PoseFrame], path: Path) -> None:
     shown = [frame for frame in frames if any(np.isfinite(person.xyz).all() for person in frame.persons)]
     if not shown:
         raise ConfigError("nothing to draw: no person was lifted")
-    pictures = [draw(frame) for frame in _thin(shown)]
+    pictures = [draw(frame).quantize(32, dither=0) for frame in _thin(shown)]  # few colours: a small file
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures[0].save(
         path, save_all=True, append_images=pictures[1:], duration=round(1000 / _PICTURE_HZ), loop=0

@@ -164,7 +164,8 @@ def test_a_taken_port_is_retried_and_named(tiny_weights: Path, tmp_path: Path, r
         ("sources: {a: {type: webcam}}\nsinks: {c: {type: console}}", "sources.a.type: expected one of"),
         ("sources: [", "not valid YAML"),
         (
-            "sources: {a: {type: recording, path: /nope.npz}}\nlifter: {weights: TINY}\nsinks: {c: {type: console}}",
+            "sources: {a: {type: recording, path: /nope.npz}}\n"
+            "lifter: {weights: TINY}\nsinks: {c: {type: console}}",
             "/nope.npz",
         ),
     ],

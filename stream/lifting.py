@@ -6,6 +6,7 @@ from typing import Literal
 
 from stream.clock import Clock
 from stream.emit import Emitter, Lifted
+from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.messages import PoseFrame, Window
@@ -22,6 +23,7 @@ class Lifting:
         lifter: Lifter,
         emitter: Emitter,
         hop: int | Literal["auto"],
+        finish: Finish,
         clock: Clock,
         health: Health,
         send: Callable[[PoseFrame], None],
@@ -30,6 +32,7 @@ class Lifting:
         self._emitter = emitter
         self._frames: int = lifter.spec.frames
         self._hop = hop
+        self._finish = finish
         self._clock = clock
         self._health = health
         self._send = send
@@ -49,7 +52,7 @@ class Lifting:
             lifted = {id: Lifted(window, next(poses), due.ends[id]) for id, window in people.items()}
             dropped = self._health.dropped(intake.name)
             for frame in self._emitter.frames(due, lifted, started_ns, lifted_ns, dropped):
-                self._publish(frame, lifted_ns)
+                self._publish(self._finish.finish(frame), lifted_ns)
         self._health.count("lift", "passes")
         return True
 

@@ -21,6 +21,7 @@ from stream.context import Context
 from stream.emit import Emitter
 from stream.errors import ConfigError, EndOfStream, PoseliftError
 from stream.fanout import Outlet
+from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
@@ -64,7 +65,7 @@ class Pipeline:
         }
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
         self._lifting = Lifting(
-            self.lifter, self._emitter(), settings.hop, self.clock, self.health, self._send
+            self.lifter, self._emitter(), settings.hop, self._finish(), self.clock, self.health, self._send
         )
         self._sizes: dict[str, tuple[int, int]] = {}
         self._running = set(self.sources)
@@ -81,6 +82,9 @@ class Pipeline:
         settings = self.config.lifter
         mode: Mode = "offline" if self.lossless else "fixed" if self._lag else "live"
         return Emitter(self.spec.skeleton, self._model, self.session, mode, self._lag, settings.kp2d)
+
+    def _finish(self) -> Finish:
+        return Finish(lambda source: [])
 
     def _context(self, name: str) -> Context:
         return Context(name, self.config.node, self.session, self.clock, self.health)

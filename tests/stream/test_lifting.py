@@ -4,6 +4,7 @@ import numpy as np
 
 from stream.clock import FakeClock
 from stream.emit import Emitter, joint_origin
+from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
@@ -39,7 +40,9 @@ class Bench:
         self.lifter = Echo(self.clock)
         self.intakes = {name: Intake(name, 9, lossless, 0.25, self.health) for name in ("cam0", "cam1")}
         emitter = Emitter("h36m17", ModelInfo("echo", "0"), "s", "live", lag, True)
-        self.lifting = Lifting(self.lifter, emitter, hop, self.clock, self.health, self.sent.append)
+        self.lifting = Lifting(
+            self.lifter, emitter, hop, Finish(lambda source: []), self.clock, self.health, self.sent.append
+        )
 
     def see(self, seq: int, *ids: str, camera: str = "cam0", joints_missing: tuple[int, ...] = ()) -> None:
         persons = []

@@ -52,8 +52,8 @@ def pose_frame(seq: int = 7, source: str = "cam0", **changes: Any) -> PoseFrame:
         "published_unix_ns": UNIX_NS,
         "dropped": 2,
     }
-    header = Header(source, seq, NOW_NS - 20_000_000, UNIX_NS - 20_000_000)
-    return PoseFrame(header=header, **(values | changes))
+    values["header"] = Header(source, seq, NOW_NS - 20_000_000, UNIX_NS - 20_000_000)
+    return PoseFrame(**(values | changes))
 
 
 def keypoint_frame(seq: int = 7, source: str = "cam0") -> KeypointFrame:

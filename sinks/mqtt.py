@@ -7,9 +7,7 @@ wants to see them late. What brokers retain is published again on every connecti
 import asyncio
 import contextlib
 import logging
-import os
 import random
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import msgspec
 
 from sinks.mqtt_feed import Feed, Publication
+from stream import broker
 from stream.context import Context
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message
@@ -75,8 +74,8 @@ class MQTT:
         self._settings = settings
         self._context = context
         self.endpoint = f"mqtt://{settings.host}:{settings.port}/{settings.prefix}"
-        self._password = _password(settings)
-        self._tls = _trust(settings)
+        self._password = broker.password(settings.username, settings.password_env)
+        self._tls = broker.trust(settings.tls, settings.ca_file)
         discovery = settings.discovery_prefix if settings.discovery else None
         self._feed = Feed(settings.prefix, context.node, settings.format, settings.max_hz, discovery)
         self._queue: deque[Publication] = deque()
@@ -87,10 +86,8 @@ class MQTT:
 
     def __enter__(self) -> Self:
         settings = self._settings
-        if settings.username and not settings.tls and settings.host not in ("127.0.0.1", "localhost", "::1"):
-            log.warning(
-                "%s: the password for %s travels unencrypted; set tls", self._context.name, self.endpoint
-            )
+        if settings.username and not settings.tls:
+            broker.warn_of_clear_password(self._context.name, self.endpoint, settings.host)
         self._loop = asyncio.SelectorEventLoop()  # the only kind the library works on everywhere
         self._task = self._loop.create_task(self._stay_connected())
         self._wake = asyncio.Event()  # something is queued, or we are closing
@@ -234,28 +231,6 @@ class MQTT:
                 self._wake.set()
 
     def _lost(self, error: Exception, wait_s: float) -> None:
-        refused = "authori" in str(error) or "password" in str(error)
-        hint = f"; check username and {self._settings.password_env}" if refused else ""
-        self._why = f"{self.endpoint}: {error or type(error).__name__}{hint}"
+        self._why = f"{self.endpoint}: {broker.explained(error, self._settings.password_env)}"
         self._context.health.state(self._context.name, "retrying", self._why)
         log.warning("%s: %s; trying again in %.1f s", self._context.name, self._why, wait_s)
-
-
-def _password(settings: MQTT.Settings) -> str | None:
-    if settings.username is None:
-        return None
-    if settings.password_env not in os.environ:
-        raise ConfigError(
-            f"mqtt: expected the password of {settings.username!r} in the environment variable "
-            f"{settings.password_env}, which is not set"
-        )
-    return os.environ[settings.password_env]
-
-
-def _trust(settings: MQTT.Settings) -> ssl.SSLContext | None:
-    if not settings.tls:
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"mqtt ca_file: {settings.ca_file} cannot be read: {error}") from error

@@ -2,9 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
-import os
-import ssl
 import threading
 from collections.abc import Callable
 from typing import Self
@@ -12,12 +9,11 @@ from typing import Self
 import msgspec
 
 from sources.receiver import Receiver
+from stream import broker
 from stream.context import Context
 from stream.errors import ConfigError, PoseliftError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
 from stream.slot import Slot
-
-log = logging.getLogger("poselift")
 
 _WAITING = 64  # messages between the broker and the reader; more are dropped, oldest first
 _ANSWER_S = 5.0  # how long the broker may take for each answer
@@ -62,8 +58,8 @@ class MQTT:
         self._settings = settings
         self._context = context
         self._where = f"mqtt://{settings.host}:{settings.port}"
-        self._password = _password(settings)
-        self._tls = _trust(settings)
+        self._password = broker.password(settings.username, settings.password_env)
+        self._tls = broker.trust(settings.tls, settings.ca_file)
         self._receiver = Receiver(context, settings.timeout_s)
         self._frames: Slot[KeypointFrame] = Slot(_WAITING, on_drop=self._dropped)
         self._thread: threading.Thread | None = None
@@ -73,10 +69,8 @@ class MQTT:
 
     def __enter__(self) -> Self:
         settings = self._settings
-        if settings.username and not settings.tls and settings.host not in ("127.0.0.1", "localhost", "::1"):
-            log.warning(
-                "%s: the password for %s travels unencrypted; set tls", self._context.name, self._where
-            )
+        if settings.username and not settings.tls:
+            broker.warn_of_clear_password(self._context.name, self._where, settings.host)
         self._receiver.start()
         self._thread = threading.Thread(target=self._run, name=f"mqtt:{self._context.name}", daemon=True)
         self._thread.start()
@@ -117,9 +111,8 @@ class MQTT:
         except asyncio.CancelledError:
             pass
         except aiomqtt.MqttError as error:
-            refused = "authori" in str(error) or "password" in str(error)
-            hint = f"; check username and {self._settings.password_env}" if refused else ""
-            self._error = SourceUnavailable(f"{self._where}: {error}{hint}")
+            why = broker.explained(error, self._settings.password_env)
+            self._error = SourceUnavailable(f"{self._where}: {why}")
         except ValueError as error:  # the topic
             self._error = ConfigError(f"{self._context.name}.topic {self._settings.topic!r}: {error}")
         finally:
@@ -160,23 +153,3 @@ class MQTT:
                     self._context.health.count(self._context.name, "drop.retained")
                 elif frame := self._receiver.frame(message.payload):
                     self._frames.put(frame)
-
-
-def _password(settings: MQTT.Settings) -> str | None:
-    if settings.username is None:
-        return None
-    if settings.password_env not in os.environ:
-        raise ConfigError(
-            f"mqtt: expected the password of {settings.username!r} in the environment variable "
-            f"{settings.password_env}, which is not set"
-        )
-    return os.environ[settings.password_env]
-
-
-def _trust(settings: MQTT.Settings) -> ssl.SSLContext | None:
-    if not settings.tls:
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"mqtt ca_file: {settings.ca_file} cannot be read: {error}") from None

@@ -19,9 +19,11 @@ class Console:
 
         every_s: float = 1.0
 
+        def __post_init__(self) -> None:
+            if not self.every_s > 0:
+                raise ConfigError(f"console every_s: expected seconds above 0, got {self.every_s}")
+
     def __init__(self, settings: Settings, context: Context, stream: TextIO | None = None) -> None:
-        if not settings.every_s > 0:
-            raise ConfigError(f"{context.name}.every_s: expected seconds above 0, got {settings.every_s}")
         self._every_ns = round(settings.every_s * 1e9)
         self._clock = context.clock
         self._stream = sys.stdout if stream is None else stream

@@ -18,9 +18,11 @@ class Memory:
 
         keep: int = 10_000
 
+        def __post_init__(self) -> None:
+            if self.keep < 1:
+                raise ConfigError(f"memory keep: expected a number from 1, got {self.keep}")
+
     def __init__(self, settings: Settings, context: Context) -> None:
-        if settings.keep < 1:
-            raise ConfigError(f"{context.name}.keep: expected a number from 1, got {settings.keep}")
         self.messages: deque[Message] = deque(maxlen=settings.keep)
 
     def __enter__(self) -> Self:

@@ -25,8 +25,11 @@ class JSONL:
 
         path: str = "poses.jsonl"
 
+        def __post_init__(self) -> None:
+            _check_ending(self.path, ".jsonl")
+
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._path = _path(settings.path, context, ".jsonl")
+        self._path = _path(settings.path, context)
         self._clock = context.clock
         self._file: FileIO | None = None
         self._metas: dict[str, Meta] = {}
@@ -78,10 +81,13 @@ class NPZ:
         path: str = "poses.npz"
         max_mb: float = 512.0
 
+        def __post_init__(self) -> None:
+            _check_ending(self.path, ".npz")
+            if not self.max_mb > 0:
+                raise ConfigError(f"npz max_mb: expected megabytes above 0, got {self.max_mb}")
+
     def __init__(self, settings: Settings, context: Context) -> None:
-        if not settings.max_mb > 0:
-            raise ConfigError(f"{context.name}.max_mb: expected megabytes above 0, got {settings.max_mb}")
-        self._path = _path(settings.path, context, ".npz")
+        self._path = _path(settings.path, context)
         self._max_bytes = settings.max_mb * 1e6
         self._clock = context.clock
         self._table = Table()
@@ -117,11 +123,14 @@ class NPZ:
             self._table.describe(self._meta)
 
 
-def _path(text: str, context: Context, suffix: str) -> Path:
+def _check_ending(path: str, ending: str) -> None:
+    if not path.endswith(ending):
+        raise ConfigError(f"path: expected a file ending in {ending}, got {path!r}")
+
+
+def _path(text: str, context: Context) -> Path:
     seconds = context.clock.unix_ns() // 10**9
     path = Path(text.replace("{time}", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds)))).expanduser()
-    if path.suffix != suffix:
-        raise ConfigError(f"{context.name}.path: expected a file ending in {suffix}, got {text!r}")
     if not path.parent.is_dir():
         raise ConfigError(f"{context.name}.path: the folder {path.parent} does not exist; make it first")
     return path

@@ -47,5 +47,5 @@ def test_an_empty_scene_has_nobody():
 
 
 def test_an_interval_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match=r"console.every_s: expected seconds above 0, got 0"):
-        Console(Console.Settings(every_s=0), Context("console"))
+    with pytest.raises(ConfigError, match=r"console every_s: expected seconds above 0, got 0"):
+        Console.Settings(every_s=0)

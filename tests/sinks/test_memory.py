@@ -15,5 +15,5 @@ def test_the_latest_messages_are_kept_after_closing():
 
 
 def test_keeping_nothing_is_refused():
-    with pytest.raises(ConfigError, match=r"memory.keep: expected a number from 1, got 0"):
-        Memory(Memory.Settings(keep=0), Context("memory"))
+    with pytest.raises(ConfigError, match=r"memory keep: expected a number from 1, got 0"):
+        Memory.Settings(keep=0)

@@ -163,9 +163,9 @@ def test_the_time_can_be_part_of_the_name(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "settings", "said"),
     [
-        (JSONL, {"path": "walk.npz"}, r"record.path: expected a file ending in .jsonl, got 'walk.npz'"),
+        (JSONL, {"path": "walk.npz"}, r"path: expected a file ending in .jsonl, got 'walk.npz'"),
         (NPZ, {"path": "/nowhere/walk.npz"}, "the folder /nowhere does not exist"),
-        (NPZ, {"max_mb": 0}, "record.max_mb: expected megabytes above 0, got 0"),
+        (NPZ, {"max_mb": 0}, "npz max_mb: expected megabytes above 0, got 0"),
     ],
 )
 def test_a_place_that_cannot_be_is_refused(kind, settings, said):

@@ -30,7 +30,6 @@ class Emitter:
     session: str
     mode: Mode
     lag: int
-    kp2d: bool
 
     def frames(
         self, due: Due, people: Mapping[str, Lifted], started_ns: int, lifted_ns: int, dropped: int
@@ -74,8 +73,7 @@ class Emitter:
             nothing = np.zeros(len(keypoints), np.float32)
             return Pose(who.id, "lost", gone, nothing, np.zeros(len(keypoints), np.uint8))
         origin = joint_origin(lifted.window.keypoints[..., 2], row)
-        kp2d = keypoints if self.kp2d else None
-        return Pose(who.id, who.state, lifted.poses[row], keypoints[:, 2].copy(), origin, kp2d=kp2d)
+        return Pose(who.id, who.state, lifted.poses[row], keypoints[:, 2].copy(), origin, kp2d=keypoints)
 
 
 def joint_origin(score: F32, row: int) -> U8:

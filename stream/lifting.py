@@ -51,8 +51,9 @@ class Lifting:
         for (intake, due), people in zip(passes, windows, strict=True):
             lifted = {id: Lifted(window, next(poses), due.ends[id]) for id, window in people.items()}
             dropped = self._health.dropped(intake.name)
-            for frame in self._emitter.frames(due, lifted, started_ns, lifted_ns, dropped):
-                self._publish(self._finish.finish(frame), lifted_ns)
+            frames = self._emitter.frames(due, lifted, started_ns, lifted_ns, dropped)
+            for arrival, frame in zip(due.arrivals, frames, strict=True):
+                self._publish(self._finish.finish(frame, arrival.size_wh), lifted_ns)
         self._health.count("lift", "passes")
         return True
 

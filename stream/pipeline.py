@@ -21,7 +21,7 @@ from stream.context import Context
 from stream.emit import Emitter
 from stream.errors import ConfigError, EndOfStream, PoseliftError
 from stream.fanout import Outlet
-from stream.finish import Finish
+from stream.finish import Finish, Step, WithoutKeypoints
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
@@ -79,12 +79,14 @@ class Pipeline:
         self._threads.append(threading.Thread(target=self._run_lift, name="lift", daemon=True))
 
     def _emitter(self) -> Emitter:
-        settings = self.config.lifter
         mode: Mode = "offline" if self.lossless else "fixed" if self._lag else "live"
-        return Emitter(self.spec.skeleton, self._model, self.session, mode, self._lag, settings.kp2d)
+        return Emitter(self.spec.skeleton, self._model, self.session, mode, self._lag)
 
     def _finish(self) -> Finish:
-        return Finish(lambda source: [])
+        def steps(source: str, size_wh: tuple[int, int]) -> list[Step]:
+            return [] if self.config.lifter.kp2d else [WithoutKeypoints()]
+
+        return Finish(steps)
 
     def _context(self, name: str) -> Context:
         return Context(name, self.config.node, self.session, self.clock, self.health)

@@ -39,9 +39,9 @@ class Bench:
         self.sent: list[PoseFrame] = []
         self.lifter = Echo(self.clock)
         self.intakes = {name: Intake(name, 9, lossless, 0.25, self.health) for name in ("cam0", "cam1")}
-        emitter = Emitter("h36m17", ModelInfo("echo", "0"), "s", "live", lag, True)
+        emitter = Emitter("h36m17", ModelInfo("echo", "0"), "s", "live", lag)
         self.lifting = Lifting(
-            self.lifter, emitter, hop, Finish(lambda source: []), self.clock, self.health, self.sent.append
+            self.lifter, emitter, hop, Finish(lambda *_: []), self.clock, self.health, self.sent.append
         )
 
     def see(self, seq: int, *ids: str, camera: str = "cam0", joints_missing: tuple[int, ...] = ()) -> None:

@@ -115,3 +115,9 @@ def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
     assert set(np.unique(scores < least)) == {True, False}
     assert (scores[scores < least] == 0).all()
     assert ((origins == Origin.OBSERVED) == (scores >= least)).all()
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_keypoints_are_published_when_asked_for(tiny_weights: Path, wanted: bool):
+    people = [who for frame in run(Pipeline(config(tiny_weights, kp2d=wanted))) for who in frame.persons]
+    assert {who.kp2d is not None for who in people} == {wanted}

@@ -117,6 +117,7 @@ def lift(
 
     from stream.offline import config_for, count, lift
 
+    logging.getLogger("poselift").setLevel(logging.WARNING)  # the progress bar says it all
     config = config_for(source, output, {"weights": weights, "device": device}, changes or ())
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stream.config import CONFIGS
 from stream.errors import ConfigError
 
 app = typer.Typer()
@@ -88,6 +89,36 @@ def import_weights(
     schedule = _schedule(keep, at, "tps", "tri")
     spec = import_weights(arch, file, output, schedule, **_settings(settings or ()))
     print(f"{output}: {spec.arch}, {spec.frames} frames, {spec.output}, sha256 {spec.sha256[:12]}")
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="A recipe, FILE.yaml or FILE.yaml:ROW, or a packaged one.")],
+    data: Annotated[Path, typer.Option(help="The folder with the data the recipe names.")] = Path("."),
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Two small steps and a test on made-up data of the same layout.")
+    ] = False,
+) -> None:
+    """Train a lifter; run again, it goes on where it stopped. docs/training.md has data and recipes.
+
+    Several GPUs: torchrun --nproc-per-node N -m stream.cli train ...
+    """
+    from lifter.training.train import train
+
+    print(f"weights: {train(_recipe(config), data, changes or (), dry_run)}")
+
+
+def _recipe(config: str) -> str:
+    """The recipe meant: a file as given, else a packaged one such as train/small.yaml."""
+    file, colon, row = config.partition(":")
+    for path in (Path(file), CONFIGS / file, CONFIGS / file.removeprefix("configs/")):
+        if path.is_file():
+            return f"{path}{colon}{row}"
+    packaged = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob("*/*.yaml"))
+    raise ConfigError(f"{file}: no such recipe; packaged: {', '.join(packaged)}")
 
 
 def _schedule(keep: str | None, at: str | None, pruner: str, recoverer: str) -> Any:

@@ -25,8 +25,8 @@ from stream.messages import KeypointFrame, Message, PoseFrame
 log = logging.getLogger("poselift")
 
 ENDPOINT = "tcp://127.0.0.1:5555"
-_SLICE_MS = 1000  # where a system call cannot be interrupted, Ctrl-C waits at most this long
-_MOST_DRAINED = 10_000  # a sender that never pauses must not keep us from returning
+_SLICE_S = 1.0  # where a system call cannot be interrupted, Ctrl-C waits at most this long
+_MOST_DRAINED = 1000  # a sender that never pauses must not keep us from returning
 
 
 def subscribe(
@@ -133,17 +133,14 @@ class Subscriber:
 
     def read(self, timeout_s: float | None = None) -> Message | KeypointFrame | None:
         """The next message; None when there is none within `timeout_s`."""
-        deadline_ns = None if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
-        while self._arrived(deadline_ns):
-            message = self._decoded(self._socket.recv_multipart())
-            if message is not None:
+        for _ in self._arrivals(timeout_s):
+            if (message := self._decoded(self._socket.recv_multipart())) is not None:
                 return message
         return None
 
     def newest(self, timeout_s: float | None = None) -> list[Message | KeypointFrame]:
         """The newest message of each topic that has one; empty when there is none within `timeout_s`."""
-        deadline_ns = None if timeout_s is None else time.monotonic_ns() + round(timeout_s * 1e9)
-        while self._arrived(deadline_ns):
+        for _ in self._arrivals(timeout_s):
             latest: dict[bytes, list[bytes]] = {}
             for _ in range(_MOST_DRAINED):
                 parts = self._socket.recv_multipart()
@@ -155,18 +152,17 @@ class Subscriber:
                 return messages
         return []
 
-    def _arrived(self, deadline_ns: int | None) -> bool:
-        """Wait until a message is there; False when there is none at the deadline."""
+    def _arrivals(self, timeout_s: float | None) -> Iterator[None]:
+        """Once for each time that a message is there to be received, until `timeout_s` have passed."""
         if self._socket.closed:
             raise SourceLost(f"the subscriber to {self.endpoint} is closed")
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            left_ms = _SLICE_MS
-            if deadline_ns is not None:
-                left_ms = math.ceil((deadline_ns - time.monotonic_ns()) / 1e6)
-            if self._socket.poll(max(0, min(_SLICE_MS, left_ms))):
-                return True
-            if left_ms <= 0:
-                return False
+            left_s = max(0.0, deadline_s - time.monotonic())
+            if self._socket.poll(math.ceil(1000 * min(left_s, _SLICE_S))):
+                yield
+            if time.monotonic() >= deadline_s:
+                return
 
     def _decoded(self, parts: list[bytes]) -> Message | KeypointFrame | None:
         try:

@@ -23,6 +23,7 @@ from stream.messages import Header, KeypointFrame, Keypoints, Message, Meta, Ori
 from stream.packing import pack, pack_origin, unpack, unpack_origin
 
 _SYSTEM_CLOCK = SystemClock()
+_ABSENT, _PREDICTED = int(Origin.ABSENT), int(Origin.PREDICTED)  # looked up once: an enum is slow at it
 
 
 def topic(kind: Kind, name: str | None = None) -> bytes:
@@ -188,11 +189,11 @@ def _pose(part: documents.PersonPart) -> Pose:
 
 
 def _person_part(pose: Pose, format: Format) -> documents.PersonPart:
-    there = pose.origin != Origin.ABSENT
+    there = int(np.count_nonzero(pose.origin))
     return documents.PersonPart(
         id=pose.id,
         state=pose.state,
-        score=float(pose.score[there].mean()) if there.any() else 0.0,
+        score=float(pose.score @ (pose.origin != _ABSENT)) / max(1, there),
         xyz=pack(pose.xyz, format),
         conf=pack(pose.score, format),
         origin=pack_origin(pose.origin, format),
@@ -246,15 +247,20 @@ def _fault(frame: PoseFrame) -> str | None:
 
 
 def _pose_fault(pose: Pose) -> str | None:
+    absent = pose.origin == _ABSENT
     wrong = None
-    if not pose.origin.size or pose.origin.max() > Origin.PREDICTED:
+    if not pose.origin.size or _any(pose.origin > _PREDICTED):
         wrong = "origin: expected at least one joint and values 0 to 3"
-    elif (np.isnan(pose.xyz) != (pose.origin == Origin.ABSENT)[:, None]).any():
+    elif _any(np.isnan(pose.xyz) != absent[:, None]):
         wrong = "xyz: expected NaN exactly where origin is 0"
-    elif np.isinf(pose.xyz).any() or (pose.kp2d is not None and np.isinf(pose.kp2d).any()):
+    elif _any(np.isinf(pose.xyz)) or (pose.kp2d is not None and _any(np.isinf(pose.kp2d))):
         wrong = "xyz, kp2d: expected finite numbers or NaN, got inf"
-    elif not ((pose.score >= 0) & (pose.score <= 1)).all():
+    elif _any(~((pose.score >= 0) & (pose.score <= 1))):
         wrong = "conf: expected scores from 0 to 1"
-    elif pose.root is not None and not np.isfinite(pose.root).all():
+    elif pose.root is not None and _any(~np.isfinite(pose.root)):
         wrong = "root: expected finite numbers; an unknown root has none"
     return wrong and f"person {pose.id!r}: {wrong}"
+
+
+# Several times faster than `array.any()` for the few joints of a person.
+_any = np.count_nonzero

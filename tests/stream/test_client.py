@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +145,23 @@ def test_what_is_not_ours_is_skipped_counted_and_said_once(node, caplog):
         assert subscriber.read(10.0).header.seq == 1
         assert subscriber.refused == 3
     assert caplog.text.count("expected two parts, got 1; further ones are only counted") == 1
+
+
+def test_a_flood_of_junk_does_not_hold_a_reader_beyond_its_time(node):
+    stop = threading.Event()
+
+    def flood() -> None:
+        while not stop.is_set():
+            node.socket.send_multipart([b"pose3d/v1/cam0/", b"junk"])
+
+    with Subscriber(node.endpoint, kinds=("pose3d",)) as subscriber:
+        node.await_subscriptions(1)
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        assert (subscriber.read(0.05), subscriber.newest(0.05)) == (None, [])
+        stop.set()
+        flooding.join()
+    assert subscriber.refused > 0
 
 
 def test_a_pose_knows_its_age(node):

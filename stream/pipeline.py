@@ -27,11 +27,15 @@ from stream.intake import Intake
 from stream.lifting import Lifting
 from stream.messages import KeypointFrame, Keypoints, Message, Meta, Mode, ModelInfo, Status
 from stream.protocols import Sink, Source
+from stream.steady import Steady
+from stream.swaps import Swaps
 from stream.tracker import Tracker
 
 log = logging.getLogger("poselift")
 
 _TICK_S = 0.1  # how soon a waiting thread notices a stop
+_FLUSH_S = 0.5  # how long a stop may go on lifting
+_Trackers = dict[str, list[Tracker | Swaps]]  # per camera, one after the other
 _MOST_CAMERAS = 256  # behind one network source; a sender of ever new names must not eat the memory
 
 
@@ -84,7 +88,8 @@ class Pipeline:
 
     def _finish(self) -> Finish:
         def steps(source: str, size_wh: tuple[int, int]) -> list[Step]:
-            return [] if self.config.lifter.kp2d else [WithoutKeypoints()]
+            steady: list[Step] = [Steady(self.config.steady, self._context(source))]
+            return steady if self.config.lifter.kp2d else [*steady, WithoutKeypoints()]
 
         return Finish(steps)
 
@@ -152,7 +157,7 @@ class Pipeline:
 
     def _run_source(self, name: str) -> None:
         source = self.sources[name]
-        trackers: dict[str, Tracker] = {}
+        trackers: _Trackers = {}
         try:
             with source:
                 while not self._stop.is_set():
@@ -182,7 +187,7 @@ class Pipeline:
         )
         return dataclasses.replace(frame, skeleton=self.spec.skeleton, persons=persons)
 
-    def _accept(self, name: str, frame: KeypointFrame, trackers: dict[str, Tracker]) -> None:
+    def _accept(self, name: str, frame: KeypointFrame, trackers: _Trackers) -> None:
         camera = frame.header.source
         self.health.count(camera, "frames")
         if camera not in trackers:
@@ -190,14 +195,18 @@ class Pipeline:
                 self.health.count(name, "drop.too_many_cameras")
                 return
             settings = self.config.lifter
-            trackers[camera] = Tracker(max_missing_s=settings.predict_s)
+            trackers[camera] = [Tracker(max_missing_s=settings.predict_s)]
+            if self.config.steady.swaps:
+                trackers[camera].append(Swaps(self.spec.skeleton, self._context(camera)))
             self.intakes[name, camera] = Intake(
                 camera, self.spec.frames, not self.sources[name].live, settings.predict_s, self.health
             )
         if self._sizes.get(camera) != frame.size_wh:
             self._sizes[camera] = frame.size_wh
             self._send(self._meta(camera, frame.size_wh))  # before the first pose
-        self.intakes[name, camera].accept(trackers[camera].update(frame))
+        for tracker in trackers[camera]:
+            frame = tracker.update(frame)
+        self.intakes[name, camera].accept(frame)
         self._arrived.set()
 
     def _expire(self, name: str) -> None:
@@ -215,10 +224,19 @@ class Pipeline:
                 self._arrived.clear()
                 while not self._stop.is_set() and self._lifting.once(list(self.intakes.values())):
                     pass
+            self._lift_the_rest()
         except Exception as error:
             self._fail("lift", error)
         finally:
             self._done.set()
+
+    def _lift_the_rest(self) -> None:
+        """After a stop, publish what was seen and not lifted yet, as far as time allows."""
+        until_ns = self.clock.now_ns() + round(_FLUSH_S * 1e9)
+        while not self._drained and self.clock.now_ns() < until_ns:
+            if not self._lifting.once(list(self.intakes.values())):
+                self._arrived.wait(0.01)  # a source is still handing over its last frame
+                self._arrived.clear()
 
     @property
     def _drained(self) -> bool:

@@ -102,6 +102,14 @@ def test_stopping_ends_an_endless_source_and_all_threads(tiny_weights: Path):
     assert not names & {"source:walk", "lift", "sink:out"}
 
 
+def test_stopping_publishes_what_was_seen_and_still_waited_for_its_look_ahead(tiny_weights: Path):
+    pipeline = Pipeline(config(tiny_weights, {"walk": {"type": "synthetic"}}, lag=20))
+    with pipeline:
+        assert not pipeline.wait(0.5)
+    published = [message.header.seq for message in messages(pipeline) if isinstance(message, PoseFrame)]
+    assert published == list(range(pipeline.health.counted("walk", "frames")))
+
+
 def test_a_lag_longer_than_the_window_is_refused(tiny_weights: Path):
     with pytest.raises(ConfigError, match=r"lifter.lag: expected less than the window of 27 frames, got 27"):
         Pipeline(config(tiny_weights, lag=27))

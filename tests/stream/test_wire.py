@@ -1,6 +1,7 @@
 import json
 import random
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -65,7 +66,7 @@ PLAIN_KEYPOINTS = {
 def changed(document: dict[str, Any], path: str, value: Any) -> bytes:
     """The document as MessagePack with one value replaced."""
     copy = msgpack.unpackb(msgpack.packb(document))
-    *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    *parents, last = [int(key) if key.isdigit() else key for key in path.split("/")]
     part = copy
     for key in parents:
         part = part[key]
@@ -113,7 +114,7 @@ def test_optional_parts_are_left_out():
 
 
 def test_readers_ignore_unknown_keys():
-    more = changed(POSE_DOCUMENT, "persons.0.quat", b"\x00" * 32)
+    more = changed(POSE_DOCUMENT, "persons/0/quat", b"\x00" * 32)
     more = changed(msgpack.unpackb(more), "weather", {"rain": [1, 2]})
     assert plain(wire.decode(more, FakeClock())) == plain(pose_frame())
 
@@ -146,6 +147,7 @@ def test_a_plain_sender_needs_five_keys():
         detected_ns=NOW_NS,
     )
     assert plain(frame) == plain(expected)
+    assert plain(wire.decode(wire.encode(frame), FakeClock())) == plain(expected)
 
 
 @pytest.mark.parametrize("missing", PLAIN_KEYPOINTS)
@@ -269,27 +271,27 @@ def test_what_readers_would_refuse_is_not_sent(bad, said):
         ("source", ""),
         ("mode", "dead"),
         ("units", "mm"),
-        ("lat_ms.lift", float("inf")),
+        ("lat_ms/lift", float("inf")),
         ("persons", {}),
-        ("persons.0.id", 3),
-        ("persons.0.state", "asleep"),
-        ("persons.0.xyz", XYZ[:-1]),
-        ("persons.0.xyz", XYZ[:-12]),
-        ("persons.0.xyz", XYZ[:12] * 2),
-        ("persons.0.xyz", b""),
-        ("persons.0.xyz", bytes.fromhex("0000807f") * 3 + XYZ[12:]),
-        ("persons.0.xyz", [[1, 2, 3], [None, None]]),
-        ("persons.0.xyz", [[1e300, 2, 3], [None, None, None]]),
-        ("persons.0.xyz", "text"),
-        ("persons.0.conf", [0.5, NAN]),
-        ("persons.0.conf", [0.5, 1.5]),
-        ("persons.0.conf", [[0.5], [0]]),
-        ("persons.0.origin", [1, 256]),
-        ("persons.0.origin", [1, -1]),
-        ("persons.0.origin", b"\x01\x04"),
-        ("persons.0.root.pos", [1, 2]),
-        ("persons.0.root.pos", [1, 2, NAN]),
-        ("persons.0.kp2d", XYZ[:12]),
+        ("persons/0/id", 3),
+        ("persons/0/state", "asleep"),
+        ("persons/0/xyz", XYZ[:-1]),
+        ("persons/0/xyz", XYZ[:-12]),
+        ("persons/0/xyz", XYZ[:12] * 2),
+        ("persons/0/xyz", b""),
+        ("persons/0/xyz", bytes.fromhex("0000807f") * 3 + XYZ[12:]),
+        ("persons/0/xyz", [[1, 2, 3], [None, None]]),
+        ("persons/0/xyz", [[1e300, 2, 3], [None, None, None]]),
+        ("persons/0/xyz", "text"),
+        ("persons/0/conf", [0.5, NAN]),
+        ("persons/0/conf", [0.5, 1.5]),
+        ("persons/0/conf", [[0.5], [0]]),
+        ("persons/0/origin", [1, 256]),
+        ("persons/0/origin", [1, -1]),
+        ("persons/0/origin", b"\x01\x04"),
+        ("persons/0/root/pos", [1, 2]),
+        ("persons/0/root/pos", [1, 2, NAN]),
+        ("persons/0/kp2d", XYZ[:12]),
     ],
 )
 def test_a_wrong_value_is_refused(path, value):
@@ -303,11 +305,11 @@ def test_a_wrong_value_is_refused(path, value):
         ("size_wh", [0, 480]),
         ("size_wh", [640]),
         ("t_capture_ns", 1.5),
-        ("persons.0.kp", []),
-        ("persons.0.kp", [[1, 2]]),
-        ("persons.0.kp", [[1, 2, True]]),
-        ("persons.0.kp", [[float("inf"), 2, 1]]),
-        ("persons.0.kp", b"\x00" * 13),
+        ("persons/0/kp", []),
+        ("persons/0/kp", [[1, 2]]),
+        ("persons/0/kp", [[1, 2, True]]),
+        ("persons/0/kp", [[float("inf"), 2, 1]]),
+        ("persons/0/kp", b"\x00" * 13),
     ],
 )
 def test_wrong_keypoints_are_refused(path, value):
@@ -383,6 +385,50 @@ def test_a_million_random_inputs_raise_one_error():
         except DecodeError:
             raised += 1
     assert raised > 900_000
+
+
+ODD = [
+    *(None, True, -1, 0, 2**63, 2**64 - 1, 1.5, NAN, float("inf"), -1e300, 1e39, "", "x" * 300, "é/", "\0"),
+    *(
+        b"",
+        b"\0" * 24,
+        b"\xff" * 24,
+        b"\xff" * 8,
+        {},
+        {"a": {}},
+        [],
+        [[]],
+        [None],
+        [1, 2],
+        [0.5, NAN],
+        [-1, 0],
+    ),
+    *([[None] * 3] * 2, [[1e39] * 3] * 2, [[1, 2, 3], [1]], {"pos": [1, 2, 1e39], "status": "none"}),
+]
+
+
+def paths(part: Any, path: str = "") -> Iterator[str]:
+    """Every place in a document."""
+    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for key, value in items:
+        yield f"{path}{key}"
+        yield from paths(value, f"{path}{key}/")
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_an_odd_value_anywhere_is_refused_or_can_be_sent_again(kind):
+    document = msgpack.unpackb(golden.MSGPACK[kind])
+    refused = 0
+    for path in paths(document):
+        for odd in ODD:
+            try:
+                message = wire.decode(changed(document, path, odd))
+            except DecodeError:
+                refused += 1
+                continue
+            for format in FORMATS:
+                assert type(wire.decode(wire.encode(message, format))) is type(message)
+    assert refused > 50
 
 
 # Topics

@@ -1,0 +1,164 @@
+"""Where people stand: the pelvis in the camera's frame, in metres.
+
+One image does not tell a small person nearby from a large one far away. The position follows from the
+size of the lifted pose, the camera's intrinsics and where the joints are seen; `root_status` says how
+far its scale can be trusted:
+
+    metric   the person's height and the camera's calibration are given
+    height   the person's height is given; the camera's field of view is an assumption
+    none     no height is given: the pose has the size of an average adult, and a person 10 % taller
+             stands 10 % farther away than it says
+
+A wrong focal length makes the distance wrong in proportion, but not where a person appears.
+"""
+
+from collections import deque
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from stream.camera import F64, Camera, CameraSettings, assumed, calibrated
+from stream.depth import Depth
+from stream.errors import ConfigError
+from stream.messages import Origin, Pose, PoseFrame, RootStatus
+from stream.skeletons import get
+
+_LEAST_JOINTS = 5
+_LEAST_M, _MOST_M = 0.2, 100.0  # believable distances
+_ROUNDS = 2  # of solving, each with less weight for joints far off the solution before
+_FLOOR_M = 0.02  # a lifted pose is never more exact than that
+
+# The bones that say how tall someone is, by the joint they end in: legs, trunk, arms. They do not depend on
+# how a detector draws heads, hips and shoulders.
+_BONES = ("knee", "ankle", "spine", "thorax", "elbow", "wrist")
+_BONES_PER_HEIGHT = 1.91  # their sum, left and right, against the body's height: 3.25 m in an adult of 1.70 m
+_SIZES = 151  # poses over which a person's size is a median
+
+
+class Space:
+    """A step that gives every person seen in a frame a root, and poses the given height.
+
+    A root needs five joints seen in that very frame: predicted and lost persons have none.
+    """
+
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """enabled: say where people stand (`root`). fov_deg: the angle seen along an image's longer side, for
+        cameras that are not calibrated; webcams have 50 to 80. cameras: intrinsics by source, see
+        `poselift calibrate`. height_m: how tall the people are; null = like average adults.
+        """
+
+        enabled: bool = True
+        fov_deg: float = 61.0  # what the lifters assume too
+        height_m: float | None = None
+        cameras: dict[str, CameraSettings] = {}
+
+        def __post_init__(self) -> None:
+            if not 5 <= self.fov_deg <= 170:
+                raise ConfigError(f"space.fov_deg: expected 5 to 170 degrees, got {self.fov_deg}")
+            if self.height_m is not None and not 0.4 <= self.height_m <= 2.6:
+                raise ConfigError(f"space.height_m: expected 0.4 to 2.6 metres, or null, got {self.height_m}")
+
+    def __init__(self, settings: Settings, source: str, size_wh: tuple[int, int]) -> None:
+        intrinsics = settings.cameras.get(source)
+        self._camera = calibrated(intrinsics, size_wh) if intrinsics else assumed(settings.fov_deg, size_wh)
+        self._height_m = settings.height_m
+        self._status: RootStatus = "none"
+        if settings.height_m is not None:
+            self._status = "metric" if intrinsics else "height"
+        self._people: dict[str, _Person] = {}
+
+    def finish(self, frame: PoseFrame) -> PoseFrame:
+        # Everybody known is in every frame until lost, so whoever is not in this one is gone.
+        here = [pose.id for pose in frame.persons if pose.state != "lost"]
+        self._people = {id: self._people.get(id) or _Person(frame.skeleton) for id in here}
+        now_s = frame.header.captured_ns / 1e9
+        return replace(frame, persons=tuple(self._place(pose, now_s) for pose in frame.persons))
+
+    def _place(self, pose: Pose, now_s: float) -> Pose:
+        if pose.state == "lost":
+            return pose
+        person = self._people[pose.id]
+        if self._height_m is not None:
+            pose = replace(pose, xyz=pose.xyz * np.float32(person.scale(pose, self._height_m)))
+        found = _root(pose, self._camera)
+        if found is None:
+            return pose
+        root, depth_sd = found
+        depth = person.depth.update(float(root[2]), depth_sd, now_s)
+        # Along the ray: the person stays where they appear.
+        return replace(pose, root=(root * (depth / root[2])).astype(np.float32), root_status=self._status)
+
+
+class _Person:
+    """What is remembered of one person: sizes of their poses, and how far away they are."""
+
+    def __init__(self, skeleton: str) -> None:
+        joints, parents = get(skeleton).joints, get(skeleton).parents
+        self._ends = [joint for joint, name in enumerate(joints) if name.split("_")[-1] in _BONES]
+        self._starts = [parents[joint] for joint in self._ends]
+        self._sizes: deque[float] = deque(maxlen=_SIZES)
+        self.depth = Depth()
+
+    def scale(self, pose: Pose, height_m: float) -> float:
+        """What makes this person's poses those of somebody `height_m` tall."""
+        bones = np.linalg.norm(pose.xyz[self._ends] - pose.xyz[self._starts], axis=1)
+        if np.isfinite(bones).all() and bones.sum() > 0:
+            self._sizes.append(float(bones.sum()))
+        return _BONES_PER_HEIGHT * height_m / float(np.median(self._sizes)) if self._sizes else 1.0
+
+
+def _root(pose: Pose, camera: Camera) -> tuple[F64, float] | None:
+    """The root (3,) at which `pose` appears where its joints were seen, and its distance's uncertainty."""
+    if pose.kp2d is None:
+        return None
+    seen = (pose.origin == Origin.OBSERVED) & np.isfinite(pose.xyz).all(axis=1)
+    seen &= np.isfinite(pose.kp2d).all(axis=1)
+    if seen.sum() < _LEAST_JOINTS:
+        return None
+    found = locate(pose.xyz[seen].astype(np.float64), camera.rays(pose.kp2d[seen, :2]), pose.score[seen])
+    if found is None:
+        return None
+    root, depth_sd = found
+    # Joints close together say nothing about the distance.
+    believable = _LEAST_M <= root[2] <= _MOST_M and depth_sd < 0.5 * root[2]
+    return found if believable else None
+
+
+def locate(xyz: F64, rays: F64, score: F64) -> tuple[F64, float] | None:
+    """Translation (3,) that puts points xyz (J, 3) onto rays (J, 2), weighted by score (J,), and the
+    standard deviation of its third component; None when the points do not determine it.
+
+    A joint at X seen along u must fulfil root_xy + X_xy = u (root_z + X_z), which is linear in the root:
+    weighted least squares, repeated with less weight for joints that did not fit.
+    """
+    rows = np.zeros((len(rays), 2, 3))
+    rows[:, 0, 0] = rows[:, 1, 1] = 1.0
+    rows[:, :, 2] = -rays
+    wanted = rays * xyz[:, 2:] - xyz[:, :2]  # (J, 2)
+    root = _guess(xyz, rays)
+    for _ in range(_ROUNDS):
+        off = np.linalg.norm(rows @ root - wanted, axis=1)  # (J,) metres
+        spread = max(_FLOOR_M, float(np.median(off)))
+        weight = score / (1 + (off / (2 * spread)) ** 2)
+        normal = np.einsum("j,jik,jil->kl", weight, rows, rows)
+        try:
+            inverse = np.linalg.inv(normal)
+        except np.linalg.LinAlgError:
+            return None
+        root = inverse @ np.einsum("j,jik,ji->k", weight, rows, wanted)
+    variance = inverse[2, 2] * float(weight.mean()) * spread**2
+    return root, float(np.sqrt(max(0.0, variance)))
+
+
+def _guess(xyz: F64, rays: F64) -> F64:
+    """A root (3,) that a few wild joints cannot spoil: medians, as if all joints were equally far.
+
+    Two joints are as many times farther apart in space than on the plane at distance 1 as they are far away.
+    """
+    first, second = np.triu_indices(len(xyz), 1)
+    apart = np.linalg.norm(xyz[first, :2] - xyz[second, :2], axis=1)
+    on_plane = np.linalg.norm(rays[first] - rays[second], axis=1)
+    long = apart >= np.median(apart)  # the others say little
+    depth = float(np.median(apart[long] / np.maximum(on_plane[long], 1e-6)))
+    return np.array([*np.median(rays * depth - xyz[:, :2], axis=0), depth])

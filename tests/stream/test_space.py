@@ -1,0 +1,279 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sources.walk import Camera as Lens
+from sources.walk import Walk, figure
+from stream.camera import CameraSettings, assumed, calibrated
+from stream.depth import Depth
+from stream.errors import ConfigError
+from stream.messages import Header, Origin, Pose, PoseFrame
+from stream.space import Space, locate
+
+SIZE_WH = (1280, 720)
+LENS = Lens(size_wh=SIZE_WH)  # 1000 px focal length
+CALIBRATED = CameraSettings(size_wh=SIZE_WH, fx=1000, fy=1000, cx=640, cy=360)
+WALK = Walk(height_m=1.8)
+
+
+def true_joints(t_s: float = 0.0, walk: Walk = WALK) -> np.ndarray:
+    """(17, 3) metres in camera axes."""
+    return LENS.view(figure(t_s, walk))
+
+
+def seen_pose(joints: np.ndarray, id: str = "a", **changes) -> Pose:
+    """The pose of someone who is seen without error, true to scale."""
+    kp2d = np.concatenate([LENS.project(joints), np.ones((17, 1))], axis=1)
+    values = {
+        "state": "ok",
+        "xyz": (joints - joints[0]).astype(np.float32),
+        "score": np.ones(17, np.float32),
+        "origin": np.full(17, Origin.OBSERVED, np.uint8),
+        "kp2d": kp2d.astype(np.float32),
+    }
+    return Pose(id=id, **(values | changes))
+
+
+def frame(*persons: Pose, at_s: float = 0.0, source: str = "cam0") -> PoseFrame:
+    at_ns = round(at_s * 1e9)
+    return PoseFrame(Header(source, round(at_s * 50), at_ns, at_ns), persons)
+
+
+def space(source: str = "cam0", **settings) -> Space:
+    settings = {"cameras": {"cam0": CALIBRATED}, **settings}
+    return Space(Space.Settings(**settings), source, SIZE_WH)
+
+
+def without(joints: np.ndarray, *missing: int) -> Pose:
+    """Someone of whom these joints are not seen; where they are thought to be is nonsense."""
+    pose = seen_pose(joints)
+    pose.kp2d[list(missing)] = (5.0, 5.0, 0.0)
+    pose.score[list(missing)] = 0
+    pose.origin[list(missing)] = Origin.PREDICTED
+    return pose
+
+
+def test_a_pose_seen_exactly_stands_where_it_is():
+    for t_s in (0.0, 1.3, 4.1, 7.7):
+        joints = true_joints(t_s)
+        (person,) = space().finish(frame(seen_pose(joints))).persons
+        assert person.root == pytest.approx(joints[0], abs=1e-3)
+        assert person.root.dtype == np.float32
+
+
+def test_missing_joints_have_no_say():
+    joints = true_joints()
+    (person,) = space().finish(frame(without(joints, 0, 1, 2, 3, 4, 5, 6))).persons
+    assert person.root == pytest.approx(joints[0], abs=1e-3)
+
+
+def test_absent_joints_of_the_pose_have_no_say():
+    pose = seen_pose(true_joints())
+    pose.xyz[[3, 6]], pose.origin[[3, 6]] = np.nan, Origin.ABSENT
+    (person,) = space().finish(frame(pose)).persons
+    assert person.root == pytest.approx(true_joints()[0], abs=1e-3)
+
+
+def test_too_few_joints_give_no_root():
+    pose = without(true_joints(), *range(13))
+    (person,) = space(height_m=1.8).finish(frame(pose)).persons
+    assert (person.root, person.root_status) == (None, "none")
+
+
+def test_joints_in_one_spot_give_no_root():
+    pose = seen_pose(true_joints())
+    pose.kp2d[:, :2] = 300.0
+    assert space().finish(frame(pose)).persons[0].root is None
+
+
+def test_a_pose_that_is_one_point_gives_no_root():
+    pose = seen_pose(true_joints(), xyz=np.zeros((17, 3), np.float32))
+    assert space(height_m=1.8).finish(frame(pose)).persons[0].root is None
+
+
+def test_outliers_hardly_move_the_root():
+    joints = true_joints()
+    pose = seen_pose(joints)
+    pose.kp2d[[3, 13, 16], :2] += [(300, -200), (-250, 250), (200, 300)]
+    (person,) = space().finish(frame(pose)).persons
+    assert np.linalg.norm(person.root - joints[0]) < 0.03
+
+
+def test_the_same_joints_without_robustness_would_have_moved_it():
+    joints = true_joints()
+    rays = (LENS.project(joints) - (640, 360)) / 1000
+    rays[[3, 13, 16]] += [(0.3, -0.2), (-0.25, 0.25), (0.2, 0.3)]
+    xyz = joints - joints[0]
+    rows = np.zeros((17, 2, 3))
+    rows[:, 0, 0] = rows[:, 1, 1] = 1
+    rows[:, :, 2] = -rays
+    plain = np.linalg.lstsq(rows.reshape(-1, 3), (rays * xyz[:, 2:] - xyz[:, :2]).ravel(), rcond=None)[0]
+    root, _ = locate(xyz, rays, np.ones(17))
+    assert np.linalg.norm(plain - joints[0]) > 10 * np.linalg.norm(root - joints[0])
+
+
+def test_a_given_height_scales_pose_and_distance_alike():
+    joints = true_joints()
+    pose = seen_pose(joints)
+    small = replace(pose, xyz=pose.xyz * np.float32(0.8))
+    for given in (pose, small):  # the lifter's scale has no say
+        (person,) = space(height_m=1.8).finish(frame(given)).persons
+        # Nobody is built exactly like the average, by which a height becomes bone lengths.
+        assert person.root == pytest.approx(joints[0], rel=0.03, abs=1e-3)
+        again = person.root + person.xyz
+        assert LENS.project(again) == pytest.approx(pose.kp2d[:, :2], abs=0.05)
+
+
+def test_without_a_height_the_pose_is_left_as_it_was_lifted():
+    pose = seen_pose(true_joints())
+    assert space().finish(frame(pose)).persons[0].xyz is pose.xyz
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"height_m": 1.8}, "metric"),
+        ({"height_m": 1.8, "cameras": {}}, "height"),
+        ({"height_m": 1.8, "cameras": {"cam1": CALIBRATED}}, "height"),
+        ({}, "none"),
+        ({"cameras": {}}, "none"),
+    ],
+)
+def test_the_status_says_what_the_scale_rests_on(settings: dict, status: str):
+    (person,) = space(**settings).finish(frame(seen_pose(true_joints()))).persons
+    assert person.root is not None
+    assert person.root_status == status
+
+
+def test_a_lost_person_has_no_root_and_is_forgotten():
+    step = space(height_m=1.8)
+    step.finish(frame(seen_pose(true_joints())))
+    nothing = np.full((17, 3), np.nan, np.float32)
+    zero = np.zeros(17, np.float32)
+    lost = Pose("a", "lost", nothing, zero, zero.astype(np.uint8))
+    (person,) = step.finish(frame(lost, at_s=0.02)).persons
+    assert (person.root, person.root_status) == (None, "none")
+    assert step._people == {}
+
+
+def test_somebody_who_is_only_predicted_has_no_root():
+    pose = without(true_joints(), *range(17))
+    (person,) = space().finish(frame(replace(pose, state="predicted"))).persons
+    assert person.root is None
+
+
+def test_people_do_not_share_a_filter():
+    near, far = true_joints(0.0), true_joints(6.0)
+    step = space()
+    for tick in range(20):
+        at_s = tick / 50
+        people = step.finish(frame(seen_pose(near), seen_pose(far, "b"), at_s=at_s)).persons
+        assert people[0].root == pytest.approx(near[0], abs=1e-3)
+        assert people[1].root == pytest.approx(far[0], abs=1e-3)
+
+
+def test_a_newcomer_does_not_reset_the_others():
+    steps = space(), space()
+    for tick in range(10):
+        joints = true_joints(tick / 50)
+        noisy = seen_pose(joints * (1 + 0.03 * (-1) ** tick))
+        alone = steps[0].finish(frame(noisy, at_s=tick / 50)).persons[0]
+        newcomer = [seen_pose(true_joints(6.0), "b")] if tick == 7 else []
+        beside = steps[1].finish(frame(noisy, *newcomer, at_s=tick / 50)).persons[0]
+        assert alone.root.tolist() == beside.root.tolist()
+
+
+def test_the_distance_is_steadied_along_the_ray():
+    random = np.random.default_rng(0)
+    step, roots = space(), []
+    joints = true_joints()
+    for tick in range(150):
+        pose = seen_pose(joints)
+        pose = replace(pose, xyz=pose.xyz * np.float32(random.normal(1, 0.03)))
+        roots.append(step.finish(frame(pose, at_s=tick / 30)).persons[0].root)
+    depth = np.array(roots)[50:, 2]
+    assert depth.std() < 0.4 * 0.03 * joints[0, 2]
+    pixels = LENS.project(np.array(roots))
+    assert np.ptp(pixels, axis=0).max() < 0.05
+
+
+@pytest.mark.parametrize("rate_hz", [10, 25, 100])
+def test_a_steady_walk_is_followed_without_delay(rate_hz: int):
+    depth = Depth()
+    for tick in range(3 * rate_hz + 1):
+        found = depth.update(6 - 1.2 * tick / rate_hz, 0.05, tick / rate_hz)
+    assert found == pytest.approx(2.4, abs=0.01)
+
+
+def test_one_wild_distance_is_mostly_ignored():
+    depth = Depth()
+    for tick in range(60):
+        depth.update(4.0, 0.05, tick / 30)
+    assert depth.update(8.0, 0.05, 2.0) == pytest.approx(4.0, abs=0.2)
+
+
+def test_a_clock_that_stands_still_or_goes_back_breaks_nothing():
+    depth = Depth()
+    for at_s in (1.0, 1.0, 0.5, 1.1, -3.0, 1.2):
+        assert depth.update(4.0, 0.05, at_s) == pytest.approx(4.0)
+
+
+def test_a_distance_after_a_long_gap_is_believed():
+    depth = Depth()
+    for tick in range(60):
+        depth.update(4.0, 0.05, tick / 30)
+    assert depth.update(8.0, 0.05, 12.0) == pytest.approx(8.0, abs=0.2)
+
+
+def test_distortion_is_undone():
+    cv2 = pytest.importorskip("cv2")
+    bent = (-0.3, 0.1, 0.001, -0.002, 0.0)
+    joints = true_joints()
+    matrix = np.array([[1000.0, 0, 640], [0, 1000, 360], [0, 0, 1]])
+    pixels, _ = cv2.projectPoints(joints[:, None], np.zeros(3), np.zeros(3), matrix, np.array(bent))
+    pose = seen_pose(joints)
+    pose.kp2d[:, :2] = pixels[:, 0]
+    settings = CameraSettings(size_wh=SIZE_WH, fx=1000, fy=1000, cx=640, cy=360, distortion=bent)
+    right = space(cameras={"cam0": settings}).finish(frame(pose)).persons[0].root
+    wrong = space().finish(frame(pose)).persons[0].root
+    assert right == pytest.approx(joints[0], abs=2e-3)
+    assert np.linalg.norm(wrong - joints[0]) > 0.03
+
+
+def test_the_field_of_view_is_of_the_longer_side():
+    assert assumed(90, (1280, 720)).focal == pytest.approx((640, 640))
+    assert assumed(90, (720, 1280)).focal == pytest.approx((640, 640))
+
+
+def test_intrinsics_follow_the_size_of_the_image():
+    half = calibrated(CALIBRATED, (640, 360))
+    corner = np.array([[-0.5, -0.5], [319.75, 179.75]], np.float32)
+    twice = corner * 2 + 0.5
+    assert half.rays(corner) == pytest.approx(calibrated(CALIBRATED, SIZE_WH).rays(twice))
+    assert half.focal == (500, 500)
+
+
+def test_an_image_cut_differently_is_refused():
+    with pytest.raises(ConfigError, match=r"sides' ratio of 1280x720.*got 640x480"):
+        calibrated(CALIBRATED, (640, 480))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"fov_deg": 0}, "space.fov_deg: expected 5 to 170 degrees, got 0"),
+        ({"fov_deg": float("nan")}, "space.fov_deg"),
+        ({"height_m": 175}, "space.height_m: expected 0.4 to 2.6 metres, or null, got 175"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict, says: str):
+    with pytest.raises(ConfigError, match=says):
+        Space.Settings(**settings)
+
+
+@pytest.mark.parametrize(("name", "value"), [("fx", 0), ("size_wh", (0, 720)), ("distortion", (0.1,) * 3)])
+def test_intrinsics_that_cannot_be_are_refused(name: str, value: object):
+    good = {"size_wh": SIZE_WH, "fx": 1000, "fy": 1000, "cx": 640, "cy": 360}
+    with pytest.raises(ConfigError, match=name):
+        CameraSettings(**(good | {name: value}))

@@ -19,6 +19,8 @@ from sources import DETECTORS, FRAME_SOURCES, SOURCES
 from sources.capture import masked
 from stream.context import Context
 from stream.errors import ConfigError
+from stream.space import Space
+from stream.steady import Steady
 
 _HERE = Path(__file__).parent
 # Installed, the configs lie inside the package; in a checkout, beside it.
@@ -82,6 +84,8 @@ class Config:
     node: str
     sources: dict[str, Part]
     lifter: LifterSettings
+    steady: Steady.Settings
+    space: Space.Settings
     sinks: dict[str, Part]
     status_s: float
 
@@ -92,6 +96,8 @@ class Config:
                 "node": self.node,
                 "sources": {name: part.plain() for name, part in self.sources.items()},
                 "lifter": msgspec.to_builtins(self.lifter),
+                "steady": msgspec.to_builtins(self.steady),
+                "space": msgspec.to_builtins(self.space),
                 "sinks": {name: part.plain() for name, part in self.sinks.items()},
                 "status_s": self.status_s,
             }
@@ -131,13 +137,15 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
     tree = _mapping(tree, "the config")
     for change in changes:
         _apply(tree, change)
-    _known(tree, ("node", "sources", "lifter", "sinks", "status_s"), "the config")
+    _known(tree, ("node", "sources", "lifter", "steady", "space", "sinks", "status_s"), "the config")
     sources = _named(tree.get("sources"), "sources", "sources: {cam0: {type: opencv, url: 0}}")
     sinks = _named(tree.get("sinks"), "sinks", "sinks: {zeromq: {type: zeromq}}")
     return Config(
         node=_name(tree.get("node", "poselift"), "node"),
         sources={name: _source(name, part) for name, part in sources.items()},
         lifter=_settings(LifterSettings, _mapping(tree.get("lifter") or {}, "lifter"), "lifter"),
+        steady=_settings(Steady.Settings, _mapping(tree.get("steady") or {}, "steady"), "steady"),
+        space=_settings(Space.Settings, _mapping(tree.get("space") or {}, "space"), "space"),
         sinks={name: _part(name, part, SINKS, f"sinks.{name}") for name, part in sinks.items()},
         status_s=_seconds(tree.get("status_s", 5.0)),
     )

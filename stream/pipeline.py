@@ -27,6 +27,7 @@ from stream.intake import Intake
 from stream.lifting import Lifting
 from stream.messages import KeypointFrame, Keypoints, Message, Meta, Mode, ModelInfo, Status
 from stream.protocols import Sink, Source
+from stream.space import Space
 from stream.steady import Steady
 from stream.swaps import Swaps
 from stream.tracker import Tracker
@@ -88,8 +89,12 @@ class Pipeline:
 
     def _finish(self) -> Finish:
         def steps(source: str, size_wh: tuple[int, int]) -> list[Step]:
-            steady: list[Step] = [Steady(self.config.steady, self._context(source))]
-            return steady if self.config.lifter.kp2d else [*steady, WithoutKeypoints()]
+            chosen: list[Step] = [Steady(self.config.steady, self._context(source))]
+            if self.config.space.enabled:
+                chosen.append(Space(self.config.space, source, size_wh))
+            if not self.config.lifter.kp2d:
+                chosen.append(WithoutKeypoints())
+            return chosen
 
         return Finish(steps)
 

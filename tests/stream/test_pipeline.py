@@ -4,7 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sources.synthetic import Synthetic
 from stream.config import resolve
+from stream.context import Context
 from stream.errors import ConfigError
 from stream.messages import Meta, Origin, PoseFrame, Status
 from stream.pipeline import Pipeline
@@ -129,3 +131,17 @@ def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
 def test_keypoints_are_published_when_asked_for(tiny_weights: Path, wanted: bool):
     people = [who for frame in run(Pipeline(config(tiny_weights, kp2d=wanted))) for who in frame.persons]
     assert {who.kp2d is not None for who in people} == {wanted}
+
+
+def test_people_stand_where_they_are_unless_that_is_not_wanted():
+    walk = {"frames": 50, "pace": "full", "noise_px": 0.5}
+    truth = Synthetic(Synthetic.Settings(**walk), Context("walk"))
+    tree = config(Path("small"), {"walk": {"type": "synthetic", **walk}}).plain()
+    tree["space"] = {"height_m": truth.walks[0].height_m, "fov_deg": 65.2}
+    people = [frame.persons[0] for frame in run(Pipeline(resolve(tree)))]
+    assert {who.root_status for who in people} == {"height"}
+    for seq, who in enumerate(people):
+        root = truth.truth(seq)[0, 0]
+        assert np.linalg.norm(who.root - root) < 0.15 * np.linalg.norm(root)
+    tree["space"] = {"enabled": False}
+    assert {who.root is None for frame in run(Pipeline(resolve(tree))) for who in frame.persons} == {True}

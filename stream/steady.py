@@ -1,0 +1,117 @@
+"""Steadier poses: a filter against jitter that knows the time, and bones that keep their length.
+
+Both are off unless asked for. All that is remembered belongs to one person and goes when they go.
+"""
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.bones import Bones
+from stream.context import Context
+from stream.errors import ConfigError
+from stream.messages import F32, Pose, PoseFrame
+
+F64 = NDArray[np.float64]
+
+
+class OneEuro:
+    """The One Euro filter (Casiez, Roussel and Vogel 2012) on the joints of one person.
+
+    A low-pass whose cutoff rises with a joint's speed, so that still joints do not shake and quick ones
+    are not left behind. A joint follows 1 / (2 pi cutoff) seconds late. Everything rests on capture times:
+    the longer nothing came, the more the next pose counts.
+    """
+
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """min_cutoff_hz: cutoff of a joint at rest, which follows 1 / (2 pi min_cutoff_hz) seconds late.
+        beta: by how many Hz the cutoff rises per m/s of speed. speed_cutoff_hz: of the speed itself.
+        """
+
+        min_cutoff_hz: float = 2.0
+        beta: float = 10.0
+        speed_cutoff_hz: float = 2.0
+
+        def __post_init__(self) -> None:
+            if not (0 < self.min_cutoff_hz < np.inf and 0 < self.speed_cutoff_hz < np.inf):
+                raise ConfigError(
+                    "one_euro: expected min_cutoff_hz and speed_cutoff_hz above 0, "
+                    f"got {self.min_cutoff_hz} and {self.speed_cutoff_hz}"
+                )
+            if not 0 <= self.beta < np.inf:
+                raise ConfigError(f"one_euro beta: expected 0 or more Hz per m/s, got {self.beta}")
+
+    def __init__(self, settings: Settings, joints: int) -> None:
+        self._settings = settings
+        self._raw: F64 = np.full((joints, 3), np.nan)  # as it last came, metres
+        self._value: F64 = np.full((joints, 3), np.nan)  # as it was last answered
+        self._speed: F64 = np.zeros((joints, 3))  # m/s
+        self._at_ns = np.zeros(joints, np.int64)
+        self.delay_ms: F64 = np.zeros(joints)  # by which each joint followed in the last answer
+
+    def update(self, xyz: F32, captured_ns: int) -> F32:
+        """Filtered joints (J, 3) float32 metres; a joint that is NaN stays so and leaves no trace."""
+        here = np.asarray(np.isfinite(xyz).all(axis=1))
+        since_s = (captured_ns - self._at_ns) / 1e9
+        going = here & np.isfinite(self._value[:, 0]) & (since_s > 0)
+        begun = here & ~going  # first seen, or the clock went back
+        self._raw[begun] = self._value[begun] = xyz[begun]
+        self._speed[begun] = self.delay_ms[begun] = 0.0
+
+        step_s = since_s[going, None]
+        moved = xyz[going] - self._raw[going]
+        lag_s = 1 / (2 * np.pi * self._settings.speed_cutoff_hz)
+        self._speed[going] += (moved - step_s * self._speed[going]) / (step_s + lag_s)
+        fast = np.linalg.norm(self._speed[going], axis=1, keepdims=True)
+        lag_s = 1 / (2 * np.pi * (self._settings.min_cutoff_hz + self._settings.beta * fast))
+        self._value[going] += (xyz[going] - self._value[going]) * step_s / (step_s + lag_s)
+        self._raw[going] = xyz[going]
+        self.delay_ms[going] = 1e3 * lag_s[:, 0]
+        self._at_ns[here] = captured_ns
+        return np.where(here[:, None], self._value, np.nan).astype(np.float32)
+
+
+class Steady:
+    """The two on every person of one source: look at the bones, filter, then give the bones their length.
+
+    In this order because a filter shortens what swings.
+    """
+
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """one_euro: settings of the filter, {} for its defaults, null for none. bones: keep their lengths.
+        swaps: undo it when the detector takes left for right for a moment.
+        """
+
+        one_euro: OneEuro.Settings | None = None
+        bones: bool = False
+        swaps: bool = False
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._settings = settings
+        self._health = context.health
+        self._people: dict[str, tuple[OneEuro | None, Bones | None]] = {}
+
+    def finish(self, frame: PoseFrame) -> PoseFrame:
+        before, self._people = self._people, {}  # every frame has everybody known, so others are gone
+        return replace(frame, persons=tuple(self._steady(pose, frame, before) for pose in frame.persons))
+
+    def _steady(
+        self, pose: Pose, frame: PoseFrame, before: dict[str, tuple[OneEuro | None, Bones | None]]
+    ) -> Pose:
+        if pose.state == "lost":
+            return pose
+        known = before.get(pose.id) if pose.state != "new" else None
+        euro, bones = self._people[pose.id] = known or self._new(frame.skeleton, len(pose.xyz))
+        captured_ns, xyz = frame.header.captured_ns, pose.xyz
+        if bones is not None:
+            bones.look(xyz, pose.origin, captured_ns)
+        if euro is not None:
+            xyz = euro.update(xyz, captured_ns)
+            self._health.took("smooth", float(euro.delay_ms[1:].mean()))
+        return replace(pose, xyz=bones.project(xyz) if bones is not None else xyz)
+
+    def _new(self, skeleton: str, joints: int) -> tuple[OneEuro | None, Bones | None]:
+        euro, bones = self._settings.one_euro, self._settings.bones
+        return OneEuro(euro, joints) if euro else None, Bones(skeleton) if bones else None

@@ -26,7 +26,7 @@ def load(weights: str | Path, **options: Any) -> "Runner":
     from lifter import weights as files
     from lifter.runner import Runner
 
-    return Runner(*files.load(_path(weights)), **options)
+    return Runner(*files.load(weights_path(weights)), **options)
 
 
 def models() -> list[LifterSpec]:
@@ -36,7 +36,8 @@ def models() -> list[LifterSpec]:
     return [read_spec(path) for path in sorted(MODELS.glob("*.safetensors"))]
 
 
-def _path(weights: str | Path) -> Path:
+def weights_path(weights: str | Path) -> Path:
+    """The file of packaged weights (by name), or the file given."""
     path = Path(weights)
     if path.suffix == ".safetensors" or path.parent != Path("."):
         return path

@@ -1,8 +1,10 @@
 """Turns pixels into what a lifter reads and its answer into metres: the same code live and in training.
 
-Two conventions. "screen" is the paper's: x / w * 2 - 1, y / w * 2 - h / w, and the poses are
-already in camera axes. "person" is ours: a virtual camera follows the person, so that neither the
-place in the image, nor the distance, nor a crop changes what a small network sees.
+Three conventions. "screen" is the paper's: x / w * 2 - 1, y / w * 2 - h / w, and poses come in metres
+and camera axes. "image" reads the same and answers in those same units, as MotionBERT does; metres
+come from taking the person for an average adult. "person" is ours: a virtual camera follows the
+person, so that neither the place in the image, nor the distance, nor a crop changes what a small
+network sees.
 
 The person convention, per frame: where the trunk is (a mean over joints weighted by score, smoothed
 over time) gives a viewing ray, with a focal length that is assumed where none is known; the rays
@@ -24,6 +26,9 @@ from stream.errors import ConfigError, ShapeError
 
 ASSUMED_FOCAL = 0.85  # of the longer image side: between a webcam and a phone
 LIMIT = 3.0  # inputs of the person convention are held within +- this many units
+# Joints whose bones (to their parents) add up to the size of a person, and that size in an average adult.
+SIZE_BONES = ((2, 1), (3, 2), (5, 4), (6, 5), (7, 0), (8, 7), (12, 11), (13, 12), (15, 14), (16, 15))
+SIZE_M = 3.25
 _CENTRE_FRAMES, _SIZE_FRAMES = 8.0, 30.0  # standard deviations of the smoothing in time
 
 # How much a joint says about where the person is: the trunk, and a little of the rest when it is hidden.
@@ -47,9 +52,13 @@ class Spec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What `decode` needs: rotation (B, F, 3, 3) from camera axes to the network's, or None for none."""
+    """What `decode` needs: rotation (B, F, 3, 3) from camera axes to the network's, or None for none.
 
-    rotation: Tensor | None
+    metric: the network answers in metres; otherwise the person is scaled to an average adult.
+    """
+
+    rotation: Tensor | None = None
+    metric: bool = True
 
 
 def encode(
@@ -64,19 +73,25 @@ def encode(
             f"keypoints: expected (B, F, J, 3) with size_wh (B, 2), "
             f"got {tuple(keypoints.shape)} and {tuple(size_wh.shape)}"
         )
-    if spec.normalise == "screen":
-        xy, rotation = _screen(keypoints, size_wh), None
+    if spec.normalise in ("screen", "image"):
+        xy, context = _screen(keypoints, size_wh), Context(metric=spec.normalise == "screen")
     elif spec.normalise == "person":
         xy, rotation = _person(keypoints, size_wh, focal_px)
+        context = Context(rotation)
     else:
-        raise ConfigError(f"normalise: expected 'screen' or 'person', got {spec.normalise!r}")
-    parts = [xy, keypoints[..., 2:]][: 1 if spec.in_channels == 2 else 2]
-    return torch.cat(parts, dim=-1), Context(rotation)
+        raise ConfigError(f"normalise: expected 'screen', 'image' or 'person', got {spec.normalise!r}")
+    if spec.in_channels == 2:
+        return xy, context
+    return torch.cat([xy, keypoints[..., 2:]], dim=-1), context
 
 
 def decode(poses: Tensor, context: Context) -> Tensor:
     """Poses (B, F, J, 3) float32 in metres, root-relative, camera axes, from a network's answer."""
     poses = poses - poses[:, :, :1]
+    if not context.metric:
+        ends, starts = zip(*SIZE_BONES, strict=True)
+        bones = torch.linalg.vector_norm(poses[:, :, ends] - poses[:, :, starts], dim=-1)  # (B, F, bones)
+        poses = poses * (SIZE_M / bones.sum(dim=2).mean(dim=1).clamp(min=1e-6))[:, None, None, None]
     if context.rotation is None:
         return poses
     return poses @ context.rotation  # rows are vectors: x R = (R^T x^T)^T

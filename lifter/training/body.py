@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from lifter.normalise import SIZE_BONES, SIZE_M
+
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15, 9, 8)  # 17 joints, nose tip, mid-ears
 MIRROR = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13, 17, 18)
 # Bones by the joint they end in; left and right share a length.
 _GROUPS = ((1, 4), (2, 5), (3, 6), (7,), (8,), (9, 10, 17, 18), (11, 14), (12, 15), (13, 16))
 _CHILD = (0.9, 0.93, 0.9, 1.05, 1.05, 1.35, 1.0, 0.92, 0.9)  # bones of a child against an adult of that size
-_SIZED = (2, 3, 5, 6, 7, 8, 12, 13, 15, 16)  # the bones whose lengths add up to a person's size
-SIZE_M = 3.25  # that sum in an average adult: what one metre means to the network
+_SIZED = tuple(joint for joint, _ in SIZE_BONES)
 
 
 def mirror(xyz: Tensor, chosen: Tensor) -> Tensor:

@@ -102,5 +102,9 @@ class Lifted:
             answers = self.model(inputs).float()
             if answers.shape[1] == 1:
                 answers = answers.expand(-1, self.spec.frames, -1, -1)
-            poses.append(normalise.decode(answers, context)[:, wanted].cpu())
+            if sequence.unit_m is None:
+                answers = normalise.decode(answers, context)
+            else:
+                answers = answers - answers[:, :, :1]
+            poses.append(answers[:, wanted].cpu())
         return torch.cat(poses).numpy()

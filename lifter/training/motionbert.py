@@ -44,7 +44,7 @@ def _sequence(part: dict[str, Any], frames: slice) -> Sequence:
     xy = np.asarray(part["joint_2d"][frames], np.float32)
     score = np.asarray(part["confidence"][frames], np.float32).reshape(len(xy), 17, 1)
     image = np.asarray(part["joint3d_image"][frames], np.float32) / width * 2
-    truth = image - image[:, :1]
+    truth: F32 = (image - image[:, :1]).astype(np.float32)
     unit_m: F32 = np.full(len(xy), np.nan, np.float32)
     if "2.5d_factor" in part:
         unit_m = (np.asarray(part["2.5d_factor"][frames]) * (width / 2000)).astype(np.float32)

@@ -53,7 +53,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dataset (`lifter.training.data`). loss: weights by name (`lifter.training.losses`). Either `stages` of so
     many steps, or `epochs` over the data in batches of `batch`. flip: mirror half of the windows; test_flip:
     average with the mirrored answer when evaluating. pipeline: how the papers' test reads the model.
-    supervise: so many evenly spaced frames of the window enter the loss, 0 for all of them.
+    supervise: which frames of a window enter the loss: all, those that pruning kept, the one in the
+    centre, or so many evenly spaced ones.
     start_from: weights whose values are taken where names begin with `start_into`.
     amp: bfloat16 autocast. workers: processes that make batches ahead. evaluate_epochs between tests.
     """
@@ -70,7 +71,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     flip: bool = True
     test_flip: bool = False
     pipeline: Literal["seq2seq", "seq2frame"] = "seq2seq"
-    supervise: int = 0
+    supervise: int | Literal["all", "kept", "centre"] = "all"
     start_from: str = ""
     start_into: str = ""
     workers: int = 0

@@ -32,8 +32,8 @@ class _Unpickler(pickle.Unpickler):
                 f"data file: expected only numpy arrays, dictionaries, lists, numbers and text, "
                 f"but it asks for {module}.{name}; it is not loaded"
             )
-        # Names moved between numpy 1 and 2; both files are read by both.
-        return super().find_class(module.replace("numpy._core", "numpy.core"), name)
+        # numpy 2 moved these names; files of both are read.
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 def unpickle(file: BinaryIO) -> Any:

@@ -4,7 +4,6 @@ from collections.abc import Sequence as Many
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 import torch
 from torch import nn
 
@@ -40,7 +39,7 @@ def train(
 def _run(plan: Recipe, folder: Path) -> tuple[Path, Table]:
     source = data.training(plan, folder)
     torch.manual_seed(plan.seed)
-    trainer = Trainer(_fresh(plan), plan, source, Path(plan.out) / plan.lifter.name)
+    trainer = Trainer(fresh(plan), plan, source, Path(plan.out) / plan.lifter.name)
     report = Report(trainer.folder, plan.log_steps, quiet=trainer.rank > 0)
     if trainer.resume():
         report.say(f"going on at step {trainer.step} from {trainer.folder}")
@@ -65,7 +64,7 @@ def _test(model: nn.Module, plan: Recipe, folder: Path, every: int = 1) -> Table
     return evaluate(model, plan.lifter, data.testing(plan, folder, every), plan.pipeline, flip=plan.test_flip)
 
 
-def _fresh(plan: Recipe) -> nn.Module:
+def fresh(plan: Recipe) -> nn.Module:
     """A model to start from: fresh, or with the weights of `plan.start_from`."""
     model = weights.build(plan.lifter)
     for name, value in model.named_parameters():
@@ -76,8 +75,3 @@ def _fresh(plan: Recipe) -> nn.Module:
         part = model.get_submodule(plan.start_into) if plan.start_into else model
         weights.load_strictly(part, given.state_dict(), plan.start_from)
     return model
-
-
-def spec_with(plan: Recipe, **changes: object) -> Recipe:
-    """The recipe with other settings of its lifter."""
-    return msgspec.structs.replace(plan, lifter=msgspec.structs.replace(plan.lifter, **changes))

@@ -1,0 +1,108 @@
+"""The field's datasets are read as their papers read them, and without running what is in their pickles."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lifter.training import dry, h36m, motionbert, mpi3dhp, safe
+from stream.errors import ConfigError
+
+
+class _Evil:
+    def __reduce__(self) -> tuple:
+        return print, ("this must never run",)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_arrays_and_dictionaries_come_through(tmp_path: Path, protocol: int) -> None:
+    data = {"a": np.arange(6.0).reshape(2, 3), "b": ["x", 1, np.float64(2.5)], "c": np.array(["p", "q"])}
+    path = tmp_path / "data.pkl"
+    path.write_bytes(pickle.dumps(data, protocol=protocol))
+    read = safe.read_pickle(path)
+    np.testing.assert_array_equal(read["a"], data["a"])
+    assert read["b"] == ["x", 1, 2.5]
+    assert read["c"].tolist() == ["p", "q"]
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(pickle.dumps({"data": _Evil()}))
+    with pytest.raises(ConfigError, match=r"it asks for builtins\.print"):
+        safe.read_pickle(path)
+    np.savez(tmp_path / "evil.npz", allow_pickle=True, data=np.array({"x": _Evil()}, dtype=object))
+    with pytest.raises(ConfigError, match=r"it asks for builtins\.print"):
+        safe.read_npz(tmp_path / "evil.npz")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", pickle.dumps({"a": 1})[:-3]])
+def test_a_damaged_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "damaged.pkl"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        safe.read_pickle(path)
+
+
+def test_npz_files_with_plain_arrays_and_objects_are_read(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "x.npz", allow_pickle=True, a=np.arange(3), b=np.array({"k": np.ones(2)}, dtype=object)
+    )
+    read = safe.read_npz(tmp_path / "x.npz")
+    assert read["a"].tolist() == [0, 1, 2]
+    assert read["b"]["k"].tolist() == [1, 1]
+    with pytest.raises(ConfigError, match="expected a file"):
+        safe.read_npz(tmp_path / "missing.npz")
+
+
+def test_human36m_poses_are_turned_into_each_cameras_axes(tmp_path: Path) -> None:
+    dry.WRITERS["h36m"](tmp_path, {}, 12)
+    videos = list(h36m.sequences(tmp_path, "test"))
+    assert [video.row for video in videos] == ["Walking"] * 8  # 2 subjects, 4 cameras
+    assert [video.size_wh for video in videos[:4]] == [(1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002)]
+    world = dry.motion(12, 2)
+    relative = world - world[:, :1]
+    for video in videos[:4]:
+        np.testing.assert_allclose(video.truth[:, 0], 0)
+        np.testing.assert_allclose(
+            np.linalg.norm(video.truth, axis=-1), np.linalg.norm(relative, axis=-1), atol=1e-5
+        )
+        # All four cameras stand about upright: the head is above (y is down), the ankles below.
+        assert (video.truth[:, 10, 1] < -0.6).all()
+        assert (video.truth[:, 3, 1] > 0.6).all()
+    # Cameras 0 and 3 face one another: what is right for one is left for the other.
+    assert videos[0].truth[0, 14, 0] * videos[3].truth[0, 14, 0] < 0
+
+
+def test_human36m_at_a_lower_rate_takes_every_nth_frame(tmp_path: Path) -> None:
+    dry.WRITERS["h36m"](tmp_path, {}, 12)
+    full, third = (next(h36m.sequences(tmp_path, "train", every=every)) for every in (1, 3))
+    np.testing.assert_array_equal(third.keypoints, full.keypoints[::3])
+    np.testing.assert_array_equal(third.truth, full.truth[::3])
+
+
+def test_mpi3dhp_joints_come_in_the_order_of_human36m(tmp_path: Path) -> None:
+    dry.WRITERS["mpi3dhp"](tmp_path, {}, 12)
+    videos = list(mpi3dhp.sequences(tmp_path, "test"))
+    assert [(video.row, video.size_wh) for video in videos] == [("TS1", (2048, 2048)), ("TS5", (1920, 1080))]
+    pose = dry.motion(12, 1)
+    np.testing.assert_allclose(videos[0].truth, pose - pose[:, :1], atol=1e-5)
+    assert videos[0].valid is not None
+    assert videos[0].valid.all()
+    assert [video.row for video in mpi3dhp.sequences(tmp_path, "train")] == ["S1", "S1", "S2", "S2"]
+
+
+def test_motionberts_pickle_is_cut_into_videos(tmp_path: Path) -> None:
+    dry.WRITERS["motionbert"](tmp_path, {"file": "x.pkl"}, 12)
+    videos = list(motionbert.sequences(tmp_path / "x.pkl", "test"))
+    assert [(video.row, video.size_wh, len(video.truth)) for video in videos] == [
+        ("Directions", (1000, 1002), 12),
+        ("WalkTogether", (1000, 1000), 12),
+    ]
+    # 250 px per metre and 4 mm per px: the units of the network are worth a metre again.
+    pose = dry.motion(24)[:12]
+    assert videos[0].unit_m is not None
+    np.testing.assert_allclose(
+        videos[0].truth * videos[0].unit_m[:, None, None], pose - pose[:, :1], atol=1e-4
+    )

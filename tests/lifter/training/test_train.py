@@ -1,0 +1,181 @@
+"""A run trains, stops, goes on, and is tested; every recipe of the paper starts, steps and evaluates."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from lifter import weights
+from lifter.spec import LifterSpec, Schedule
+from lifter.training import data, dry, loop, recipe, train
+from lifter.training.crop import Crop
+from lifter.training.loop import Trainer, learning_rate
+from lifter.training.recipe import Optimiser, Stage
+from lifter.training.report import Report
+from lifter.training.score import score
+from stream.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+TINY = {
+    "lifter": {
+        "name": "tiny",
+        "frames": 27,
+        "in_channels": 3,
+        "normalise": "person",
+        "schedule": {"keep": [14, 9], "at": [0, 1]},
+        "config": {"width": 16, "depth": 2, "heads": 2, "drop_path": 0.1},
+    },
+    "data": {"type": "motion", "file": "train.npz", "test_file": "test.npz"},
+    "loss": {"weighted_mpjpe": 1.0, "newest": 0.3, "velocity": 1.0},
+    "optimiser": {"lr": 0.003, "decay": "plateau", "clip": 1.0, "ema": 0.9},
+    "stages": [{"steps": 30, "batch": 8, "frames": 9, "keep": [5, 3]}, {"steps": 30, "batch": 8}],
+    "log_steps": 10,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Motion capture and the recipe of a tiny lifter."""
+    dry.WRITERS["motion"](tmp_path, TINY["data"], 40)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    return tmp_path
+
+
+def _trainer(folder: Path, out: str, *overrides: str) -> Trainer:
+    plan = recipe.load(folder / "tiny.yaml", (f"out={folder / out}", *overrides))
+    torch.manual_seed(plan.seed)
+    return Trainer(train.fresh(plan), plan, data.training(plan, folder), folder / out)
+
+
+def _fit(trainer: Trainer, steps: int) -> dict[str, torch.Tensor]:
+    """Take a trainer to step `steps`, save, and return the state it would go on from."""
+    whole, trainer.source.steps = trainer.source.steps, steps
+    rates = loop.learning_rate
+    loop.learning_rate = lambda settings, step, _, epoch: rates(settings, step, whole, epoch)  # type: ignore[assignment]
+    try:
+        trainer.fit(Report(trainer.folder, 10, quiet=True), dict)
+    finally:
+        loop.learning_rate = rates
+    state = torch.load(trainer.folder / loop.CHECKPOINT, weights_only=True)
+    return {f"{part}.{name}": value for part in ("model", "ema") for name, value in state[part].items()}
+
+
+def test_the_loss_goes_down_and_the_weights_can_be_used(folder: Path) -> None:
+    path = train.train(folder / "tiny.yaml", folder, (f"out={folder / 'runs'}",))
+    log = np.genfromtxt(path.parent / "log.csv", delimiter=",", names=True)
+    assert log["loss"][-1] < 0.75 * log["loss"][0]
+    model, spec = weights.load(path)
+    assert spec.name == "tiny"
+    assert model(torch.zeros(1, 27, 17, 3)).shape == (1, 27, 17, 3)
+    assert (path.parent / "curves.png").stat().st_size > 1000
+    assert "mpjpe" in (path.parent / "table.txt").read_text()
+
+
+def test_a_run_that_was_killed_goes_on_bit_for_bit(folder: Path) -> None:
+    straight = _fit(_trainer(folder, "straight"), 40)
+    _fit(_trainer(folder, "stopped"), 17)
+    second = _trainer(folder, "stopped")
+    assert second.resume()
+    assert second.step == 17
+    resumed = _fit(second, 40)
+    assert straight.keys() == resumed.keys()
+    for name, value in straight.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_another_seed_is_another_run(folder: Path) -> None:
+    one, two = _fit(_trainer(folder, "one"), 3), _fit(_trainer(folder, "two", "seed=2"), 3)
+    assert not torch.equal(one["model.head.1.weight"], two["model.head.1.weight"])
+
+
+def test_a_checkpoint_of_another_model_is_refused(folder: Path) -> None:
+    _fit(_trainer(folder, "run"), 2)
+    with pytest.raises(ConfigError, match="one of another model"):
+        _trainer(folder, "run", "lifter.config.width=32").resume()
+
+
+def test_a_short_window_gives_the_poses_of_the_whole_one() -> None:
+    spec = LifterSpec(
+        name="x", frames=27, schedule=Schedule(keep=(14, 9), at=(0, 1)),
+        config={"width": 16, "depth": 3, "heads": 2},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = weights.build(spec)
+    torch.nn.init.normal_(model.get_parameter("Temporal_pos_embed"))
+    x = torch.randn(2, 27, 17, 2)
+    crop = Crop(spec, Stage(steps=1, batch=1))
+    with torch.no_grad():
+        torch.testing.assert_close(crop.poses(model, x, 0), model(x)[:, crop.places])
+
+
+def test_an_epoch_shows_every_window_once(folder: Path) -> None:
+    dry.WRITERS["h36m"](folder, {}, 12)
+    plan = recipe.load(CONFIGS / "paper" / "mixste.yaml", ("batch=5", "flip=false", "epochs=2"))
+    source = data.training(plan, folder)
+    assert (source.steps_per_epoch, source.steps) == (4, 8)  # 5 subjects, 4 cameras
+    epoch = torch.cat([source.make(step).inputs for step in range(4)])
+    again = torch.cat([source.make(step).inputs for step in range(4, 8)])
+    assert not torch.equal(epoch, again)
+    assert sorted(epoch.sum(dim=(1, 2, 3)).tolist()) == sorted(again.sum(dim=(1, 2, 3)).tolist())
+
+
+def test_learning_rates_of_the_papers_and_of_ours() -> None:
+    paper = Optimiser(lr=1.0, decay="epoch", gamma=0.99)
+    assert learning_rate(paper, 25, 100, 10) == pytest.approx(0.99**2)
+    mhformer = Optimiser(lr=1.0, decay="epoch", gamma=0.95, gamma_fifth=0.5)
+    assert learning_rate(mhformer, 70, 100, 10) == pytest.approx(0.95**6 * 0.5)
+    ours = Optimiser(lr=1.0, decay="plateau", tail=0.5, warmup=10)
+    rates = [learning_rate(ours, step, 100, 1) for step in (0, 20, 50, 75, 99)]
+    assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.02])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mixste-3dhp", "mhformer-3dhp", "motionagformer-3dhp", "table10:hot-mixste", "table10:tpc-mhformer"],
+)
+def test_a_recipe_starts_steps_and_evaluates(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file, _, row = name.partition(":")
+    train.train(f"{CONFIGS / 'paper' / file}.yaml" + (f":{row}" if row else ""), dry_run=True)
+    assert "mean of rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "paper").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_paper_can_be_read_and_built(path: Path) -> None:
+    rows = yaml.safe_load(path.read_text()).get("rows", [None])
+    for row in rows:
+        plan = recipe.load(path if row is None else f"{path}:{row}")
+        if plan.lifter.schedule is not None:
+            plan.lifter.schedule.check(plan.lifter.frames, int(plan.lifter.config["depth"]))
+
+
+def test_a_wrong_recipe_says_what_is_wrong(folder: Path) -> None:
+    config = folder / "tiny.yaml"
+    with pytest.raises(ConfigError, match="unknown field `lr`"):
+        recipe.load(config, ("lr=0.1",))
+    with pytest.raises(ConfigError, match="expected a config file"):
+        recipe.load(folder / "none.yaml")
+    with pytest.raises(ConfigError, match="expected FILE:ROW with one of mixste"):
+        recipe.load(f"{CONFIGS / 'paper' / 'table2.yaml'}:nothing")
+    with pytest.raises(ConfigError, match="either `stages`"):
+        recipe.load(config, ("epochs=3",))
+    with pytest.raises(ConfigError, match="expected one of file, shares, test_file for motion"):
+        data.training(recipe.load(config, ("data.files=x",)), folder)
+    with pytest.raises(ConfigError, match="found none"):
+        data.training(recipe.load(config, ("data.file=x.npz",)), folder)
+
+
+def test_weights_are_scored_on_videos_with_a_known_truth(folder: Path, tiny_weights: Path) -> None:
+    truth = dry.motion(40).astype(np.float32)
+    keypoints = np.concatenate([300 + 100 * truth[..., :2], np.ones((40, 17, 1))], axis=-1)
+    arrays = {"desk/keypoints": keypoints, "desk/truth": truth, "desk/size_wh": np.array([640, 480])}
+    np.savez(folder / "real.npz", **arrays)
+    rows = score(tiny_weights, folder / "real.npz").rows()
+    assert list(rows) == ["desk"]
+    live = score(tiny_weights, folder / "real.npz", reading="live").rows()["desk"]
+    assert set(live) == {"mpjpe", "p_mpjpe", "n_mpjpe", "pck", "auc"}
+    filmed = score(tiny_weights, folder / "test.npz", seen="clean").rows()["clips"]["mpjpe"]
+    assert filmed == score(tiny_weights, folder / "test.npz", seen="clean").rows()["clips"]["mpjpe"]
+    with pytest.raises(ConfigError, match="expected a folder with"):
+        score(tiny_weights, folder / "none.npz")

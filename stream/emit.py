@@ -7,6 +7,7 @@ import numpy as np
 
 from stream.intake import Arrival, Due, Sighting
 from stream.messages import F32, U8, Latency, Mode, ModelInfo, Origin, Pose, PoseFrame, Window, WindowInfo
+from stream.ring import Ring
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Emitter:
     lag: int
 
     def frames(
-        self, due: Due, people: Mapping[str, Lifted], started_ns: int, lifted_ns: int, dropped: int
+        self, due: Due, people: Mapping[Ring, Lifted], started_ns: int, lifted_ns: int, dropped: int
     ) -> Iterator[PoseFrame]:
         """Pose frames of the arrivals in `due`, in order of capture; publishing stamps what is left."""
         lift_ms = (lifted_ns - started_ns) / 1e6
@@ -40,7 +41,7 @@ class Emitter:
             header = arrival.header
             yield PoseFrame(
                 header=header,
-                persons=tuple(self._pose(who, people[who.id]) for who in arrival.sightings),
+                persons=tuple(self._pose(who, people[who.ring]) for who in arrival.sightings),
                 skeleton=self.skeleton,
                 session=self.session,
                 mode=self.mode,
@@ -84,9 +85,9 @@ def joint_origin(score: F32, row: int) -> U8:
     return np.where(seen[row], Origin.OBSERVED, invented).astype(np.uint8)
 
 
-def _history(arrival: Arrival, people: Mapping[str, Lifted]) -> WindowInfo:
+def _history(arrival: Arrival, people: Mapping[Ring, Lifted]) -> WindowInfo:
     """The window of the person with the least history, for trust is as strong as that."""
-    origins = [people[who.id].window.origin for who in arrival.sightings]
+    origins = [people[who.ring].window.origin for who in arrival.sightings]
     if not origins:
         return WindowInfo()
     padded = max(int((origin == Origin.PADDED).sum()) for origin in origins)

@@ -32,15 +32,18 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What one pass publishes of a source: arrivals in order, and where each person's window ends."""
+    """What one pass publishes of a source: arrivals in order, and where the window of each ring ends.
+
+    Rings, not ids: who is lost and comes back under the same id has two of them.
+    """
 
     arrivals: list[Arrival]
-    ends: dict[str, int]
+    ends: dict[Ring, int]
 
-    def windows(self, frames: int) -> dict[str, Window]:
-        """One window per person who is in any of the arrivals."""
-        people = {who.id: (who.ring, each.size_wh) for each in self.arrivals for who in each.sightings}
-        return {id: ring.window(frames, size_wh, self.ends[id]) for id, (ring, size_wh) in people.items()}
+    def windows(self, frames: int) -> dict[Ring, Window]:
+        """One window per ring that is in any of the arrivals."""
+        sizes = {who.ring: each.size_wh for each in self.arrivals for who in each.sightings}
+        return {ring: ring.window(frames, size_wh, self.ends[ring]) for ring, size_wh in sizes.items()}
 
 
 class Intake:
@@ -113,7 +116,7 @@ class Intake:
             if self.lossless:
                 publish = min(publish, hop)
             seen = list(self._arrivals)[: publish + lag]
-            ends = {who.id: who.position + 1 for arrival in seen for who in arrival.sightings}
+            ends = {who.ring: who.position + 1 for arrival in seen for who in arrival.sightings}
             arrivals = [self._arrivals.popleft() for _ in range(publish)]
             self._changed.notify_all()
         return Due(arrivals, ends)

@@ -49,7 +49,7 @@ class Lifting:
         poses = iter(self._lift([window for people in windows for window in people.values()]))
         lifted_ns = self._clock.now_ns()
         for (intake, due), people in zip(passes, windows, strict=True):
-            lifted = {id: Lifted(window, next(poses), due.ends[id]) for id, window in people.items()}
+            lifted = {ring: Lifted(window, next(poses), due.ends[ring]) for ring, window in people.items()}
             dropped = self._health.dropped(intake.name)
             frames = self._emitter.frames(due, lifted, started_ns, lifted_ns, dropped)
             for arrival, frame in zip(due.arrivals, frames, strict=True):

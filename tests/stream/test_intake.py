@@ -40,7 +40,8 @@ def test_lag_holds_the_newest_frames_back_and_lets_windows_look_at_them():
         box.accept(seen(seq, "a"))
     due = box.take(hop=1, lag=2)
     assert [arrival.header.seq for arrival in due.arrivals] == [0, 1, 2]
-    assert due.windows(9)["a"].keypoints[-1, 0, 0] == 4
+    (window,) = due.windows(9).values()
+    assert window.keypoints[-1, 0, 0] == 4
 
 
 def test_a_slow_lifter_gets_everything_at_once_from_a_live_source():
@@ -56,7 +57,8 @@ def test_a_file_gives_exactly_a_hop_so_that_replays_are_alike():
         box.accept(seen(seq, "a"))
     first = box.take(hop=3, lag=1)
     assert [arrival.header.seq for arrival in first.arrivals] == [0, 1, 2]
-    assert first.windows(9)["a"].keypoints[-1, 0, 0] == 3  # one frame of look-ahead, no more
+    (window,) = first.windows(9).values()
+    assert window.keypoints[-1, 0, 0] == 3  # one frame of look-ahead, no more
     box.end()
     rest = [len(box.take(hop=3, lag=1).arrivals), len(box.take(hop=3, lag=1).arrivals)]
     assert (rest, box.take(hop=3, lag=1), box.finished) == ([3, 1], None, True)

@@ -108,6 +108,16 @@ def test_the_pose_of_a_lost_person_is_absent_not_zero():
     assert lost.score.tolist() == [0.0] * 17
 
 
+def test_who_comes_back_under_the_same_id_after_being_lost_gets_the_poses_of_now():
+    bench = Bench()
+    for seq, ids in enumerate([("a",), ("a",), (), (), (), (), ("a",)]):
+        bench.see(seq, *ids)
+    assert bench.once()
+    states = [[who.state for who in frame.persons] for frame in bench.sent]
+    assert states == [["new"], ["ok"], ["predicted"], ["predicted"], ["lost"], [], ["new"]]
+    assert [bench.sent[seq].persons[0].xyz[0, 0] for seq in (0, 1, 6)] == [0, 1, 6]
+
+
 def test_latency_tells_where_the_time_went():
     bench = Bench()
     bench.see(0, "a")  # 100 ms pass before the lift starts, which takes 10 ms

@@ -63,6 +63,7 @@ class Intake:
         self._people: dict[str, tuple[Ring, int]] = {}  # ring, captured_ns of the last sighting
         self._arrivals: deque[Arrival] = deque()
         self._last: Arrival | None = None
+        self._silent = False
         self._ended = False
         self._closed = False
         self._changed = threading.Condition()
@@ -72,22 +73,29 @@ class Intake:
         with self._changed:
             if self.lossless:
                 self._changed.wait_for(lambda: self._closed or len(self._arrivals) < self._frames)
-            sightings = tuple(self._see(frame.header.captured_ns, frame.persons))
+            anew = self._last is not None and self._last.size_wh != frame.size_wh
+            sightings = tuple(self._see(frame.header.captured_ns, frame.persons, anew))
+            self._silent = False
             self._add(Arrival(frame.header, frame.size_wh, frame.detected_ns, frame.capture_ms, sightings))
 
     def expire(self, now_ns: int) -> bool:
         """When the source has gone silent, announce everybody not seen for too long as lost.
 
-        The announcement repeats the last frame's seq, for no frame was captured. True if there was one.
+        What still waits for newer frames is due then. The announcement repeats the last frame's seq, for
+        no frame was captured. True if there was one.
         """
         with self._changed:
-            overdue = [at for _, at in self._people.values() if now_ns - at > self._predict_ns]
-            if not overdue or self._last is None:
+            if self._last is None:
                 return False
             last = self._last
-            silent_ns = now_ns - last.header.captured_ns
-            header = Header(self.name, last.header.seq, now_ns, last.header.captured_unix_ns + silent_ns)
-            self._add(Arrival(header, last.size_wh, now_ns, 0.0, tuple(self._see(now_ns, ()))))
+            # Silence counts from the arrival: a capture may lie far back, by a slow sender or a wrong clock.
+            silent_ns = now_ns - last.detected_ns
+            self._silent = silent_ns > self._predict_ns
+            at_ns = last.header.captured_ns + silent_ns
+            if not any(at_ns - seen_ns > self._predict_ns for _, seen_ns in self._people.values()):
+                return False
+            header = Header(self.name, last.header.seq, at_ns, last.header.captured_unix_ns + silent_ns)
+            self._add(Arrival(header, last.size_wh, now_ns, 0.0, tuple(self._see(at_ns, (), anew=False))))
             return True
 
     def end(self) -> None:
@@ -103,15 +111,16 @@ class Intake:
             self._changed.notify_all()
 
     def take(self, hop: int, lag: int) -> Due | None:
-        """What is due when at least `hop` arrivals have `lag` newer ones (lift thread).
+        """What is due when at least `hop` arrivals have `lag` newer ones, or none will come (lift thread).
 
         A live source hands over all of them, so a slow lifter widens the hop; a lossless one exactly
         `hop`, so that a replay makes the same passes every time.
         """
         with self._changed:
             waiting = len(self._arrivals)
-            publish = waiting if self._ended else waiting - lag
-            if publish < (1 if self._ended else hop):
+            all_due = self._ended or self._silent
+            publish = waiting if all_due else waiting - lag
+            if publish < (1 if all_due else hop):
                 return None
             if self.lossless:
                 publish = min(publish, hop)
@@ -135,20 +144,23 @@ class Intake:
         self._last = arrival
         self._changed.notify_all()
 
-    def _see(self, captured_ns: int, persons: tuple[Keypoints, ...]) -> list[Sighting]:
-        """Push what was seen, and a gap for everybody known who was not."""
+    def _see(self, captured_ns: int, persons: tuple[Keypoints, ...], anew: bool) -> list[Sighting]:
+        """Push what was seen, and a gap for everybody known who was not.
+
+        anew: images have another size now, so that no pixel from before can be compared.
+        """
         sightings = []
         here = {person.id: person for person in persons}
         for id, person in here.items():
             assert id is not None  # the tracker names everybody
             state: State = "ok" if id in self._people else "new"
-            ring = self._people[id][0] if id in self._people else self._ring(person)
+            ring = self._ring(person) if anew or state == "new" else self._people[id][0]
             self._people[id] = (ring, captured_ns)
             position = ring.push(person.xy, person.score, captured_ns)
             sightings.append(Sighting(id, state, ring, position))
         for id in [id for id in self._people if id not in here]:
             ring, last_ns = self._people[id]
-            lost = captured_ns - last_ns > self._predict_ns
+            lost = anew or captured_ns - last_ns > self._predict_ns
             sightings.append(Sighting(id, "lost" if lost else "predicted", ring, ring.push_gap(captured_ns)))
             if lost:
                 del self._people[id]

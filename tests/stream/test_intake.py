@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 
 import numpy as np
@@ -82,6 +83,42 @@ def test_a_silent_source_still_says_that_its_people_are_lost():
     assert states(due) == [{"a": "new"}, {"a": "lost"}]
     last = due.arrivals[-1].header
     assert (last.seq, last.captured_ns, last.captured_unix_ns) == (0, 300_000_000, 300_000_000)
+
+
+def test_a_sender_whose_clock_is_behind_is_not_taken_for_silent():
+    box = intake(predict_s=0.25)
+    late = dataclasses.replace(seen(0, "a", at_s=1.0), detected_ns=9 * SECOND)
+    box.accept(late)
+    assert not box.expire(round(9.2 * SECOND))
+    assert box.expire(round(9.3 * SECOND))
+    due = box.take(hop=1, lag=0)
+    assert states(due) == [{"a": "new"}, {"a": "lost"}]
+    assert due.arrivals[-1].header.captured_ns == round(1.3 * SECOND)
+
+
+def test_what_waits_for_newer_frames_is_due_when_the_source_falls_silent():
+    box = intake(predict_s=0.25)
+    for seq in range(3):
+        box.accept(seen(seq, "a"))
+    assert box.take(hop=4, lag=2) is None
+    assert box.expire(round(0.5 * SECOND))
+    assert states(box.take(hop=4, lag=2)) == [{"a": "new"}, {"a": "ok"}, {"a": "ok"}, {"a": "lost"}]
+    box.accept(seen(6, "a"))
+    assert box.take(hop=4, lag=2) is None
+
+
+def test_pixels_of_another_image_size_are_not_mixed_into_a_window():
+    box = intake()
+    box.accept(seen(0, "a", "b"))
+    box.accept(seen(1, "a", "b"))
+    box.accept(dataclasses.replace(seen(2, "a"), size_wh=(1280, 960)))
+    due = box.take(hop=1, lag=0)
+    assert states(due) == [{"a": "new", "b": "new"}, {"a": "ok", "b": "ok"}, {"a": "ok", "b": "lost"}]
+    before, after = (arrival.sightings[0].ring for arrival in due.arrivals[1:])
+    windows = due.windows(9)
+    assert (windows[before].size_wh, windows[after].size_wh) == ((640, 480), (1280, 960))
+    assert windows[before].keypoints[-1, 0, 0] == 1
+    assert windows[after].keypoints[:, 0, 0].tolist() == [2] * 9
 
 
 def test_a_live_intake_drops_its_oldest_arrival_and_counts_it():

@@ -143,6 +143,33 @@ def models(
         say(row)
 
 
+@app.command()
+def calibrate(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video or a folder of images.")],
+    board: Annotated[
+        str, typer.Option(help="chessboard:9x6:25mm (inner corners) or charuco:5x7:40mm:30mm (squares).")
+    ],
+    name: Annotated[str, typer.Option(help="The source of your config that this camera is.")] = "cam0",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A .yaml file to write.")] = None,
+) -> None:
+    """Find a camera's intrinsics from views of a printed board, as lines for your config.
+
+    Ten views and more: sharp, the board large, near the borders too, tilted by 30 degrees in all directions.
+    """
+    from stream.board import Board
+    from stream.calibrate import as_yaml, calibrate, images
+
+    found = calibrate(images(source), Board.parse(board))
+    lines = as_yaml(found.camera, name)
+    if output is not None:
+        output.write_text(lines, encoding="utf-8")
+    say(
+        f"# {found.views} views of {found.images} images, reprojection error {found.error_px:.2f} px, "
+        f"focal length {found.camera.fx:.1f} ± {found.focal_sd_px:.1f} px"
+    )
+    say(lines.rstrip())
+
+
 app.registered_commands += research.app.registered_commands
 
 

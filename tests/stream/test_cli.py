@@ -30,7 +30,7 @@ def poses(path: Path) -> list[PoseFrame]:
     return [message for message in messages if isinstance(message, PoseFrame)]
 
 
-COMMANDS = ("demo", "run", "check", "listen", "lift", "models", "flops", "import-weights")
+COMMANDS = ("demo", "run", "check", "listen", "lift", "models", "calibrate", "flops", "import-weights")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -154,7 +154,9 @@ class Pipeline:
             thread.join(1.0)
             if thread.is_alive():
                 late.append(thread.name)
-        late += [f"sink:{name}" for name, outlet in self.outlets.items() if not outlet.close(1.0)]
+        # The recording of a long file takes its time to be written, and must not be cut off.
+        patience_s = 30.0 if self.lossless else 1.0
+        late += [f"sink:{name}" for name, outlet in self.outlets.items() if not outlet.close(patience_s)]
         if late:
             log.warning("did not end in time: %s", ", ".join(late))
 

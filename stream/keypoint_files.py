@@ -9,6 +9,7 @@ plain   .npy, or .npz with one array: (N, J, 2 or 3) or (N, P, J, 2 or 3), px an
         missing where it is NaN, at exactly (0, 0), or has score 0
 """
 
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from stream import skeletons
 from stream.clock import FakeClock
+from stream.documents import NAME
 from stream.errors import ConfigError, DecodeError, ShapeError
 from stream.messages import F32, I64, Header, KeypointFrame, Keypoints
 from stream.wire import decode_keypoints, encode_keypoints
@@ -85,7 +87,7 @@ def read(path: Path, assumed: Assumed | None = None) -> Iterator[KeypointFrame]:
         raise ConfigError(f"{path}: expected a name ending in .jsonl, .npz or .npy")
     try:
         arrays = _load(path)
-        table = _recorded(arrays) if "time_ns" in arrays else _plain(arrays, assumed)
+        table = _recorded(arrays, assumed) if "time_ns" in arrays else _plain(arrays, assumed)
     except (ConfigError, ShapeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     return table.frames()
@@ -134,7 +136,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise ConfigError(f"expected numpy arrays without Python objects in them: {error}") from None
 
 
-def _recorded(arrays: dict[str, NDArray[Any]]) -> _Table:
+def _recorded(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _Table:
     names = ("keypoints", "ids", "time_ns", "size_wh", "skeleton", "source")
     if absent := [name for name in names if name not in arrays]:
         raise ConfigError(f"expected arrays {', '.join(names)}; {', '.join(absent)} is not there")
@@ -142,7 +144,12 @@ def _recorded(arrays: dict[str, NDArray[Any]]) -> _Table:
     if size_wh.shape != (2,) or size_wh.dtype.kind not in "iu" or size_wh.min() < 1:
         raise ConfigError(f"size_wh: expected a positive width and height, got {size_wh}")
     width, height = (int(side) for side in size_wh)
-    return _Table(_missing_marked(keypoints), ids, time_ns, (width, height), str(skeleton), str(source))
+    name = str(source) or assumed.source
+    if name and not re.match(NAME, name):
+        raise ConfigError(
+            f"source: expected a name without '/', '+', '#' and control characters, got {name!r}"
+        )
+    return _Table(_missing_marked(keypoints), ids, time_ns, (width, height), str(skeleton), name)
 
 
 def _plain(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _Table:

@@ -78,6 +78,18 @@ def test_lines_of_several_cameras_keep_their_sources(tmp_path):
     assert [f.header.source for f in keypoint_files.read(tmp_path / "two.jsonl")] == ["left", "right"]
 
 
+def test_a_recording_without_a_source_gets_the_one_it_is_read_for(tmp_path):
+    keypoint_files.write(tmp_path / "walk.npz", [frame(0, person(1), source="")])
+    (read,) = keypoint_files.read(tmp_path / "walk.npz", KNOWN)
+    assert read.header.source == "mine"
+
+
+def test_a_recording_whose_source_makes_no_topic_is_refused(tmp_path):
+    keypoint_files.write(tmp_path / "walk.npz", [frame(0, person(1), source="a/#")])
+    with pytest.raises(ConfigError, match="source: expected a name without"):
+        keypoint_files.read(tmp_path / "walk.npz")
+
+
 def line(**changes: object) -> str:
     document = {"v": 1, "schema": "keypoints2d", "size_wh": [640, 480], "skeleton": "coco17",
                 "persons": [{"kp": [[1, 2, 0.5]] * 17}]}  # fmt: skip

@@ -4,6 +4,7 @@ import logging
 import time
 from io import FileIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Self
 
 import msgspec
@@ -71,6 +72,8 @@ class NPZ:
     A killed program loses the part that was not written yet; take JSONL where that matters.
     """
 
+    writes_at_close = True  # so a stop waits for it
+
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """path: of the file, replaced if it is there; {time} in it becomes the time it was opened, in UTC.
 
@@ -95,6 +98,13 @@ class NPZ:
         self._part = 1
 
     def __enter__(self) -> Self:
+        try:
+            with TemporaryFile(dir=self._path.parent):
+                pass  # a folder that cannot be written to is better known now than after hours
+            if self._path.is_dir():
+                raise IsADirectoryError("it is a folder")
+        except OSError as error:
+            raise _cannot(self._path, error) from error
         return self
 
     def __exit__(self, *exc: object) -> None:

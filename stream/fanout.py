@@ -16,22 +16,29 @@ log = logging.getLogger("poselift")
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
-_ROOM_S = 5.0  # the longest a lossless pipeline waits for a sink that is up but slow
+_ROOM_S = 60.0  # the longest a lossless pipeline waits for a sink that is up but slow
+_WRITING_S = 60.0  # the longest a stop waits for a recording that is written only now
 
 
 class Outlet:
-    """Runs one sink in a thread of its own: opens it, sends, and opens it again when it was lost."""
+    """Runs one sink in a thread of its own: opens it, sends, and opens it again when it was lost.
+
+    `make` is called once at construction, which checks the settings, and again for every further
+    attempt. `error` is what ended the sink for good, or None.
+    """
 
     def __init__(
         self, name: str, make: Callable[[], Sink], clock: Clock, health: Health, lossless: bool
     ) -> None:
         self.name = name
         self.sink: Sink | None = None
+        self.error: Exception | None = None
         self._make = make
+        self._made: Sink | None = make()
         self._clock = clock
         self._health = health
         self._lossless = lossless
-        self._up = False
+        self._up = True  # until it shows otherwise
         self._slot: Slot[Message] = Slot(64, lambda: health.count(name, "drop.sink_slow"))
         self._stop = threading.Event()
         self._opened = threading.Event()
@@ -53,14 +60,18 @@ class Outlet:
         self._slot.close()
         self._stop.set()
         self._thread.join(timeout_s)
+        if timeout_s and self._thread.is_alive() and getattr(self.sink, "writes_at_close", False):
+            log.info("%s: writing what was recorded", self.name)
+            self._thread.join(_WRITING_S)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         wait_s = _FIRST_WAIT_S
         try:
             while not self._slot.drained:
+                made, self._made = self._made or self._make(), None
                 try:
-                    with self._make() as self.sink:
+                    with made as self.sink:
                         self._health.state(self.name, "ok")
                         self._up = True
                         self._opened.set()
@@ -75,10 +86,10 @@ class Outlet:
                     if self._slot.closed:  # nobody to try for
                         return
         except PoseliftError as error:
-            self._fail(str(error))
+            self._fail(error, str(error))
         except Exception as error:
             log.exception("%s failed", self.name)
-            self._fail(f"{type(error).__name__}: {error}")
+            self._fail(error, f"{type(error).__name__}: {error}")
 
     def _serve(self, sink: Sink) -> None:
         while not self._slot.drained:
@@ -99,8 +110,9 @@ class Outlet:
                 self._health.took("publish", (self._clock.now_ns() - before_ns) / 1e6)
                 self._health.count(self.name, "sent")
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, error: Exception, why: str) -> None:
         """This sink is out for good; take nothing more, so that nobody waits for it."""
+        self.error = error
         self._health.state(self.name, "failed", why)
         log.error("%s: stopped: %s", self.name, why)
         self._slot.close()

@@ -1,5 +1,7 @@
 """Lifting a whole file: the live pipeline at full speed with half a window of look-ahead."""
 
+import re
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from sources.capture import open_file
 from sources.images import SUFFIXES as IMAGES
 from stream.config import Config, resolve
 from stream.daemon import stopped_by_signals
-from stream.errors import ConfigError
+from stream.errors import ConfigError, PoseliftError
 from stream.pipeline import Pipeline
 
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif")
@@ -18,17 +20,21 @@ OUTPUTS = {".npz": "npz", ".jsonl": "jsonl"}
 
 def lift(config: Config, progress: Callable[[int], None]) -> int:
     """Run `config` to its end, telling `progress` how many frames are lifted; returns that number."""
-    pipeline = Pipeline(config)
-    with stopped_by_signals(pipeline.stop), pipeline:
+    pipeline, asked = Pipeline(config), threading.Event()
+
+    def stop() -> None:
+        asked.set()
+        pipeline.stop()
+
+    with stopped_by_signals(stop), pipeline:
         while not pipeline.wait(0.2):
             progress(pipeline.health.counted("lift", "frames"))
     if pipeline.error is not None:
         raise pipeline.error
-    failed = [state for state in pipeline.health.report()["states"].values() if state["state"] == "failed"]
-    if failed:
-        raise ConfigError(failed[0]["detail"])
     lifted = pipeline.health.counted("lift", "frames")
     progress(lifted)
+    if asked.is_set():
+        raise PoseliftError(f"stopped after {lifted} frames; the output holds no more than those")
     return lifted
 
 
@@ -41,6 +47,8 @@ def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iter
         raise ConfigError(f"{output}: expected an output ending in {' or '.join(OUTPUTS)}")
     if not output.parent.is_dir():
         raise ConfigError(f"{output}: the folder {output.parent} does not exist; make it first")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ConfigError(f"{output}: expected another file than the input, which would be overwritten")
     return resolve(
         {
             "sources": {_name(source): _source(source)},
@@ -81,4 +89,4 @@ def _source(path: Path) -> dict[str, Any]:
 
 def _name(path: Path) -> str:
     """A name for topics and recordings made of the file's own."""
-    return "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in path.stem) or "input"
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.resolve().stem) or "input"

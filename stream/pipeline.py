@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 
 from lifter import load
@@ -36,15 +37,27 @@ log = logging.getLogger("poselift")
 
 _TICK_S = 0.1  # how soon a waiting thread notices a stop
 _FLUSH_S = 0.5  # how long a stop may go on lifting
-_Trackers = dict[str, list[Tracker | Swaps]]  # per camera, one after the other
+_JOIN_S = 1.0  # how long a stop waits for the sources and the lifter, and again for the sinks
 _MOST_CAMERAS = 256  # behind one network source; a sender of ever new names must not eat the memory
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Camera:
+    """What the keypoints of one camera pass on their way."""
+
+    tracker: Tracker
+    swaps: Swaps | None
+    intake: Intake
+
+    def accept(self, frames: list[KeypointFrame]) -> None:
+        for frame in frames:
+            self.intake.accept(self.swaps.update(frame) if self.swaps else frame)
 
 
 class Pipeline:
     """A running config: enter to start, `wait` for the sources to end, leave to stop and flush.
 
-    Raises ConfigError at construction when the parts do not fit together. `error` is what ended
-    it early, or None.
+    Raises ConfigError at construction when the parts do not fit together.
     """
 
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
@@ -52,7 +65,7 @@ class Pipeline:
         self.clock = clock or SystemClock()
         self.health = Health()
         self.session = str(uuid.uuid4())
-        self.error: Exception | None = None
+        self._error: Exception | None = None
         settings = config.lifter
         self.lifter = load(
             settings.weights, device=settings.device, dtype=settings.dtype, threads=settings.threads
@@ -149,31 +162,43 @@ class Pipeline:
         self.stop()
         for intake in list(self.intakes.values()):
             intake.close()
-        late = []
+        until_ns = self.clock.now_ns() + round(_JOIN_S * 1e9)
         for thread in self._threads:
-            thread.join(1.0)
-            if thread.is_alive():
-                late.append(thread.name)
-        # The recording of a long file takes its time to be written, and must not be cut off.
-        patience_s = 30.0 if self.lossless else 1.0
-        late += [f"sink:{name}" for name, outlet in self.outlets.items() if not outlet.close(patience_s)]
+            thread.join(self._left_s(until_ns))
+        late = [thread.name for thread in self._threads if thread.is_alive()]
+        for outlet in self.outlets.values():
+            outlet.close(0.0)  # all at once; then wait
+        until_ns = self.clock.now_ns() + round(_JOIN_S * 1e9)
+        late += [
+            f"sink:{name}" for name, out in self.outlets.items() if not out.close(self._left_s(until_ns))
+        ]
         if late:
             log.warning("did not end in time: %s", ", ".join(late))
+
+    def _left_s(self, until_ns: int) -> float:
+        return max(0.001, (until_ns - self.clock.now_ns()) / 1e9)
+
+    @property
+    def error(self) -> Exception | None:
+        """What ended the run early, or a sink before it; None when all went well."""
+        return self._error or next((out.error for out in self.outlets.values() if out.error), None)
 
     # Threads
 
     def _run_source(self, name: str) -> None:
         source = self.sources[name]
-        trackers: _Trackers = {}
+        cameras: dict[str, _Camera] = {}
         try:
             with source:
                 while not self._stop.is_set():
                     frame = source.read(_TICK_S)
                     if frame is not None:
-                        self._accept(name, self._convert(frame), trackers)
+                        self._accept(name, self._convert(frame), cameras)
                     elif source.live:
                         self._expire(name)
         except EndOfStream:
+            for camera in cameras.values():
+                camera.accept(camera.tracker.end())
             self.health.state(name, "ended")
             log.info("%s: ended", name)
         except Exception as error:
@@ -194,27 +219,28 @@ class Pipeline:
         )
         return dataclasses.replace(frame, skeleton=self.spec.skeleton, persons=persons)
 
-    def _accept(self, name: str, frame: KeypointFrame, trackers: _Trackers) -> None:
+    def _accept(self, name: str, frame: KeypointFrame, cameras: dict[str, _Camera]) -> None:
         camera = frame.header.source
         self.health.count(camera, "frames")
-        if camera not in trackers:
-            if len(trackers) >= _MOST_CAMERAS:
+        if camera not in cameras:
+            if len(cameras) >= _MOST_CAMERAS:
                 self.health.count(name, "drop.too_many_cameras")
                 return
-            settings = self.config.lifter
-            trackers[camera] = [Tracker(max_missing_s=settings.predict_s)]
-            if self.config.steady.swaps:
-                trackers[camera].append(Swaps(self.spec.skeleton, self._context(camera)))
-            self.intakes[name, camera] = Intake(
-                camera, self.spec.frames, not self.sources[name].live, settings.predict_s, self.health
-            )
+            cameras[camera] = self._camera(camera, self.sources[name].live)
+            self.intakes[name, camera] = cameras[camera].intake
         if self._sizes.get(camera) != frame.size_wh:
             self._sizes[camera] = frame.size_wh
             self._send(self._meta(camera, frame.size_wh))  # before the first pose
-        for tracker in trackers[camera]:
-            frame = tracker.update(frame)
-        self.intakes[name, camera].accept(frame)
+        cameras[camera].accept(cameras[camera].tracker.update(frame))
         self._arrived.set()
+
+    def _camera(self, name: str, live: bool) -> _Camera:
+        people, predict_s = self.config.people, self.config.lifter.predict_s
+        # Whoever is still predicted must not come back as somebody else.
+        people = msgspec.structs.replace(people, max_missing_s=max(people.max_missing_s, predict_s))
+        swaps = Swaps(self.spec.skeleton, self._context(name)) if self.config.steady.swaps else None
+        intake = Intake(name, self.spec.frames, not live, predict_s, self.health)
+        return _Camera(Tracker(people, patient=not live), swaps, intake)
 
     def _expire(self, name: str) -> None:
         for intake in self._intakes_of(name):
@@ -254,12 +280,14 @@ class Pipeline:
         if not isinstance(error, PoseliftError):
             log.error("%s failed", name, exc_info=error)
         self.health.state(name, "failed", str(error))
-        self.error = self.error or error
+        self._error = self._error or error
         self.stop()
 
     def _send(self, message: Message) -> None:
         for outlet in self.outlets.values():
             outlet.send(message)
+        if all(outlet.error for outlet in self.outlets.values()):
+            self.stop()  # nobody is left to send to
 
     def _meta(self, name: str, size_wh: tuple[int, int]) -> Meta:
         skeleton = skeletons.get(self.spec.skeleton)

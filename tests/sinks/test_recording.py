@@ -138,6 +138,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [JSONL, NPZ])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_recorded(tmp_path, kind):
+    path = tmp_path / f"walk.{kind.__name__.lower()}"
+    path.mkdir()
+    with pytest.raises(ConfigError, match="cannot be written"), kind(kind.Settings(path=str(path)), CONTEXT):
+        pass
+
+
+@pytest.mark.parametrize("kind", [JSONL, NPZ])
 def test_closing_twice_is_harmless_and_nothing_recorded_is_no_harm(tmp_path, kind):
     sink = kind(kind.Settings(path=str(tmp_path / f"walk.{kind.__name__.lower()}")), CONTEXT)
     sink.__exit__(None, None, None)

@@ -1,8 +1,10 @@
 """The command as its users type it."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,18 @@ def test_a_clip_shorter_than_the_window_is_lifted_too(
         assert [frame.header.seq for frame in poses(output)] == [f.header.seq for f in frames[:length]]
 
 
+def test_any_name_a_file_can_have_makes_a_source(
+    capsys: pytest.CaptureFixture[str], tiny_weights: Path, tmp_path: Path
+):
+    frames = list(keypoint_files.read(WALK))[:3]
+    frames = [replace(frame, header=replace(frame.header, source="")) for frame in frames]
+    keypoint_files.write(tmp_path / "vidéo ü.npz", frames)
+    output = tmp_path / "out.jsonl"
+    code, _, err = poselift(capsys, "lift", tmp_path / "vidéo ü.npz", "-o", output, "--weights", tiny_weights)
+    assert code == 0, err
+    assert {frame.header.source for frame in poses(output)} == {"vid_o__"}
+
+
 @pytest.mark.parametrize(
     ("source", "output", "says"),
     [
@@ -106,6 +120,10 @@ def test_a_clip_shorter_than_the_window_is_lifted_too(
         ("empty.mp4", "out.npz", "empty.mp4"),
         ("folder", "out.npz", "folder"),
         ("notes.txt", "nowhere/out.npz", "does not exist"),
+        ("notes.txt", "folder/../broken.npz", "expected a video"),
+        ("broken.npz", "folder/../broken.npz", "expected another file than the input"),
+        ("walk.npz", "folder.npz", "folder.npz: cannot be written"),
+        ("walk.npz", "folder.jsonl", "folder.jsonl: cannot be written"),
     ],
 )
 def test_lift_says_what_is_wrong_with_its_input(
@@ -118,7 +136,9 @@ def test_lift_says_what_is_wrong_with_its_input(
 ):
     for name in ("notes.txt", "broken.npz", "empty.mp4"):
         (tmp_path / name).write_bytes(b"junk" if name != "empty.mp4" else b"")
-    (tmp_path / "folder").mkdir()
+    for name in ("folder", "folder.npz", "folder.jsonl"):
+        (tmp_path / name).mkdir()
+    shutil.copy(WALK, tmp_path)
     command = ("lift", tmp_path / source, "-o", tmp_path / output, "--weights", tiny_weights)
     code, _, err = poselift(capsys, *command)
     assert code == 2, err

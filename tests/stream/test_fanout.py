@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from stream.clock import SystemClock
-from stream.errors import EncodeError, SinkUnavailable
+from stream.errors import ConfigError, EncodeError, SinkUnavailable
 from stream.fanout import Outlet
 from stream.health import Health
 from stream.messages import Status
@@ -107,6 +107,7 @@ def test_a_sink_that_breaks_is_out_and_nobody_waits_for_it(caplog: pytest.LogCap
         out.send(message(number))
     assert out.close(WAIT_S)
     assert health.report()["states"]["sink0"] == {"state": "failed", "detail": "ValueError: bug"}
+    assert repr(out.error) == "ValueError('bug')"
     assert "bug" in caplog.text
 
 
@@ -128,3 +129,52 @@ def test_a_stuck_sink_costs_its_own_messages_only():
     assert out.close(WAIT_S)
     assert health.counted("sink0", "drop.sink_slow") == 100 - len(sink.got) > 0
     assert sink.got[-1] == 99
+
+
+def test_what_is_wrong_with_a_sinks_settings_is_said_at_construction():
+    def make() -> Recorder:
+        raise ConfigError("the folder does not exist")
+
+    with pytest.raises(ConfigError, match="the folder does not exist"):
+        Outlet("sink0", make, Impatient(), Health(), lossless=False)
+
+
+def test_nothing_is_lost_while_a_lossless_pipelines_sink_is_still_being_opened():
+    open_it = threading.Event()
+
+    class Slow(Recorder):
+        def __enter__(self):
+            open_it.wait(WAIT_S)
+            return self
+
+    sink, health = Slow(), Health()
+    out = outlet(sink, health, lossless=True)
+    sender = threading.Thread(target=lambda: [out.send(message(number)) for number in range(100)])
+    sender.start()
+    sender.join(0.05)  # it waits, the slot being full
+    open_it.set()
+    sender.join(WAIT_S)
+    assert out.close(WAIT_S)
+    assert sink.got == list(range(100))
+
+
+def test_a_stop_waits_for_a_recording_that_is_written_only_at_the_end():
+    class Recording(Recorder):
+        writes_at_close = True
+        leaving, write = threading.Event(), threading.Event()
+
+        def __exit__(self, *exc):
+            self.leaving.set()
+            self.write.wait(WAIT_S)
+            super().__exit__()
+
+    sink = Recording()
+    out = outlet(sink, Health())
+    assert out.ready(WAIT_S)
+    closed = []
+    closer = threading.Thread(target=lambda: closed.append(out.close(0.001)))
+    closer.start()
+    assert sink.leaving.wait(WAIT_S)
+    sink.write.set()
+    closer.join(WAIT_S)
+    assert (closed, sink.closed) == ([True], 1)

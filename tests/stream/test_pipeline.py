@@ -1,5 +1,6 @@
 import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -94,6 +95,35 @@ def test_a_source_that_is_not_there_does_not_stop_the_others(tiny_weights: Path)
     frames = [message for message in messages(pipeline) if isinstance(message, PoseFrame)]
     assert [frame.header.seq for frame in frames] == list(range(10))
     assert pipeline.health.report()["states"]["gone"]["state"] != "ok"
+
+
+def test_a_sink_that_cannot_go_on_is_named_at_the_end_and_the_others_get_everything(tiny_weights: Path):
+    tree = config(tiny_weights).plain()
+    tree["sinks"]["full"] = {"type": "jsonl", "path": "/dev/full.jsonl"}
+    with mock.patch("sinks.recording.FileIO", side_effect=OSError("No space left on device")):
+        pipeline = Pipeline(resolve(tree))
+        with pipeline:
+            assert pipeline.wait(WAIT_S)
+    assert len([message for message in messages(pipeline) if isinstance(message, PoseFrame)]) == 60
+    assert isinstance(pipeline.error, ConfigError)
+    assert "No space left on device" in str(pipeline.error)
+
+
+def test_without_any_sink_left_there_is_nothing_to_go_on_for(tiny_weights: Path):
+    tree = config(tiny_weights, {"walk": {"type": "synthetic"}}).plain()
+    tree["sinks"] = {"full": {"type": "jsonl", "path": "/dev/full.jsonl"}}
+    with mock.patch("sinks.recording.FileIO", side_effect=OSError("No space left on device")):
+        pipeline = Pipeline(resolve(tree))
+        with pipeline:
+            assert pipeline.wait(WAIT_S)
+    assert isinstance(pipeline.error, ConfigError)
+
+
+def test_a_recording_into_a_folder_that_is_not_there_is_refused_before_anything_starts(tiny_weights: Path):
+    tree = config(tiny_weights).plain()
+    tree["sinks"] = {"out": {"type": "npz", "path": "/nowhere/poses.npz"}}
+    with pytest.raises(ConfigError, match="the folder /nowhere does not exist"):
+        Pipeline(resolve(tree))
 
 
 def test_stopping_ends_an_endless_source_and_all_threads(tiny_weights: Path):

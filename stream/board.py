@@ -17,7 +17,7 @@ Find = Callable[[U8], tuple[F32, F32] | None]
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What is printed: a chessboard with columns x rows inner corners, or a charuco board of so many squares."""
+    """What is printed: a chessboard of columns x rows inner corners, or a charuco board of squares."""
 
     kind: Literal["chessboard", "charuco"]
     columns: int

@@ -1,0 +1,210 @@
+"""How exactly people are placed: the root's error against the truth, for synthetic cameras and walkers.
+
+    python benchmarks/space.py [--weights small] [--seconds 12] [--hz 25] [--noise-px 2] [--walkers 6]
+
+Walkers of 1.55 to 1.90 m walk a circle before cameras of 45, 61 and 90 degrees, 3 to 9 m away. First their
+true poses, with noise and worse, then the lifter's, as a live stream with lag 0. depth: error along the line
+of sight; lateral: across it; both in cm, and depth also in per cent of the distance. jitter: mean second
+difference of the root in mm, walking itself included (in the last column). The first second is left out.
+Prints tables, then one JSON line.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lifter
+from sources.walk import Camera, Walk, figure
+from stream.camera import CameraSettings
+from stream.messages import Header, Origin, Pose, PoseFrame, Window
+from stream.ring import Ring
+from stream.space import Space
+
+F64 = NDArray[np.float64]
+SIZE_WH = (1280, 720)
+VIEWS = ((45.0, 7.5), (61.0, 5.5), (90.0, 4.5))  # degrees, metres from the middle of the circle
+
+
+def main() -> None:
+    arguments = parse()
+    scenes = list(made(arguments))
+    print(f"{machine()}\n{len(scenes)} walks of {arguments.seconds:g} s at {arguments.hz:g} Hz")
+    head(f"true poses, {arguments.noise_px:g} px")
+    exact = [row(arguments, name, scenes, given(arguments, **how), known) for name, how, known in TRUE]
+    head(f"{arguments.weights}, {arguments.noise_px:g} px")
+    poses = [lift(arguments.weights, scene) for scene in scenes]
+    lifted = [row(arguments, name, scenes, poses, known) for name, known in LIFTED]
+    result = {"benchmark": "space", "machine": machine(), "weights": arguments.weights}
+    print(json.dumps(result | {"noise_px": arguments.noise_px, "true": exact, "lifted": lifted}))
+
+
+class Scene:
+    """One walker before one camera: truth (F, 17, 3) metres in camera axes, keypoints (F, 17, 3) as seen."""
+
+    def __init__(self, lens: Camera, walk: Walk, arguments: argparse.Namespace, seed: int) -> None:
+        self.lens, self.walk = lens, walk
+        self.random = np.random.default_rng(seed)
+        self.at_s = np.arange(round(arguments.seconds * arguments.hz)) / arguments.hz
+        self.truth = lens.view(np.stack([figure(t, walk) for t in self.at_s]))
+        pixels = lens.project(self.truth)
+        inside = ((pixels >= 0) & (pixels < SIZE_WH)).all(axis=2)
+        pixels += self.random.normal(0, arguments.noise_px, pixels.shape)
+        self.keypoints = np.concatenate([pixels, inside[..., None]], axis=2).astype(np.float32)
+
+    @property
+    def intrinsics(self) -> CameraSettings:
+        focal, (width, height) = self.lens.focal_px, SIZE_WH
+        return CameraSettings(size_wh=SIZE_WH, fx=focal, fy=focal, cx=width / 2, cy=height / 2)
+
+
+def made(arguments: argparse.Namespace) -> Iterator[Scene]:
+    for fov_deg, away_m in VIEWS:
+        focal_px = SIZE_WH[0] / 2 / math.tan(math.radians(fov_deg) / 2)
+        for number in range(arguments.walkers):
+            random = np.random.default_rng(number)
+            lens = Camera(SIZE_WH, focal_px, (away_m, 0.0, random.uniform(1.0, 2.5)))
+            walk = Walk(
+                height_m=random.uniform(1.55, 1.90),
+                speed_m_s=random.uniform(0.8, 1.5),
+                radius_m=1.5,
+                start_rad=random.uniform(0, 2 * np.pi),
+                stride_phase=random.uniform(),
+            )
+            yield Scene(lens, walk, arguments, number)
+
+
+# What is known besides: the settings of a scene.
+KNOWN: dict[str, Any] = {
+    "intrinsics": lambda scene: {"cameras": {"cam0": scene.intrinsics}},
+    "both": lambda scene: {"cameras": {"cam0": scene.intrinsics}, "height_m": scene.walk.height_m},
+    "height": lambda scene: {"height_m": scene.walk.height_m},
+    "nothing": lambda scene: {},
+}
+TRUE: tuple[tuple[str, dict[str, float], str], ...] = (
+    ("exact", {}, "intrinsics"),
+    ("joints off by 3 cm", {"joints_m": 0.03}, "intrinsics"),
+    ("size off by 3 %", {"size": 0.03}, "intrinsics"),
+    ("half the joints missing", {"joints_m": 0.03, "missing": 0.5}, "intrinsics"),
+    ("3 joints elsewhere", {"joints_m": 0.03, "elsewhere": 3}, "intrinsics"),
+)
+LIFTED = (
+    ("intrinsics and height", "both"),
+    ("height, assumed 61 degrees", "height"),
+    ("intrinsics", "intrinsics"),
+    ("nothing", "nothing"),
+)
+
+
+def given(arguments: argparse.Namespace, **how: float) -> Any:
+    """Makes a scene's true poses worse: (F, 17, 3) poses, and keypoints like the scene's."""
+
+    def spoilt(scene: Scene) -> tuple[F64, F64]:
+        random, frames = scene.random, len(scene.truth)
+        poses = scene.truth - scene.truth[:, :1]
+        poses[:, 1:] += random.normal(0, how.get("joints_m", 0.0), poses[:, 1:].shape)
+        poses *= random.normal(1, how.get("size", 0.0), (frames, 1, 1))
+        keypoints = scene.keypoints.copy()
+        keypoints[random.random((frames, 17)) < how.get("missing", 0.0), 2] = 0
+        for frame in range(frames):
+            chosen = random.choice(17, int(how.get("elsewhere", 0)), replace=False)
+            keypoints[frame, chosen, :2] = random.uniform((0, 0), SIZE_WH, (len(chosen), 2))
+        return poses, keypoints
+
+    return spoilt
+
+
+def lift(weights: str, scene: Scene) -> F64:
+    """Each frame's pose from the window that ends with it, (F, 17, 3) metres."""
+    runner = lifter.load(weights, device="cpu", threads=1)
+    ring = Ring(runner.spec.frames + 2, 17)
+    windows: list[Window] = []
+    for at_s, keypoints in zip(scene.at_s, scene.keypoints, strict=True):
+        seen = keypoints[:, 2] > 0
+        ring.push(np.where(seen[:, None], keypoints[:, :2], np.nan), keypoints[:, 2], round(at_s * 1e9))
+        windows.append(ring.window(runner.spec.frames, SIZE_WH))
+    return np.concatenate([runner.lift(windows[at : at + 16])[:, -1] for at in range(0, len(windows), 16)])
+
+
+def row(arguments: argparse.Namespace, name: str, scenes: list[Scene], poses: Any, known: str) -> dict:
+    """One line of a table; poses: of every scene, or what makes them."""
+    skip = round(arguments.hz)
+    found = []
+    took: list[float] = []
+    for number, scene in enumerate(scenes):
+        each, keypoints = poses(scene) if callable(poses) else (poses[number], scene.keypoints)
+        roots = placed(scene, each, keypoints, KNOWN[known](scene), took)[skip:]
+        found.append(errors(roots, scene.truth[skip:, 0]))
+    columns = {key: np.concatenate([each[key] for each in found]) for key in found[0]}
+    depth, share, lateral = (np.abs(columns[key]) for key in ("depth", "share", "lateral"))
+    result = {
+        "name": name, "known": known, "depth_cm": round(100 * np.nanmean(depth), 2),
+        "depth_p95_cm": round(100 * np.nanpercentile(depth, 95), 2),
+        "depth_percent": round(100 * np.nanmean(share), 2),
+        "bias_percent": round(100 * np.nanmean(columns["share"]), 2),
+        "lateral_cm": round(100 * np.nanmean(lateral), 2),
+        "jitter_mm": round(1e3 * np.nanmean(columns["jitter"]), 2),
+        "walk_mm": round(1e3 * np.nanmean(columns["walk"]), 2),
+        "without_percent": round(100 * np.isnan(depth).mean(), 2),
+        "us": round(1e6 * float(np.median(took)), 1),
+    }  # fmt: skip
+    print(f"{name:<28}" + "".join(f"{value:>10}" for value in list(result.values())[2:]))
+    return result
+
+
+def placed(scene: Scene, poses: F64, keypoints: F64, settings: dict, took: list[float]) -> F64:
+    """Roots (F, 3) metres, NaN where there is none."""
+    step = Space(Space.Settings(**settings), "cam0", SIZE_WH)
+    roots = np.full((len(poses), 3), np.nan)
+    for frame, at_s in enumerate(scene.at_s):
+        score = keypoints[frame, :, 2].astype(np.float32)
+        origin = np.where(score > 0, Origin.OBSERVED, Origin.PREDICTED).astype(np.uint8)
+        pose = Pose("a", "ok", poses[frame].astype(np.float32), score, origin, kp2d=keypoints[frame])
+        at_ns = round(at_s * 1e9)
+        message = PoseFrame(Header("cam0", frame, at_ns, at_ns), (pose,))
+        started = time.perf_counter()
+        (who,) = step.finish(message).persons
+        took.append(time.perf_counter() - started)
+        if who.root is not None:
+            roots[frame] = who.root
+    return roots
+
+
+def errors(roots: F64, truth: F64) -> dict[str, F64]:
+    distance = np.linalg.norm(truth, axis=1)
+    sight = truth / distance[:, None]
+    off = roots - truth
+    depth = (off * sight).sum(axis=1)
+    lateral = np.linalg.norm(off - depth[:, None] * sight, axis=1)
+    jitter, walk = (np.linalg.norm(np.diff(each, 2, axis=0), axis=1) for each in (roots, truth))
+    return {"depth": depth, "share": depth / distance, "lateral": lateral, "jitter": jitter, "walk": walk}
+
+
+def head(what: str) -> None:
+    names = ("depth cm", "p95", "%", "bias %", "lateral", "jitter", "walk mm", "none %", "us")
+    print(f"\n{what:<28}" + "".join(f"{name:>10}" for name in names))
+
+
+def machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--weights", default="small")
+    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--hz", type=float, default=25.0)
+    parser.add_argument("--noise-px", type=float, default=2.0)
+    parser.add_argument("--walkers", type=int, default=6)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ import difflib
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from stream.context import Context
 from stream.errors import ConfigError
 from stream.space import Space
 from stream.steady import Steady
+from stream.tracker import TrackerSettings
 
 _HERE = Path(__file__).parent
 # Installed, the configs lie inside the package; in a checkout, beside it.
@@ -84,6 +85,7 @@ class Config:
     node: str
     sources: dict[str, Part]
     lifter: LifterSettings
+    people: TrackerSettings
     steady: Steady.Settings
     space: Space.Settings
     sinks: dict[str, Part]
@@ -96,6 +98,7 @@ class Config:
                 "node": self.node,
                 "sources": {name: part.plain() for name, part in self.sources.items()},
                 "lifter": msgspec.to_builtins(self.lifter),
+                "people": msgspec.to_builtins(self.people),
                 "steady": msgspec.to_builtins(self.steady),
                 "space": msgspec.to_builtins(self.space),
                 "sinks": {name: part.plain() for name, part in self.sinks.items()},
@@ -137,13 +140,14 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
     tree = _mapping(tree, "the config")
     for change in changes:
         _apply(tree, change)
-    _known(tree, ("node", "sources", "lifter", "steady", "space", "sinks", "status_s"), "the config")
+    _known(tree, (field.name for field in fields(Config)), "the config")
     sources = _named(tree.get("sources"), "sources", "sources: {cam0: {type: opencv, url: 0}}")
     sinks = _named(tree.get("sinks"), "sinks", "sinks: {zeromq: {type: zeromq}}")
     return Config(
         node=_name(tree.get("node", "poselift"), "node"),
         sources={name: _source(name, part) for name, part in sources.items()},
         lifter=_settings(LifterSettings, _mapping(tree.get("lifter") or {}, "lifter"), "lifter"),
+        people=_settings(TrackerSettings, _mapping(tree.get("people") or {}, "people"), "people"),
         steady=_settings(Steady.Settings, _mapping(tree.get("steady") or {}, "steady"), "steady"),
         space=_settings(Space.Settings, _mapping(tree.get("space") or {}, "space"), "space"),
         sinks={name: _part(name, part, SINKS, f"sinks.{name}") for name, part in sinks.items()},

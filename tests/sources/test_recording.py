@@ -13,7 +13,7 @@ from stream.clock import FakeClock
 from stream.context import Context
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.tracker import Tracker
+from stream.tracker import Tracker, TrackerSettings
 
 MS = 1_000_000
 START = 1_600_000_000_000_000_000
@@ -193,9 +193,9 @@ def test_the_packaged_walk_is_what_its_script_makes(tmp_path):
 
 
 def test_a_looped_walk_stays_one_person_who_never_jumps():
-    tracker = Tracker(seed=1)
+    tracker = Tracker(TrackerSettings(birth_frames=1), seed=1)
     with source(speed="full", loop=True) as opened:
-        frames = [tracker.update(frame) for _ in range(1300) if (frame := opened.read(0))]
+        frames = [tracker.update(frame)[0] for _ in range(1300) if (frame := opened.read(0))]
     assert len({person.id for frame in frames for person in frame.persons}) == 1
     hips = np.stack([frame.persons[0].xy[0] for frame in frames])
     step = np.linalg.norm(np.diff(hips, axis=0), axis=1)

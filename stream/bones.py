@@ -17,7 +17,8 @@ _LEAST = 10  # looks at a bone before it is touched; with twice as many its leng
 class Bones:
     """The lengths of one person's bones: medians over the last 30 s of looks at them, 0.1 s apart.
 
-    Only bones whose two joints were observed are looked at. A bone's length and its mirror's are one.
+    Only bones whose two joints were observed are looked at; a pose is first changed after a second of them,
+    fully after two.
     """
 
     def __init__(self, skeleton: str) -> None:
@@ -44,11 +45,8 @@ class Bones:
         looks = np.sort(self._looks[: self._count], axis=0)  # NaN comes last
         seen_times = np.isfinite(looks).sum(axis=0)
         median = looks[np.maximum(seen_times - 1, 0) // 2, np.arange(len(length))]
-        trust = np.clip(seen_times / _LEAST - 1, 0, 1).astype(np.float32)
-        weight = trust + trust[self._tree.mirror]
-        both = np.nan_to_num(median) * trust
-        self._length = (both + both[self._tree.mirror]) / np.maximum(weight, 1e-6)
-        self._trust = trust
+        self._length = np.nan_to_num(median)
+        self._trust = np.clip(seen_times / _LEAST - 1, 0, 1).astype(np.float32)
 
     def project(self, xyz: F32) -> F32:
         """The pose (J, 3) with every bone in its direction and at its length, from the root outwards."""
@@ -62,10 +60,9 @@ class Bones:
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """parents (J,), of the root itself; mirror (J,); above (J, J): 1 where a row hangs on a column's bone."""
+    """parents (J,), of the root itself; above (J, J): 1 where the row's joint hangs on the column's bone."""
 
     parents: NDArray[np.intp]
-    mirror: NDArray[np.intp]
     above: F32
 
 
@@ -73,13 +70,11 @@ class _Tree:
 def _tree(name: str) -> _Tree:
     skeleton = skeletons.get(name)
     joints = len(skeleton.joints)
-    mirror, above = np.arange(joints), np.zeros((joints, joints), np.float32)
-    for left, right in skeleton.flip_pairs:
-        mirror[left], mirror[right] = right, left
+    above = np.zeros((joints, joints), np.float32)
     for joint in range(joints):
         carrier = joint
         while skeleton.parents[carrier] >= 0:
             above[joint, carrier] = 1
             carrier = skeleton.parents[carrier]
     parents = np.array([j if up < 0 else up for j, up in enumerate(skeleton.parents)])
-    return _Tree(parents, mirror, above)
+    return _Tree(parents, above)

@@ -22,10 +22,12 @@ Mask = NDArray[np.bool_]
 _LONGEST_S = 0.12
 _HOLD_S = 0.5  # a mix-up that lasts longer is taken for the truth
 _SPEED_S = 0.05  # speed is averaged over about this time
-_REACH = 0.03  # how far a joint may be from where it is expected, in body sizes
+# How far a joint may be from where it is expected, in body sizes; the longer ago, the further it may have
+# sped up. This growth is what leaves people alone who are seen 12 times a second.
+_REACH, _REACH_PER_S2 = 0.025, 10.0
 _CAP = 8.0  # a joint this unlikely (in halved squared reaches) is simply wrong
 _NEVER_NS = -(2**62)
-_PRICE = 4.0  # by how much a mix-up must be the better story
+_PRICE = 6.0  # by how much a mix-up must be the better story
 
 
 @dataclass(slots=True)
@@ -92,10 +94,10 @@ class Swaps:
         fresh = ((since_s > 0) & (since_s <= _LONGEST_S))[:, 0]
         expected = known.xy + since_s * known.speed
         left, right = self._pairs.T
-        reach = _REACH * known.size
+        reach = (_REACH + _REACH_PER_S2 * np.square(np.clip(since_s, 0, _LONGEST_S))) * known.size  # (J, 1)
 
         def cost(here: NDArray[np.intp], there: NDArray[np.intp]) -> F64:
-            away = np.square(person.xy[here] - expected[there]).sum(axis=1) / (2 * reach**2)
+            away = np.square((person.xy[here] - expected[there]) / reach[there]).sum(axis=1) / 2
             return np.where(_seen(person)[here], np.minimum(np.nan_to_num(away), _CAP), 0.0)
 
         straight = cost(left, left) + cost(right, right)

@@ -111,6 +111,56 @@ def train(
     print(f"weights: {train(_recipe(config), data, changes or (), dry_run)}")
 
 
+@app.command()
+def evaluate(
+    weights: Annotated[str, typer.Argument(help="Packaged weights (`poselift models`) or a file.")],
+    data: Annotated[Path, typer.Option(help="A dataset's folder, a MotionBERT pickle, or an .npz.")],
+    reading: Annotated[
+        str, typer.Option(help="seq2seq (all frames), seq2frame (the centre), live (the newest).")
+    ] = "seq2seq",
+    seen: Annotated[
+        str, typer.Option(help="How motion capture is seen: detector (with its errors) or clean.")
+    ] = "detector",
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored input's answer.")] = False,
+    every: Annotated[int, typer.Option(help="Take each so-many-th sequence only.")] = 1,
+) -> None:
+    """Score weights on data with a known truth: a row per action, all metrics. See docs/training.md."""
+    from lifter.training.score import score
+
+    _one_of("--reading", reading, ("seq2seq", "seq2frame", "live"))
+    _one_of("--seen", seen, ("detector", "clean"))
+    print(score(weights, data, reading, seen, flip, every).text())  # type: ignore[arg-type]
+
+
+@app.command()
+def plot(
+    figure: Annotated[str, typer.Argument(help="selected (Figure 7) or lifted (Figure 10).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The PNG to write.")],
+    keypoints: Annotated[
+        Path | None, typer.Option(help="A recording of keypoints; default: the packaged one.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Weights, by name or file, or an architecture.")] = "small",
+    windows: Annotated[int, typer.Option(help="selected: how many windows, one frame apart.")] = 140,
+    keep: Keep = None,
+    at: At = None,
+) -> None:
+    """Draw which frames each pruner keeps, or a lifted motion with the kept frames in red."""
+    from lifter import figures
+
+    _one_of("FIGURE", figure, ("selected", "lifted"))
+    if figure == "selected":
+        schedule = _schedule(keep, at, "tps", "tri")
+        path = figures.selected(keypoints, output, model, windows=windows, schedule=schedule)
+    else:
+        path = figures.lifted(keypoints, output, model)
+    print(path)
+
+
+def _one_of(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise ConfigError(f"{what}: expected one of {', '.join(known)}, got {given!r}")
+
+
 def _recipe(config: str) -> str:
     """The recipe meant: a file as given, else a packaged one such as train/small.yaml."""
     file, colon, row = config.partition(":")

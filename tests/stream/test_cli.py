@@ -32,7 +32,10 @@ def poses(path: Path) -> list[PoseFrame]:
     return [message for message in messages if isinstance(message, PoseFrame)]
 
 
-COMMANDS = ("demo", "run", "check", "listen", "lift", "models", "calibrate", "flops", "import-weights")
+COMMANDS = (
+    *("demo", "run", "check", "listen", "lift", "models", "calibrate"),
+    *("flops", "import-weights", "train", "evaluate", "plot"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

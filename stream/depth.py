@@ -14,7 +14,7 @@ class Depth:
     """
 
     _SPEED_SD = 1.0  # m/s, of somebody who has just appeared
-    _ACCELERATION_SD = 1.5  # m/s^2
+    _UNREST = 0.3  # by how many m/s a speed strays within a second
     _LEAST_SD = 0.02  # of a distance, relative: errors of neighbouring frames are alike
     _SURPRISE = 3.0  # standard deviations
 
@@ -43,6 +43,7 @@ class Depth:
 
     def _predict(self, step_s: float) -> None:
         move = np.array([[1.0, step_s], [0.0, 1.0]])
-        push = np.array([step_s**2 / 2, step_s]) * self._ACCELERATION_SD
+        # Of a speed that wanders at random: the same over a second, however many frames that has.
+        strayed = np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])
         self._state = move @ self._state
-        self._covariance = move @ self._covariance @ move.T + np.outer(push, push)
+        self._covariance = move @ self._covariance @ move.T + self._UNREST**2 * strayed

@@ -32,7 +32,7 @@ _FLOOR_M = 0.02  # a lifted pose is never more exact than that
 # The bones that say how tall someone is, by the joint they end in: legs, trunk, arms. They do not depend on
 # how a detector draws heads, hips and shoulders.
 _BONES = ("knee", "ankle", "spine", "thorax", "elbow", "wrist")
-_BONES_PER_HEIGHT = 1.91  # their sum, left and right, against the body's height: 3.25 m in an adult of 1.70 m
+_BONES_PER_HEIGHT = 1.90  # their sum, left and right, against the body's height: 3.25 m in an adult of 1.71 m
 _SIZES = 151  # poses over which a person's size is a median
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -118,9 +118,9 @@ def evaluate(
     reading: Annotated[
         str, typer.Option(help="seq2seq (all frames), seq2frame (the centre), live (the newest).")
     ] = "seq2seq",
-    seen: Annotated[
-        str, typer.Option(help="How motion capture is seen: detector (with its errors) or clean.")
-    ] = "detector",
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Show motion capture without a detector's errors.")
+    ] = False,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored input's answer.")] = False,
     every: Annotated[int, typer.Option(help="Take each so-many-th sequence only.")] = 1,
 ) -> None:
@@ -128,8 +128,8 @@ def evaluate(
     from lifter.training.score import score
 
     _one_of("--reading", reading, ("seq2seq", "seq2frame", "live"))
-    _one_of("--seen", seen, ("detector", "clean"))
-    print(score(weights, data, reading, seen, flip, every).text())  # type: ignore[arg-type]
+    seen: Any = "clean" if clean else "detector"
+    print(score(weights, data, cast(Any, reading), seen, flip, every).text())
 
 
 @app.command()

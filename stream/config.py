@@ -143,16 +143,24 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
     _known(tree, (field.name for field in fields(Config)), "the config")
     sources = _named(tree.get("sources"), "sources", "sources: {cam0: {type: opencv, url: 0}}")
     sinks = _named(tree.get("sinks"), "sinks", "sinks: {zeromq: {type: zeromq}}")
+    parts = {name: _source(name, part) for name, part in sources.items()}
     return Config(
         node=_name(tree.get("node", "poselift"), "node"),
-        sources={name: _source(name, part) for name, part in sources.items()},
+        sources=parts,
         lifter=_settings(LifterSettings, _mapping(tree.get("lifter") or {}, "lifter"), "lifter"),
         people=_settings(TrackerSettings, _mapping(tree.get("people") or {}, "people"), "people"),
         steady=_settings(Steady.Settings, _mapping(tree.get("steady") or {}, "steady"), "steady"),
-        space=_settings(Space.Settings, _mapping(tree.get("space") or {}, "space"), "space"),
+        space=_space(_mapping(tree.get("space") or {}, "space"), parts),
         sinks={name: _part(name, part, SINKS, f"sinks.{name}") for name, part in sinks.items()},
         status_s=_seconds(tree.get("status_s", 5.0)),
     )
+
+
+def _space(tree: dict[str, Any], sources: dict[str, Part]) -> Space.Settings:
+    space: Space.Settings = _settings(Space.Settings, tree, "space")
+    if all(part.detector for part in sources.values()):  # what brings keypoints names its cameras itself
+        _known(space.cameras, sources, "space.cameras")
+    return space
 
 
 def _source(name: str, tree: dict[str, Any]) -> Part:

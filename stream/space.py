@@ -33,6 +33,7 @@ _FLOOR_M = 0.02  # a lifted pose is never more exact than that
 # how a detector draws heads, hips and shoulders.
 _BONES = ("knee", "ankle", "spine", "thorax", "elbow", "wrist")
 _BONES_PER_HEIGHT = 1.90  # their sum, left and right, against the body's height: 3.25 m in an adult of 1.71 m
+_LEAST_BODY_M = 0.3  # bones that are shorter together are nobody's
 _SIZES = 151  # poses over which a person's size is a median
 
 
@@ -70,8 +71,12 @@ class Space:
 
     def finish(self, frame: PoseFrame) -> PoseFrame:
         # Everybody known is in every frame until lost, so whoever is not in this one is gone.
-        here = [pose.id for pose in frame.persons if pose.state != "lost"]
-        self._people = {id: self._people.get(id) or _Person(frame.skeleton) for id in here}
+        people: dict[str, _Person] = {}
+        for pose in frame.persons:
+            known = self._people.get(pose.id) if pose.state != "new" else None
+            if pose.state != "lost":
+                people[pose.id] = known or _Person(frame.skeleton)
+        self._people = people
         now_s = frame.header.captured_ns / 1e9
         return replace(frame, persons=tuple(self._place(pose, now_s) for pose in frame.persons))
 
@@ -103,7 +108,7 @@ class _Person:
     def scale(self, pose: Pose, height_m: float) -> float:
         """What makes this person's poses those of somebody `height_m` tall."""
         bones = np.linalg.norm(pose.xyz[self._ends] - pose.xyz[self._starts], axis=1)
-        if np.isfinite(bones).all() and bones.sum() > 0:
+        if bones.sum() > _LEAST_BODY_M:  # not so for NaN
             self._sizes.append(float(bones.sum()))
         return _BONES_PER_HEIGHT * height_m / float(np.median(self._sizes)) if self._sizes else 1.0
 

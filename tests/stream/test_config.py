@@ -5,6 +5,7 @@ import pytest
 from stream.config import CONFIGS, load, resolve
 from stream.errors import ConfigError
 
+CAMERA = {"size_wh": [1280, 720], "fx": 900.0, "fy": 900.0, "cx": 640.0, "cy": 360.0}
 SMALL = {"sources": {"walk": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
 
 
@@ -77,6 +78,14 @@ def test_passwords_in_urls_are_not_shown():
         ({"lifter": {"dtype": "float64"}}, "float64"),
         ({"lift": {}}, "'lift' is not one of .*; did you mean 'lifter'"),
         ({"status_s": 0}, "status_s"),
+        ({"space": {"height": 1.8}}, "space: 'height' is not one of .*; did you mean 'height_m'"),
+        ({"space": {"height_m": 180}}, "space.height_m: expected 0.4 to 2.6 metres, or null, got 180"),
+        ({"space": {"cameras": {"cam0": {**CAMERA, "fx": 0}}}}, "space: expected size_wh, fx and fy .*fx 0"),
+        ({"space": {"cameras": {"cam0": {"fx": 900}}}}, "space: .*required field `size_wh`.*cameras"),
+        (
+            {"sources": {"cam": {"type": "opencv"}}, "space": {"cameras": {"cam0": CAMERA}}},
+            "space.cameras: 'cam0' is not one of cam; did you mean 'cam'",
+        ),
     ],
 )
 def test_a_mistake_is_answered_with_what_to_type_instead(tree: dict, says: str):
@@ -101,3 +110,8 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str):
 def test_a_missing_file_says_what_there_is():
     with pytest.raises(ConfigError, match=r"webkam: no such file.*did you mean 'webcam'.*packaged: "):
         load("webkam")
+
+
+def test_cameras_behind_a_source_of_keypoints_may_have_any_name():
+    space = {"cameras": {"garden": CAMERA}}
+    assert changed(space=space)["space"]["cameras"]["garden"]["fx"] == 900.0

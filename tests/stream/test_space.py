@@ -157,6 +157,15 @@ def test_a_lost_person_has_no_root_and_is_forgotten():
     assert step._people == {}
 
 
+def test_an_id_that_is_given_to_somebody_new_brings_no_history():
+    step = space()
+    for tick in range(20):
+        step.finish(frame(seen_pose(true_joints(0.0)), at_s=tick / 50))
+    elsewhere = true_joints(6.0)
+    (person,) = step.finish(frame(seen_pose(elsewhere, state="new"), at_s=0.4)).persons
+    assert person.root == pytest.approx(elsewhere[0], abs=1e-3)
+
+
 def test_somebody_who_is_only_predicted_has_no_root():
     pose = without(true_joints(), *range(17))
     (person,) = space().finish(frame(replace(pose, state="predicted"))).persons

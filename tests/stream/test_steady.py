@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from stream.config import resolve
 from stream.context import Context
 from stream.errors import ConfigError
 from stream.messages import Header, Origin, Pose, PoseFrame
+from stream.pipeline import Pipeline
 from stream.skeletons import get
 from stream.steady import OneEuro, Steady
 
@@ -262,7 +264,24 @@ def test_an_absent_joint_does_not_spread_along_the_bones():
     assert np.isfinite(came).all(axis=1).tolist() == [joint != 11 for joint in range(17)]
 
 
-# Settings
+# Settings and wiring
+
+
+def test_the_daemon_steadies_what_it_publishes(tiny_weights: Path):
+    came = []
+    for steady_ in ({}, {"one_euro": {}}):
+        walker = {"type": "synthetic", "pace": "full", "frames": 60}
+        lifter = {"weights": str(tiny_weights), "device": "cpu", "threads": 1}
+        out = {"out": {"type": "memory"}}
+        pipeline = Pipeline(
+            resolve({"sources": {"walk": walker}, "lifter": lifter, "steady": steady_, "sinks": out})
+        )
+        with pipeline:
+            assert pipeline.wait(60)
+        frames = [m for m in pipeline.outlets["out"].sink.messages if isinstance(m, PoseFrame)]
+        came.append(np.stack([frame.persons[0].xyz for frame in frames if frame.persons]))
+    assert len(came[0]) == len(came[1]) == 60
+    assert jitter(came[1]) < 0.7 * jitter(came[0])
 
 
 def config(**steady_):

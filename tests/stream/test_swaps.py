@@ -1,10 +1,15 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sources.walk import Camera, Walk, figure
+from stream.config import resolve
 from stream.context import Context
-from stream.messages import Header, KeypointFrame, Keypoints
+from stream.keypoint_files import write
+from stream.messages import Header, KeypointFrame, Keypoints, PoseFrame
+from stream.pipeline import Pipeline
 from stream.skeletons import get
 from stream.swaps import Swaps
 
@@ -142,4 +147,31 @@ def test_joints_not_seen_stay_so_on_the_side_they_are_on():
 def test_a_frame_without_people_is_passed_on():
     repair, _ = swaps()
     empty = replace(walker(frames=1)[0], persons=())
-    assert repair.update(empty) == empty or repair.update(empty).persons == ()
+    assert same(repair.update(empty), empty)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_daemon_puts_sides_right_before_lifting_when_asked(
+    tiny_weights: Path, tmp_path: Path, asked: bool
+):
+    frames = [mixed_up(frame) if 20 <= frame.header.seq < 25 else frame for frame in walker(frames=40)]
+    write(tmp_path / "walk.jsonl", frames)
+    pipeline = Pipeline(
+        resolve(
+            {
+                "sources": {"cam0": {"type": "recording", "path": f"{tmp_path}/walk.jsonl", "speed": "full"}},
+                "lifter": {"weights": str(tiny_weights), "device": "cpu", "threads": 1, "kp2d": True},
+                "steady": {"swaps": asked},
+                "sinks": {"out": {"type": "memory"}},
+            }
+        )
+    )
+    with pipeline:
+        assert pipeline.wait(60)
+    came = [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
+    given = [
+        np.array_equal(pose.persons[0].kp2d[:, :2], frame.persons[0].xy)
+        for pose, frame in zip(came, frames, strict=True)
+    ]
+    assert given == [True] * 20 + [not asked] * 5 + [True] * 15
+    assert pipeline.health.counted("cam0", "swaps") == (5 if asked else 0)

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 from pathlib import Path
 from unittest import mock
@@ -11,6 +12,7 @@ from stream.context import Context
 from stream.errors import ConfigError
 from stream.messages import Meta, Origin, PoseFrame, Status
 from stream.pipeline import Pipeline
+from stream.tracker import TrackerSettings
 
 WAIT_S = 60.0
 
@@ -46,6 +48,13 @@ def test_every_frame_of_a_file_comes_out_once_and_in_order(tiny_weights: Path):
     assert {len(frame.persons) for frame in frames} == {2}
     assert len({person.id for frame in frames for person in frame.persons}) == 2
     assert {frame.mode for frame in frames} == {"offline"}
+
+
+def test_only_the_largest_person_is_followed_when_asked_for(tiny_weights: Path):
+    everybody = config(tiny_weights)
+    largest = dataclasses.replace(everybody, people=TrackerSettings(persons="largest"))
+    counts = [len(frame.persons) for frame in run(Pipeline(largest))]
+    assert counts == [1] * 60  # from the first frame on: a file's people are known from their beginning
 
 
 def test_a_replay_is_identical_bit_for_bit(tiny_weights: Path):

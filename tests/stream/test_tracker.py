@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from sources.walk import Camera, Walk, figure
 from stream.errors import ConfigError
+from stream.matching import assign
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.tracker import Tracker, TrackerSettings, assign
+from stream.tracker import Tracker, TrackerSettings
 
 # 17 joints of somebody 100 px wide and 300 px high, around the origin.
 BODY = np.random.default_rng(5).uniform((-50, -150), (50, 150), (17, 2)).astype(np.float32)
@@ -155,6 +156,17 @@ def test_a_clock_that_stands_or_jumps_back_loses_nobody():
     assert ids(tracker, 5, somebody(302)) == first
     assert ids(tracker, 3, somebody(304)) == first
     assert ids(tracker, 5.1, somebody(306)) == first
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
+def test_positions_beyond_all_numbers_disturb_nobody_else():
+    tracker = tracking()
+    far = [somebody(x, y, size=1e35) for x, y in ((1e38, 0), (-3e38, 3e38), (3e38, -3e38))]
+    (first, *_) = ids(tracker, 0, somebody(300), *far)
+    for step in range(1, 10):
+        found = ids(tracker, step / 25, somebody(300), *far[step % 3 :], *far[: step % 3])
+        assert found[0] == first
+        assert len(set(found)) == 4
 
 
 # Crossings, and who hides whom

@@ -1,0 +1,165 @@
+"""Which detection continues whom: where each person's joints should be by now, and the best pairing."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.messages import F32, Keypoints
+
+F64 = NDArray[np.float64]
+
+# What a match may differ by, as standard deviations that grow with the seconds since the last sighting: the
+# middle of the body in body sizes, each joint around it in body sizes, the logarithm of apparent size. The
+# first is for motion, the last for telling the nearer of two who cross from the farther.
+_MIDDLE, _MIDDLE_PER_S, _MIDDLE_PER_S_AT_FIRST = 0.04, 0.3, 0.9  # at first the speed is not known
+_JOINT, _JOINT_PER_S = 0.06, 0.1
+_SCALE, _SCALE_PER_S = 0.06, 0.05
+_LEAST_MATCH = 0.01  # of 1
+_VELOCITY_S = 0.25  # velocity is averaged over about this time
+_COAST_S = 1.0  # an unseen person is expected to go on about this long, and then to stand
+_SETTLED_S = 0.3  # over which joints are averaged to tell motion from noise
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """xy (J, 2) px: where each joint was last seen, NaN if never; velocity (2,) px/s.
+
+    id: None until published, unless `given` by the source; sightings: numbers of the frames that may lead
+    to birth; first and settled (J, 2) px: where joints were at first and are on average.
+    """
+
+    xy: F32
+    seen_ns: int
+    id: str | None
+    given: bool
+    velocity: F32 = field(default_factory=lambda: np.zeros(2, np.float32))
+    steps: int = 0
+    sightings: list[int] = field(default_factory=list)
+    born: bool = False
+    moved: bool = False
+    first: F32 = field(init=False)
+    settled: F32 = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first, self.settled = self.xy.copy(), self.xy.copy()
+
+    @property
+    def size(self) -> float:
+        return _size(self.xy)
+
+    def expected(self, now_ns: int) -> F32:
+        gone_s = max(0, now_ns - self.seen_ns) / 1e9
+        moved: F32 = self.xy + self.velocity * np.float32(_COAST_S * (1 - np.exp(-gone_s / _COAST_S)))
+        return moved
+
+    def follow(self, seen: F32, now_ns: int) -> None:
+        """Go on at joints `seen` (J, 2) px, NaN where not seen."""
+        step, since_s = seen - self.xy, max(0, now_ns - self.seen_ns) / 1e9
+        there, both = np.isfinite(seen), np.isfinite(step[:, 0])
+        if both.any():
+            mean = step[both].mean(axis=0)
+            self.xy = self.xy + mean  # joints not seen now go along with the others
+            if since_s > 0:
+                self.steps += 1
+                share = max(since_s / (since_s + _VELOCITY_S), 1 / self.steps)
+                self.velocity += np.float32(share) * (mean / np.float32(since_s) - self.velocity)
+        self.xy = np.where(there, seen, self.xy)
+        self.seen_ns = max(now_ns, self.seen_ns)
+        for known in (self.first, self.settled):
+            np.copyto(known, seen, where=np.isnan(known))
+        share = since_s / (since_s + _SETTLED_S)
+        self.settled += np.float32(share) * np.where(there, seen - self.settled, 0)
+
+    def motion(self) -> float:
+        """Root mean square of the joints' way since the first sighting, in body sizes."""
+        way = np.square(self.settled - self.first).sum(axis=1)
+        return float(np.sqrt(np.nanmean(way))) / self.size
+
+
+def joints_seen(person: Keypoints) -> F32:
+    """Joints (J, 2) px, NaN where not seen."""
+    seen = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
+    return np.where(seen[:, None], person.xy, np.float32(np.nan))
+
+
+def _size(xy: F32) -> float:
+    """Diagonal of the box around the known joints of xy (J, 2) px, at least a few pixels."""
+    return max(float(np.hypot(*np.ptp(xy[np.isfinite(xy[:, 0])], axis=0))), 8.0)
+
+
+def pairs(persons: list[F32], tracks: list[Track], now_ns: int) -> list[tuple[int, int]]:
+    """(person, track) pairs of the likeliest way to pair them up, each no worse than the least match."""
+    if not persons or not tracks:
+        return []
+    like = _likeness(persons, tracks, now_ns)
+    gain = np.log(np.maximum(like, _LEAST_MATCH) / _LEAST_MATCH)
+    return [(row, column) for row, column in assign(-gain) if gain[row, column] > 0]
+
+
+def _likeness(persons: list[F32], tracks: list[Track], now_ns: int) -> F64:
+    """(P, T) in 0..1: how alike those are in shape, place and extent, over the joints both have.
+
+    Shape is object keypoint similarity around the middle; the middle should be where motion takes it.
+    """
+    seen = np.stack(persons).astype(np.float64)[:, None]  # (P, 1, J, 2)
+    expected = np.stack([track.expected(now_ns) for track in tracks]).astype(np.float64)  # (T, J, 2)
+    gone_s = np.array([max(0, now_ns - track.seen_ns) for track in tracks]) / 1e9
+    size = np.maximum(np.array([_size(xy) for xy in persons])[:, None], [track.size for track in tracks])
+    off = (seen - expected) / size[..., None, None]  # (P, T, J, 2), NaN where one of them lacks the joint
+    both = np.isfinite(off[..., 0])
+    count = both.sum(axis=2)
+    off, count = np.where(both[..., None], off, 0), np.maximum(count, 1)
+    middle = off.sum(axis=2) / count[..., None]
+    away = np.square(off - middle[:, :, None]).sum(axis=3) / (_JOINT + _JOINT_PER_S * gone_s)[:, None] ** 2
+    shape = np.where(both, np.exp(-0.5 * away), 0).sum(axis=2) / count
+    scale = np.log(_extent(seen, both, count) / _extent(expected, both, count))
+    scale[count < 4] = 0
+    speed = np.where([track.steps > 0 for track in tracks], _MIDDLE_PER_S, _MIDDLE_PER_S_AT_FIRST)
+    spread = _MIDDLE + speed * gone_s
+    off_by = np.square(middle).sum(axis=2) / spread**2 + (scale / (_SCALE + _SCALE_PER_S * gone_s)) ** 2
+    # Of two guesses that fit alike, the vaguer one is the less likely.
+    like: F64 = shape * np.exp(-0.5 * off_by) * _MIDDLE / spread
+    return np.nan_to_num(like)  # of positions beyond all numbers
+
+
+def _extent(xy: F64, both: NDArray[np.bool_], count: NDArray[np.int64]) -> F64:
+    """Root mean square distance (P, T) of joints xy (P or 1, T or 1, J, 2) from their middle."""
+    xy = np.where(both[..., None], xy, 0)
+    middle = xy.sum(axis=2) / count[..., None]
+    square = np.square(xy).sum(axis=(2, 3)) / count - np.square(middle).sum(axis=2)
+    extent: F64 = np.sqrt(np.maximum(square, 1.0))
+    return extent
+
+
+def assign(cost: F64) -> list[tuple[int, int]]:
+    """(row, column) pairs, as many as the shorter side of cost (N, M), that cost least in sum.
+
+    The Hungarian method: rows come one by one, each along the cheapest path of exchanges.
+    """
+    if cost.shape[0] > cost.shape[1]:
+        return sorted((row, column) for column, row in assign(cost.T))
+    rows, columns = cost.shape
+    best = cost.argmin(axis=1)
+    if len(set(best.tolist())) == rows:  # nobody disputes anybody's best
+        return list(enumerate(best.tolist()))
+    of_row, of_column = np.zeros(rows), np.zeros(columns)  # what each must at least pay
+    owner = np.full(columns, -1)
+    for start in range(rows):
+        shortest, before = np.full(columns, np.inf), np.full(columns, -1)
+        done = np.zeros(columns, bool)
+        row, paid, last = start, 0.0, -1
+        while row >= 0:
+            through = paid + cost[row] - of_row[row] - of_column
+            better = ~done & (through < shortest)
+            shortest[better], before[better] = through[better], last
+            last = int(np.where(done, np.inf, shortest).argmin())
+            done[last], paid, row = True, shortest[last], int(owner[last])
+        of_row[start] += paid
+        for column in np.flatnonzero(done & (owner >= 0)):
+            of_row[owner[column]] += paid - shortest[column]
+        of_column[done] -= paid - shortest[done]
+        while last >= 0:
+            owner[last] = owner[before[last]] if before[last] >= 0 else start
+            last = int(before[last])
+    return sorted((int(owner[column]), int(column)) for column in np.flatnonzero(owner >= 0))

@@ -34,7 +34,7 @@ class Console:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stream.flush()
+        """Nothing to close: every line is out."""
 
     def send(self, message: Message) -> None:
         if not isinstance(message, PoseFrame):
@@ -57,4 +57,7 @@ class Console:
         rate_hz, age_ms = len(ages_ms) / seconds, np.median(ages_ms)
         persons = ", ".join(f"{person.id} {person.state}" for person in newest.persons) or "nobody"
         line = f"{source}: {rate_hz:.1f} poses/s, age p50 {age_ms:.0f} ms, persons: {persons}"
-        print(line, file=self._stream, flush=True)
+        try:
+            print(line, file=self._stream, flush=True)
+        except OSError as error:
+            raise ConfigError(f"the terminal cannot be written to: {error.strerror}") from None

@@ -16,6 +16,7 @@ except ImportError:
 
 from stream import research
 from stream.errors import ConfigError, PoseliftError
+from stream.terminal import say
 
 app = typer.Typer(
     name="poselift",
@@ -173,12 +174,6 @@ def calibrate(
 app.registered_commands += research.app.registered_commands
 
 
-def say(line: str) -> None:
-    """One line to the terminal, at once, also when it is piped."""
-    sys.stdout.write(line + "\n")  # in one piece: the demo's two processes share a terminal
-    sys.stdout.flush()
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; exits 0 when done, 2 when a person must edit something, 1 for anything else."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
@@ -190,9 +185,6 @@ def main(arguments: list[str] | None = None) -> None:
     except PoseliftError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:  # `poselift listen | head` is no mistake
-        sys.stderr.close()
-        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A subscriber for people: prints what arrives once a second, or every message as JSON, and records."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sinks.recording import JSONL, NPZ
+from stream import terminal
 from stream.client import Subscriber
 from stream.context import Context
 from stream.daemon import stopped_by_signals
@@ -50,8 +50,7 @@ def listen(
     until_s = None if seconds is None else time.monotonic() + seconds
 
     def say(line: str) -> None:
-        sys.stdout.write(f"{lead}{line}\n")  # in one piece, as the terminal may be shared
-        sys.stdout.flush()
+        terminal.say(f"{lead}{line}")
 
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop.set))

@@ -37,6 +37,15 @@ def test_a_terminal_gets_the_source_in_bold():
     assert lines == ["\x1b[1mcam0\x1b[0m: 4.0 poses/s, age p50 645 ms, persons: a ok, b predicted"]
 
 
+def test_a_terminal_that_is_gone_ends_the_console_in_a_sentence():
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(ConfigError, match="the terminal cannot be written to: Broken pipe"):
+        watched(Gone(), 5)
+
+
 def test_an_empty_scene_has_nobody():
     clock, stream = FakeClock(), io.StringIO()
     console = Console(Console.Settings(every_s=2), Context("console", clock=clock), stream)

@@ -24,21 +24,6 @@ def test_the_whole_model_matches_the_reference(oracle, name):
     torch.testing.assert_close(poses, reference["outputs"]["output"], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["mhformer_small_F9", "mhformer_small_F81"])
-def test_the_pruned_model_matches_the_reference_blocks(oracle, name):
-    reference = oracle(name)
-    # The reference with rounded sampling places every frame where TPS does.
-    expected = reference["h2ot"]["variants"]["round"]
-    schedule = Schedule(keep=reference["h2ot"]["r"], at=reference["h2ot"]["b"])
-    model = lifter.from_official("mhformer", reference["state_dict"], schedule, **reference["config"])
-    with torch.inference_mode():
-        tokens, kept = model.encode(reference["inputs"]["x"])
-        poses = model(reference["inputs"]["x"])
-        torch.testing.assert_close(model.regress(tokens), expected["q_hat"], atol=1e-5, rtol=0)
-    assert kept.tolist() == expected["global_index"].tolist()
-    torch.testing.assert_close(poses, expected["tri_at_index"], atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("recoverer", [None, "tri", "centre", "none"])
 def test_it_answers_for_the_centre_frame(oracle, recoverer):
     reference = oracle("mhformer_small_F81")

@@ -20,20 +20,6 @@ def test_the_whole_model_matches_the_reference(oracle):
     torch.testing.assert_close(poses, reference["outputs"]["output"], atol=1e-5, rtol=0)
 
 
-def test_the_pruned_model_matches_the_reference_blocks(oracle):
-    reference = oracle("motionbert_small")
-    # The reference with rounded sampling places every frame where TPS does.
-    expected = reference["h2ot"]["variants"]["round"]
-    schedule = Schedule(keep=(13, 9), at=(0, 1))
-    model = lifter.from_official("motionbert", reference["state_dict"], schedule, **SMALL)
-    with torch.inference_mode():
-        tokens, kept = model.encode(reference["inputs"]["x"])
-        poses = model(reference["inputs"]["x"])
-        torch.testing.assert_close(model.regress(tokens), expected["q_hat"], atol=1e-5, rtol=0)
-    assert kept.tolist() == expected["global_index"].tolist()
-    torch.testing.assert_close(poses, expected["tri_at_index"], atol=1e-5, rtol=0)
-
-
 def test_hot_chooses_the_frames_of_the_reference(oracle):
     cluster = oracle("hot_motionbert_small")["cluster"]
     score = density_peaks(cluster["x_knn"], cluster["k"], cluster["noise"])

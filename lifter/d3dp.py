@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lifter.diffusion import Mirror, cosine_betas, reverse_chain, sinusoid, standard_normal
-from lifter.layers import expect_windows
+from lifter.diffusion import cosine_betas, reverse_chain, sinusoid, standard_normal
+from lifter.layers import Mirror, expect_windows
 from lifter.mixste import MixSTE
 from lifter.spec import Schedule
 from stream.errors import ConfigError, ShapeError
@@ -24,7 +24,7 @@ ETA = 1.0  # as released: every step adds as much fresh noise as the forward pro
 class Denoiser(MixSTE):
     """MixSTE that is also told noisy poses and their noise level."""
 
-    def __init__(self, in_channels: int, width: int, **settings: Any) -> None:
+    def __init__(self, in_channels: int, width: int = 512, **settings: Any) -> None:
         super().__init__(in_channels=in_channels + 3, width=width, **settings)
         self.time_mlp = nn.Sequential(  # place 0 is the sinusoid's, which needs float32 in any precision
             nn.Identity(), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
@@ -32,7 +32,13 @@ class Denoiser(MixSTE):
 
     def denoise(self, keypoints: Tensor, noisy: Tensor, level: Tensor) -> Tensor:
         """Clean poses (B, H, F, J, 3) from keypoints (B, F, J, C), noisy (B, H, F, J, 3), level (B,)."""
-        B, H = noisy.shape[:2]
+        (F, J, _), B = self.shape, keypoints.shape[0]
+        if noisy.ndim != 5 or (noisy.shape[0], *noisy.shape[2:]) != (B, F, J, 3) or level.shape != (B,):
+            raise ShapeError(
+                f"D3DP: expected noisy poses (B, H, F, J, 3) = ({B}, H, {F}, {J}, 3) and levels ({B},), "
+                f"got {tuple(noisy.shape)} and {tuple(level.shape)}"
+            )
+        H = noisy.shape[1]
         known = keypoints[:, None].expand(-1, H, -1, -1, -1)  # (B, H, F, J, C)
         x = torch.cat([known, noisy], dim=-1).flatten(0, 1)  # (B * H, F, J, C + 3)
         time = self.time_mlp(sinusoid(level, self.Spatial_pos_embed.shape[-1]).to(x.dtype))  # (B, D)
@@ -45,7 +51,8 @@ class D3DP(nn.Module):
     """Lifts keypoints (B, F, J, 2) float32 to root-relative poses (B, F, J, 3) float32 in metres.
 
     hypotheses H and steps K trade time for accuracy; flip averages every step with its mirror image;
-    seed draws the noise, the same for every window, so that the same input gives the same bits.
+    seed draws the noise, the same for every window, so that the same input gives the same bits;
+    backbone: width, depth and whatever else MixSTE takes.
     """
 
     noise: Tensor  # (K, H, F, J, 3) float32
@@ -56,17 +63,13 @@ class D3DP(nn.Module):
         frames: int = 243,
         joints: int = 17,
         in_channels: int = 2,
-        width: int = 512,
-        depth: int = 8,
-        heads: int = 8,
-        mlp_ratio: float = 2.0,
-        drop_path: float = 0.0,
         schedule: Schedule | None = None,
         hypotheses: int = 5,
         steps: int = 5,
         levels: int = 1000,
         flip: bool = True,
         seed: int = 0,
+        **backbone: Any,
     ) -> None:
         super().__init__()
         if schedule is not None and schedule.recoverer not in ("tri", "tra"):
@@ -81,9 +84,8 @@ class D3DP(nn.Module):
             )
         self.shape = (frames, joints, in_channels)
         self.pose_estimator = Denoiser(
-            in_channels, width, frames=frames, joints=joints, depth=depth, heads=heads, mlp_ratio=mlp_ratio,
-            drop_path=drop_path, schedule=schedule,
-        )  # fmt: skip
+            in_channels, frames=frames, joints=joints, schedule=schedule, **backbone
+        )
         self.levels, self.flip = levels, flip
         self.mirror = Mirror()
         for name, values in schedule_buffers(levels).items():  # to be saved as released; nothing reads them
@@ -101,9 +103,11 @@ class D3DP(nn.Module):
         With noisy poses (B, F, J, 3), or (B, H, F, J, 3), at level (B,) int64: the denoiser's answer
         in that shape, which is what training needs.
         """
-        expect_windows(keypoints, self.shape, "D3DP")
-        if noisy is None or level is None:
+        if noisy is None and level is None:
             return self.sample(keypoints)[:, -1].mean(dim=1)
+        expect_windows(keypoints, self)
+        if noisy is None or level is None:
+            raise ShapeError("D3DP: expected noisy poses and their level together, got one of them")
         if noisy.ndim == 4:
             return self.pose_estimator.denoise(keypoints, noisy[:, None], level)[:, 0]
         return self.pose_estimator.denoise(keypoints, noisy, level)
@@ -113,11 +117,14 @@ class D3DP(nn.Module):
 
         noise (K, B, H, F, J, 3) standard normal: where the chain starts and what its steps add.
         """
+        expect_windows(keypoints, self)
         if noise is None:
             noise = self.noise[:, None].expand(-1, keypoints.shape[0], -1, -1, -1, -1)
-        if len(noise) != len(self.chain):
+        K, B, (F, J, _) = len(self.chain), keypoints.shape[0], self.shape
+        if noise.ndim != 6 or (*noise.shape[:2], *noise.shape[3:]) != (K, B, F, J, 3):
             raise ShapeError(
-                f"D3DP: expected one noise for each of {len(self.chain)} steps, got {len(noise)}"
+                f"D3DP: expected noise (K, B, H, F, J, 3) = ({K}, {B}, H, {F}, {J}, 3), one for each step, "
+                f"got {tuple(noise.shape)}"
             )
         sample, answers = noise[0], []  # (B, H, F, J, 3)
         for i, step in enumerate(self.chain):

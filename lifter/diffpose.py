@@ -5,15 +5,17 @@ are read as a noisy sample, and a graph denoiser walks it back to a clean one, f
 The parameters of `GraphDenoiser` are named as in the authors' checkpoints.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifter.diffusion import Mirror, linear_betas, reverse_chain, sinusoid, standard_normal
-from lifter.layers import expect_windows
+from lifter.diffusion import linear_betas, reverse_chain, sinusoid, standard_normal
+from lifter.layers import Mirror, expect_heads, expect_windows
 from lifter.mixste import MixSTE
 from lifter.spec import Schedule
-from stream.errors import ConfigError
+from stream.errors import ConfigError, ShapeError
 from stream.skeletons import SKELETONS
 
 LEVELS, BETAS = 51, (1e-4, 1e-3)  # noise levels, and what the first and the last add
@@ -28,7 +30,8 @@ class DiffPose(nn.Module):
     `pose` is the frozen MixSTE, `denoiser` the graph network, built from the settings in `graph`. The
     reverse chain takes `steps` evenly spaced levels below `start`. One hypothesis starts from the lifted
     pose itself, as released; several are drawn around it with the uncertainty `SPREAD` and averaged.
-    flip averages the lifted pose with its mirror image; seed draws the noise, the same for every window.
+    flip averages the lifted pose with its mirror image; seed draws the noise, the same for every window;
+    backbone: width, depth and whatever else MixSTE takes.
     """
 
     noise: Tensor  # (H, F, J, 5) float32
@@ -40,10 +43,6 @@ class DiffPose(nn.Module):
         frames: int = 243,
         joints: int = 17,
         in_channels: int = 2,
-        width: int = 512,
-        depth: int = 8,
-        heads: int = 8,
-        mlp_ratio: float = 2.0,
         schedule: Schedule | None = None,
         graph: dict[str, int] | None = None,
         hypotheses: int = 1,
@@ -51,6 +50,7 @@ class DiffPose(nn.Module):
         start: int = 6,
         flip: bool = True,
         seed: int = 0,
+        **backbone: Any,
     ) -> None:
         super().__init__()
         if in_channels != 2 or (schedule is not None and schedule.recoverer not in ("tri", "tra")):
@@ -63,7 +63,7 @@ class DiffPose(nn.Module):
                 f"got {hypotheses}, {steps}, {start}"
             )
         self.shape = (frames, joints, in_channels)
-        self.pose = MixSTE(frames, joints, in_channels, width, depth, heads, mlp_ratio, schedule=schedule)
+        self.pose = MixSTE(frames, joints, in_channels, schedule=schedule, **backbone)
         self.pose.requires_grad_(False)
         self.denoiser = GraphDenoiser(**graph or {})
         self.hypotheses, self.flip, self.mirror = hypotheses, flip, Mirror()
@@ -83,7 +83,9 @@ class DiffPose(nn.Module):
         """
         if noisy is not None and level is not None:
             return self.denoiser(noisy.flatten(0, 1), level.flatten()).view_as(noisy)
-        expect_windows(keypoints, self.shape, "DiffPose")
+        if noisy is not None or level is not None:
+            raise ShapeError("DiffPose: expected a noisy sample and its level together, got one of them")
+        expect_windows(keypoints, self)
         lifted = self.lift(keypoints)
         return self.refine(torch.cat([keypoints, lifted], dim=-1))
 
@@ -139,6 +141,7 @@ class GraphDenoiser(nn.Module):
         super().__init__()
         self.width = width
         parents = SKELETONS["h36m17"].parents
+        self.shape = (len(parents), channels)
         self.register_buffer("chebyshev", _chebyshev(parents), persistent=False)
         self.gconv_input = ChebConv(channels, width)
         self.atten_layers = nn.ModuleList(AttentionLayer(width, heads, len(parents)) for _ in range(layers))
@@ -148,6 +151,12 @@ class GraphDenoiser(nn.Module):
 
     def forward(self, sample: Tensor, level: Tensor) -> Tensor:
         """Noise (N, J, 5) in sample (N, J, 5) float32 at noise level (N,), in steps of the schedule."""
+        J, C = self.shape
+        if sample.ndim != 3 or tuple(sample.shape[1:]) != (J, C) or level.shape != sample.shape[:1]:
+            raise ShapeError(
+                f"DiffPose's denoiser: expected a sample (N, J, C) = (N, {J}, {C}) and levels (N,), "
+                f"got {tuple(sample.shape)} and {tuple(level.shape)}"
+            )
         time = self.temb(sinusoid(level, self.width).to(sample.dtype))  # (N, 4D)
         x = self.gconv_input(sample, self.chebyshev)  # (N, J, D)
         for attention, graph in zip(self.atten_layers, self.gconv_layers, strict=True):
@@ -240,6 +249,7 @@ class JointAttention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        expect_heads(width, heads)
         self.heads = heads
         self.linears = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
 

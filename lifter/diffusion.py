@@ -1,4 +1,4 @@
-"""What the diffusion lifters share: noise schedules, the reverse chain (DDIM), time and mirror.
+"""What the diffusion lifters share: noise schedules, the reverse chain (DDIM), and time.
 
 alpha-bar of a noise level is the share of the signal's power that is left there. A noisy sample is
 sqrt(alpha-bar) * clean + sqrt(1 - alpha-bar) * noise; the chain walks from a high level down to the
@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stream.errors import ConfigError
-from stream.skeletons import get
 
 
 def cosine_betas(levels: int) -> Tensor:
@@ -82,20 +81,3 @@ def sinusoid(level: Tensor, width: int) -> Tensor:
 def standard_normal(*shape: int, seed: int) -> Tensor:
     """The same standard normal values float32 on every machine."""
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
-
-
-class Mirror(nn.Module):
-    """Left and right exchanged in (..., J, C): x negated, joints swapped. Twice is the identity."""
-
-    swapped: Tensor  # (J,) int64
-
-    def __init__(self, skeleton: str = "h36m17") -> None:
-        super().__init__()
-        joints, pairs = get(skeleton).joints, get(skeleton).flip_pairs
-        partner = dict(pairs) | {right: left for left, right in pairs}
-        swapped = torch.tensor([partner.get(joint, joint) for joint in range(len(joints))])
-        self.register_buffer("swapped", swapped, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.index_select(-2, self.swapped)
-        return torch.cat([-x[..., :1], x[..., 1:]], dim=-1)

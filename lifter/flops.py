@@ -56,7 +56,7 @@ def spec_of(arch: str, frames: int | None = None, schedule: Schedule | None = No
     return LifterSpec(
         name=arch,
         arch=arch,
-        frames=frames or defaults["frames"].default,
+        frames=defaults["frames"].default if frames is None else frames,
         in_channels=defaults["in_channels"].default,
         schedule=schedule,
     )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lifter.prune import TPA, TPC, TPS, Clues, TPMo, take
 from lifter.recover import TRA, TRI, Centre, Head, Kept
 from lifter.spec import Schedule
+from stream.errors import ConfigError
 
 PRUNERS: dict[str, Callable[..., Any]] = {"tps": TPS, "tpc": TPC, "tpa": TPA, "tpmo": TPMo}
 
@@ -43,6 +44,8 @@ class Hourglass(nn.Module):
         qkv_bias: bool = True,
     ) -> None:
         super().__init__()
+        if frames < 1 or depth < 1:
+            raise ConfigError(f"expected at least one frame and one block, got {frames} and {depth}")
         self.register_buffer("every_frame", torch.arange(frames), persistent=False)
         self.at: tuple[int, ...] = ()
         self.pruners, self.positions = nn.ModuleList(), nn.ParameterList()

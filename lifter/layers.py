@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from stream.errors import ShapeError
+from stream.errors import ConfigError, ShapeError
+from stream.skeletons import get
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -29,6 +31,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
+        expect_heads(width, heads)
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
         self.proj = nn.Linear(width, width)
@@ -52,6 +55,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
+        expect_heads(width, heads)
         self.heads = heads
         self.linear_q = nn.Linear(width, width, bias=qkv_bias)
         self.linear_k = nn.Linear(width, width, bias=qkv_bias)
@@ -113,11 +117,41 @@ class Block(nn.Module):
         return self.attn.received(self.norm1(x))
 
 
-def expect_windows(x: Tensor, shape: tuple[int, int, int], model: str) -> None:
-    """Raise ShapeError unless x is (B, F, J, C) with the (F, J, C) that the model was built for."""
-    if x.ndim != 4 or tuple(x.shape[1:]) != shape:
-        F, J, C = shape
-        raise ShapeError(f"{model}: expected input (B, F, J, C) = (B, {F}, {J}, {C}), got {tuple(x.shape)}")
+class Mirror(nn.Module):
+    """Left and right exchanged in (..., J, C): x negated, joints swapped. Twice is the identity."""
+
+    swapped: Tensor  # (J,) int64
+
+    def __init__(self, skeleton: str = "h36m17") -> None:
+        super().__init__()
+        joints, pairs = get(skeleton).joints, get(skeleton).flip_pairs
+        partner = dict(pairs) | {right: left for left, right in pairs}
+        swapped = torch.tensor([partner.get(joint, joint) for joint in range(len(joints))])
+        self.register_buffer("swapped", swapped, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.index_select(-2, self.swapped)
+        return torch.cat([-x[..., :1], x[..., 1:]], dim=-1)
+
+
+def expect_windows(x: Tensor, model: nn.Module) -> None:
+    """Raise ShapeError unless x is (B, F, J, C) with the model's (F, J, C), of its weights' dtype, finite."""
+    name, (F, J, C) = type(model).__name__, model.shape  # type: ignore[misc]
+    if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[0] == 0 or tuple(x.shape[1:]) != (F, J, C):
+        got = tuple(x.shape) if isinstance(x, Tensor) else type(x)
+        raise ShapeError(f"{name}: expected one or more windows (B, F, J, C) = (B, {F}, {J}, {C}), got {got}")
+    dtype = next(model.parameters()).dtype
+    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ShapeError(f"{name}: expected {dtype} as its weights are, got {x.dtype}")
+    # On a GPU the host would have to wait for the answer, and a graph has no place for it.
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not x.isfinite().all():
+        raise ShapeError(f"{name}: expected finite input, got NaN or infinity")
+
+
+def expect_heads(width: int, heads: int) -> None:
+    """Raise ConfigError unless the heads of an attention can share its width."""
+    if heads < 1 or width % heads:
+        raise ConfigError(f"heads: expected a divisor of the width {width}, got {heads}")
 
 
 def module_list(modules: Iterable[M]) -> list[M]:

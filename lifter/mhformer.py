@@ -80,7 +80,7 @@ class MHFormer(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, K, 1, 3 D), hypotheses side by side, and the places (K,) or (B, K) of their frames."""
-        expect_windows(x, self.shape, "MHFormer")
+        expect_windows(x, self)
         rows = x.flatten(2).transpose(1, 2)  # (B, J * C_in, F): a trajectory per joint and coordinate
         first = rows + self.Transformer_encoder_1(self.norm_1(rows))
         second = first + self.Transformer_encoder_2(self.norm_2(first))

@@ -49,7 +49,7 @@ class MixSTE(nn.Module):
 
         condition (B, 1, 1, D) is added to every embedded token (what a diffusion lifter knows besides x).
         """
-        expect_windows(x, self.shape, "MixSTE")
+        expect_windows(x, self)
         tokens = self.Spatial_patch_to_embedding(x) + self.Spatial_pos_embed  # (B, F, J, D)
         if condition is not None:
             tokens = tokens + condition

@@ -45,6 +45,8 @@ class MotionAGFormer(nn.Module):
         super().__init__()
         if joints != len(NEIGHBOURS):
             raise ConfigError(f"MotionAGFormer: expected the 17 joints of its graph, got {joints}")
+        if neighbours < 1:
+            raise ConfigError(f"MotionAGFormer: expected neighbours of at least 1, got {neighbours}")
         self.shape = (frames, joints, in_channels)
         self.joints_embed = nn.Linear(in_channels, width)
         self.pos_embed = nn.Parameter(torch.zeros(1, joints, width))
@@ -63,7 +65,7 @@ class MotionAGFormer(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, K, J, D) of the last layer and the places (K,) or (B, K) of their frames."""
-        expect_windows(x, self.shape, "MotionAGFormer")
+        expect_windows(x, self)
         tokens = self.joints_embed(x) + self.pos_embed  # (B, F, J, D)
         kept = self.hourglass.every_frame
         for i, layer in enumerate(self.layers):

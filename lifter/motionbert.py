@@ -54,7 +54,7 @@ class MotionBERT(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames."""
-        expect_windows(x, self.shape, "MotionBERT")
+        expect_windows(x, self)
         tokens = self.joints_embed(x) + self.pos_embed + self.temp_embed  # (B, F, J, D)
         kept = self.hourglass.every_frame
         for i, (st, ts, fuse) in enumerate(zip(self.blocks_st, self.blocks_ts, self.ts_attn, strict=True)):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lifter.spec import Schedule
-from lifter.weights import ARCHS, imported, load_strictly
+from lifter.weights import ARCHS, imported, load_strictly, taking
 from stream.errors import CheckpointError, ConfigError
 
 State = dict[str, Tensor]
@@ -142,8 +142,12 @@ def from_official(arch: str, state_dict: Any, schedule: Schedule | None = None, 
     Raises CheckpointError with the first differing keys and shapes unless everything fits.
     """
     row, settings = settings_of(arch, schedule, config)
-    model: nn.Module = imported(ARCHS.get(row.build, row.build))(**settings, **row.implied)
+    with taking(arch, config):
+        model: nn.Module = imported(ARCHS.get(row.build, row.build))(**settings, **row.implied)
     load_strictly(model, row.remap(unwrap(state_dict), model), f"{arch} checkpoint")
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"{arch} checkpoint: expected numbers, but {name} holds NaN or infinity")
     return model.eval()
 
 
@@ -165,9 +169,11 @@ def settings_of(
                 f"{arch}: expected {name} to be given; the weights do not show it, and it differs between "
                 "releases (heads and neighbours are 8 and 2 in MotionAGFormer's, 4 and 4 in HoT's copy)"
             )
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise ConfigError(f"schedule: expected a lifter.Schedule, got {schedule!r}")
+    if schedule is not None and (row.pruning is not None or row.build not in ARCHS):
+        raise ConfigError(f"schedule: {arch} prunes as it was released or not at all, expected none")
     if row.pruning is not None:
-        if schedule is not None:
-            raise ConfigError(f"schedule: {arch} was released with a pruning of its own, expected none")
         keep, at = config.pop("token_num", row.stage[0]), config.pop("layer_index", row.stage[1])
         schedule = Schedule((keep,), (at,), *row.pruning)
     settings = {row.names[name]: value for name, value in config.items()}
@@ -176,12 +182,13 @@ def settings_of(
             f"{arch}: expected norm_eps 1e-6, as in every released model, got {config['norm_eps']}"
         )
     if "hidden" in settings and arch.endswith("motionbert"):  # HoT's copy gives the width itself
-        settings["mlp_ratio"] = settings.pop("hidden") / settings.get("width", 256)
+        with taking(arch, config):
+            settings["mlp_ratio"] = settings.pop("hidden") / settings.get("width", 256)
     if "channels" in settings:
-        inward, outward = settings["channels"]
-        if inward != outward:
-            raise ConfigError(f"{arch}: expected as many coords in as out, got {settings['channels']}")
-        settings["channels"] = inward
+        coords = settings["channels"]
+        if not isinstance(coords, list | tuple) or len(coords) != 2 or coords[0] != coords[1]:
+            raise ConfigError(f"{arch}: expected as many coords in as out, such as [5, 5], got {coords}")
+        settings["channels"] = coords[0]
     return row, settings | ({"schedule": schedule} if row.build in ARCHS else {})
 
 
@@ -193,7 +200,9 @@ def unwrap(checkpoint: Any) -> dict[str, Tensor]:
         for key in ("model_pos", "model"):
             if isinstance(checkpoint.get(key), Mapping):
                 checkpoint = checkpoint[key]
-    if not isinstance(checkpoint, Mapping) or not all(isinstance(v, Tensor) for v in checkpoint.values()):
+    if not isinstance(checkpoint, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in checkpoint.items()
+    ):
         raise CheckpointError(
             "checkpoint: expected names and tensors, bare or under 'model_pos' or 'model', "
             f"got {_described(checkpoint)}"

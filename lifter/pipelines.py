@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lifter.diffusion import Mirror
+from lifter.layers import Mirror
 from stream.errors import ConfigError
 
 Model = Callable[[Tensor], Tensor]

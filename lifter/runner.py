@@ -77,6 +77,10 @@ class Runner:
                     f"lift: expected windows (F, J, 3) = {expected} for {self.spec.name}, "
                     f"got {window.keypoints.shape} in window {i}"
                 )
+            if min(window.size_wh) < 1:
+                raise ShapeError(
+                    f"lift: expected an image size (w, h) px, got {window.size_wh} in window {i}"
+                )
             if not np.isfinite(window.keypoints).all():
                 frame, joint, _ = np.argwhere(~np.isfinite(window.keypoints))[0]
                 raise ShapeError(
@@ -90,10 +94,10 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"lifter.device: expected auto, cpu, cuda or cuda:1, got {name!r}") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        torch.zeros(1, device=device).cpu()
+    except (TypeError, RuntimeError, AssertionError) as error:  # all three, as the build of torch has it
         raise ConfigError(
-            f"lifter.device: expected one of {torch.cuda.device_count()} CUDA devices, got {name!r}; try auto"
-        )
+            f"lifter.device: expected auto, cpu, cuda or cuda:1, got {name!r}; there are "
+            f"{torch.cuda.device_count()} CUDA devices here; try auto"
+        ) from error
     return device

@@ -5,7 +5,8 @@ Torch is imported only where tensors are touched, so specs can be listed without
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def build(spec: LifterSpec) -> "nn.Module":
     """The architecture a spec describes, with fresh weights, ready for inference."""
     if spec.arch not in ARCHS:
         raise ConfigError(f"lifter.arch: expected one of {', '.join(ARCHS)}, got {spec.arch!r}")
-    try:
+    with taking(f"lifter.config: {spec.arch}", spec.config):
         model = imported(ARCHS[spec.arch])(
             frames=spec.frames,
             joints=spec.joints,
@@ -41,9 +42,16 @@ def build(spec: LifterSpec) -> "nn.Module":
             schedule=spec.schedule,
             **spec.config,
         )
-    except TypeError as error:
-        raise ConfigError(f"lifter.config: {spec.arch} does not take {spec.config}: {error}") from error
     return model.eval()
+
+
+@contextmanager
+def taking(what: str, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Settings that an architecture chokes on while it is built are a person's to mend: ConfigError."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise ConfigError(f"{what} does not take {dict(settings)}: {error}") from error
 
 
 def imported(place: str) -> Any:

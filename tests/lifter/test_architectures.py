@@ -117,6 +117,40 @@ def test_misshapen_windows_are_refused(build):
             model(torch.zeros(shape))
 
 
+def test_no_windows_at_all_are_refused(build):
+    for pruner in PRUNERS:
+        with pytest.raises(ShapeError, match=r"one or more windows .*, got \(0, 27, 17, "):
+            build(Schedule(keep=(13, 9), at=(0, 1), pruner=pruner))(window(build(), batch=0))
+
+
+def test_what_is_no_tensor_of_the_weights_dtype_is_refused(build):
+    model = build()
+    for dtype in (torch.float64, torch.float16, torch.int64):
+        with pytest.raises(ShapeError, match=f"expected torch.float32 as its weights are, got {dtype}"):
+            model(window(model).to(dtype))
+    with pytest.raises(ShapeError, match=r"got <class 'numpy\.ndarray'>"):
+        model(window(model).numpy())
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):  # which casts by itself
+        assert model(window(model)).isfinite().all()
+        assert model(window(model).bfloat16()).isfinite().all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_windows_with_a_hole_are_refused(build, value):
+    model = build()
+    x = window(model)
+    x[1, 3, 5, 0] = value
+    with pytest.raises(ShapeError, match="expected finite input, got NaN or infinity"):
+        model(x)
+
+
+def test_sizes_that_make_no_model_are_refused(build):
+    with pytest.raises(ConfigError, match="heads: expected a divisor of the width 16, got 5"):
+        build(heads=5)
+    with pytest.raises(ConfigError, match="heads: expected a divisor of the width 16, got 0"):
+        build(heads=0)
+
+
 def test_a_schedule_that_does_not_fit_is_refused(build):
     with pytest.raises(ConfigError, match="at most 27 frames"):
         build(Schedule(keep=(28,), at=(0,)))

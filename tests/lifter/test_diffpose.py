@@ -32,6 +32,28 @@ def test_the_denoiser_matches_the_reference(reference, denoiser):
     torch.testing.assert_close(noise, reference["outputs"]["output"], atol=1e-5, rtol=0)
 
 
+def test_joints_mix_along_the_released_skeleton(reference, denoiser):
+    """Its graph is row-normalised; polynomials of degree 0, 1 and 2 of the Laplacian of that."""
+    adjacency = reference["inputs"]["adj"]
+    degrees = torch.diag(adjacency.sum(dim=1) ** -0.5)
+    laplacian = torch.eye(17) - degrees @ adjacency @ degrees
+    expected = torch.stack([torch.eye(17), laplacian, 2 * laplacian @ laplacian - torch.eye(17)])
+    torch.testing.assert_close(denoiser.chebyshev, expected, atol=1e-6, rtol=0)
+
+
+def test_its_noise_schedule_is_the_released_one(reference):
+    left = torch.cumprod(1 - reference["inputs"]["betas"], dim=0)
+    assert torch.equal(DiffPose(**TINY).left, left)
+
+
+@pytest.mark.parametrize(
+    ("sample", "level"), [((6, 16, 5), 6), ((6, 17, 4), 6), ((2, 3, 17, 5), 6), ((6, 17, 5), 5)]
+)
+def test_a_sample_that_does_not_fit_is_refused(denoiser, sample, level):
+    with pytest.raises(ShapeError, match=r"\(N, 17, 5\) and levels \(N,\), got"):
+        denoiser(torch.zeros(sample), torch.zeros(level))
+
+
 def test_its_names_and_shapes_are_the_released_ones(reference):
     shapes = {key: tuple(value.shape) for key, value in GraphDenoiser().state_dict().items()}
     assert shapes == {key: tuple(shape) for key, shape in reference["keys"].items()}
@@ -189,6 +211,10 @@ def test_corruption_mixes_sample_and_noise_by_level_in_pairs():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match="9, 17, 2"):
         DiffPose(**TINY)(torch.zeros(1, 8, 17, 2))
+    with pytest.raises(ShapeError, match="together, got one of them"):
+        DiffPose(**TINY)(torch.zeros(1, 9, 17, 2), level=torch.zeros(1, 9))
+    with pytest.raises(ConfigError, match="heads: expected a divisor of the width 96, got 5"):
+        GraphDenoiser(heads=5)
     with pytest.raises(ConfigError, match="recoverer 'tri' or 'tra'"):
         DiffPose(**TINY, schedule=Schedule(keep=(5,), at=(0,), recoverer="none"))
     with pytest.raises(ConfigError, match="steps <= start"):

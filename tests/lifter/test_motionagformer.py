@@ -38,6 +38,11 @@ def test_hot_recovers_the_poses_of_the_reference_from_its_frames(oracle, run, fi
     torch.testing.assert_close(poses, reference[run]["output"], atol=1e-5, rtol=0)
 
 
+def test_frames_without_neighbours_are_refused():
+    with pytest.raises(ConfigError, match="neighbours of at least 1, got 0"):
+        MotionAGFormer(**SMALL, neighbours=0)
+
+
 @pytest.mark.parametrize("name", ["heads", "neighbours"])
 def test_heads_and_neighbours_change_the_answer_without_a_trace_in_the_weights(oracle, name):
     reference = oracle("motionagformer_small")

@@ -77,6 +77,7 @@ def nan_window():
         ([window(), window(shape=(26, 17, 3))], r"\(27, 17, 3\) for tiny, got \(26, 17, 3\) in window 1"),
         ([window(shape=(27, 16, 3))], r"got \(27, 16, 3\) in window 0"),
         ([window(), nan_window()], "in window 1 at frame 3, joint 5"),
+        ([window(size_wh=(640, 0))], r"image size \(w, h\) px, got \(640, 0\) in window 0"),
     ],
 )
 def test_windows_that_do_not_fit_are_refused(windows, complaint):
@@ -90,6 +91,8 @@ def test_windows_that_do_not_fit_are_refused(windows, complaint):
         ({"dtype": "float64"}, "lifter.dtype: expected one of float32, float16, bfloat16, got 'float64'"),
         ({"device": "gpu"}, "lifter.device: expected auto, cpu, cuda or cuda:1, got 'gpu'"),
         ({"device": "cuda:99"}, "try auto"),
+        ({"device": "meta"}, "got 'meta'; there are [0-9]+ CUDA devices here"),
+        ({"device": "xpu:7"}, "got 'xpu:7'; there are"),
         ({"threads": 0}, "lifter.threads"),
     ],
 )

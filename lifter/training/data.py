@@ -38,14 +38,15 @@ class Source(Protocol):
     def make(self, step: int, rank: int = 0) -> Batch: ...
 
 
-def training(plan: Recipe, folder: Path) -> Source:
-    """The batches a recipe trains on."""
+def training(plan: Recipe, folder: Path, processes: int = 1) -> Source:
+    """The batches a recipe trains on; an epoch is shared among `processes`."""
     settings = _checked(plan)
     if settings["type"] == "motion":
         if not plan.stages:
             raise ConfigError("data: motion capture has no epochs; say `stages` with steps instead")
         return Films(motion.read(folder / settings["file"], settings.get("shares")), plan)
-    return Videos(_videos(plan, folder, "train"), plan, int(settings.get("stride", plan.lifter.frames)))
+    stride = int(settings.get("stride", plan.lifter.frames))
+    return Videos(_videos(plan, folder, "train"), plan, stride, processes)
 
 
 def testing(plan: Recipe, folder: Path, every: int) -> Iterator[Sequence]:

@@ -27,8 +27,7 @@ def shrink(plan: Recipe, folder: Path) -> Recipe:
     """The recipe with a narrow network, two steps, and data that this writes into `folder`."""
     WRITERS[plan.data["type"]](folder, plan.data, _FRAMES)
     config = dict(plan.lifter.config)
-    if plan.lifter.arch != "motionagformer":
-        config["width"] = _HEADS_WIDTH * int(config.get("heads", 8))
+    config["width"] = _HEADS_WIDTH * int(config.get("heads", 8))
     if plan.lifter.arch == "mhformer":
         config["width"] = _HEADS_WIDTH * 9
     if plan.lifter.arch in ("d3dp", "diffpose"):

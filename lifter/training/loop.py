@@ -80,25 +80,35 @@ class Trainer:
             self.parallel = DistributedDataParallel(self.objective)
         self.optimiser = make_optimiser(self.model, plan.optimiser)
         self.ema = Ema(self.model, plan.optimiser.ema) if plan.optimiser.ema else None
-        self.step = 0
+        self.step, self.whole = 0, True
         folder.mkdir(parents=True, exist_ok=True)
 
     def fit(self, report: Report, evaluate: Callable[[], dict[str, float]]) -> None:
         """Train to the last step; `evaluate` is asked after every `plan.evaluate_epochs`."""
-        steps, saved = self.source.steps, time.monotonic()
+        steps = self.source.steps
         report.begin(self.step, steps)
+        try:
+            self._steps(report, evaluate, steps)
+        finally:
+            # Also when interrupted, unless in the middle of a step: the same command goes on from here.
+            if self.rank == 0 and self.whole:
+                self.save()
+            report.end()
+
+    def _steps(self, report: Report, evaluate: Callable[[], dict[str, float]], steps: int) -> None:
+        saved = time.monotonic()
         for batch in self._batches(steps):
-            report.stepped(self.step + 1, *self._step(batch, steps))
+            self.whole = False
+            loss, rate = self._step(batch, steps)
             self.step += 1
+            self.whole = True
+            report.stepped(self.step, loss, rate)
             ended = self.step % (self.source.steps_per_epoch * self.plan.evaluate_epochs) == 0
             if self.rank == 0 and ended:
                 report.tested(self.step, evaluate())
             if self.rank == 0 and (ended or time.monotonic() - saved > 60 * self.plan.checkpoint_minutes):
                 self.save()
                 saved = time.monotonic()
-        if self.rank == 0:
-            self.save()
-        report.end()
 
     def _step(self, batch: Batch, steps: int) -> tuple[Tensor, float]:
         """One step of the optimiser; answers with its loss and learning rate."""

@@ -1,5 +1,6 @@
 """`poselift train`: from a config and a folder of data to weights, and the test of them."""
 
+import os
 from collections.abc import Sequence as Many
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +38,7 @@ def train(
 
 
 def _run(plan: Recipe, folder: Path) -> tuple[Path, Table]:
-    source = data.training(plan, folder)
+    source = data.training(plan, folder, int(os.environ.get("WORLD_SIZE", "1")))
     torch.manual_seed(plan.seed)
     trainer = Trainer(fresh(plan), plan, source, Path(plan.out) / plan.lifter.name)
     report = Report(trainer.folder, plan.log_steps, quiet=trainer.rank > 0)

@@ -19,24 +19,26 @@ class Videos:
 
     stride: frames between the starts of windows; 1 gives a window around every frame, as a model of the
     centre frame wants. What hangs over a video's end repeats its last frame.
+    processes: how many share an epoch.
     """
 
-    def __init__(self, sequences: Iterable[Sequence], plan: Recipe, stride: int) -> None:
-        self.sequences, self.plan = list(sequences), plan
+    def __init__(self, sequences: Iterable[Sequence], plan: Recipe, stride: int, processes: int = 1) -> None:
+        self.sequences, self.plan, self.processes = list(sequences), plan, processes
         if not self.sequences:
             raise ConfigError("data: expected at least one training video, found none")
         lead = plan.lifter.frames // 2 if stride == 1 else 0
         starts = [np.arange(0, len(s.keypoints), stride) - lead for s in self.sequences]
         self.video = np.repeat(np.arange(len(starts)), [len(start) for start in starts])
         self.start = np.concatenate(starts)
-        self.steps_per_epoch = max(1, len(self.start) // plan.batch)
+        self.steps_per_epoch = max(1, len(self.start) // (plan.batch * processes))
         self.steps = plan.epochs * self.steps_per_epoch or sum(stage.steps for stage in plan.stages)
 
     def make(self, step: int, rank: int = 0) -> Batch:
         """The batch of a step; processes of one run share the shuffle and differ in their part of it."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.plan.seed, epoch, rank]).permutation(len(self.start))
-        chosen = order[place * self.plan.batch : (place + 1) * self.plan.batch]
+        order = np.random.default_rng([self.plan.seed, epoch]).permutation(len(self.start))
+        first = (place * self.processes + rank) * self.plan.batch
+        chosen = order.take(range(first, first + self.plan.batch), mode="wrap")
         keypoints, truth, size_wh = zip(*(self._window(int(i)) for i in chosen), strict=True)
         inputs, context = normalise.encode(
             torch.from_numpy(np.stack(keypoints)),

@@ -1,5 +1,8 @@
 """A run trains, stops, goes on, and is tested; every recipe of the paper starts, steps and evaluates."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +86,21 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(folder: Path) -> None:
     assert straight.keys() == resumed.keys()
     for name, value in straight.items():
         assert torch.equal(value, resumed[name]), name
+
+
+def test_two_processes_share_the_work_and_agree(folder: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command += ["-m", "stream.cli", "train", str(folder / "tiny.yaml"), "--data", str(folder)]
+    command += ["--set", f"out={folder / 'two'}", "--set", "stages.0.steps=3", "--set", "stages.1.steps=3"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    path = folder / "two" / "tiny" / "tiny.safetensors"
+    alone = train.train(
+        folder / "tiny.yaml", folder, (f"out={folder / 'one'}", "stages.0.steps=3", "stages.1.steps=3")
+    )
+    two, one = weights.load(path)[0].state_dict(), weights.load(alone)[0].state_dict()
+    assert not torch.equal(two["head.1.weight"], one["head.1.weight"])  # the second one's batches count
 
 
 def test_another_seed_is_another_run(folder: Path) -> None:

@@ -4,8 +4,8 @@ Every component's settings live in the component's own file (`Component.Settings
 only finds the component by its `type`, applies `--set` changes and turns mistakes into sentences.
 """
 
-import difflib
 import importlib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -19,6 +19,7 @@ from sources import DETECTORS, FRAME_SOURCES, SOURCES
 from sources.capture import masked
 from stream.context import Context
 from stream.errors import ConfigError
+from stream.settings import known, mapping, meant, settings
 from stream.space import Space
 from stream.steady import Steady
 from stream.tracker import TrackerSettings
@@ -26,6 +27,8 @@ from stream.tracker import TrackerSettings
 _HERE = Path(__file__).parent
 # Installed, the configs lie inside the package; in a checkout, beside it.
 CONFIGS = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs"
+
+_MOST_THREADS = 256  # more than that, and the system's limit ends the process without a word
 
 
 class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,8 +62,8 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 "lifter: expected predict_s from 0 and min_score in 0..1, "
                 f"got predict_s {self.predict_s}, min_score {self.min_score}"
             )
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"lifter.threads: expected a number from 1, or null, got {self.threads}")
+        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
+            raise ConfigError(f"lifter.threads: expected 1 to {_MOST_THREADS}, or null, got {self.threads}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +112,14 @@ class Config:
 
 def load(path: str | Path, changes: Iterable[str] = ()) -> Config:
     """Read the YAML file `path` or a packaged config's name, apply `key.sub=value` changes, check it all."""
-    import yaml
+    from stream.strict_yaml import parse
 
     file = find(path)
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not valid YAML: {error}") from None
-    return resolve(tree, changes)
+    return resolve(parse(text, str(file)), changes)
 
 
 def find(path: str | Path) -> Path:
@@ -130,45 +131,52 @@ def find(path: str | Path) -> Path:
     if given.name.removesuffix(".yaml") in packaged and given.parent in (Path("."), Path("configs")):
         return packaged[given.name.removesuffix(".yaml")]
     raise ConfigError(
-        f"{path}: no such file, and no packaged config of that name{_meant(str(path), packaged)}; "
+        f"{path}: no such file, and no packaged config of that name{meant(str(path), packaged)}; "
         f"packaged: {', '.join(packaged)}"
     )
 
 
 def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
     """Check a config given as plain values and return it complete."""
-    tree = _mapping(tree, "the config")
+    tree = mapping(tree, "the config")
     for change in changes:
         _apply(tree, change)
-    _known(tree, (field.name for field in fields(Config)), "the config")
+    known(tree, (field.name for field in fields(Config)), "the config")
     sources = _named(tree.get("sources"), "sources", "sources: {cam0: {type: opencv, url: 0}}")
     sinks = _named(tree.get("sinks"), "sinks", "sinks: {zeromq: {type: zeromq}}")
+    if twice := sources.keys() & sinks.keys():
+        # Counters and states go by name.
+        raise ConfigError(f"sinks.{min(twice)}: a source is called {min(twice)!r} too; give it another name")
     parts = {name: _source(name, part) for name, part in sources.items()}
     return Config(
         node=_name(tree.get("node", "poselift"), "node"),
         sources=parts,
-        lifter=_settings(LifterSettings, _mapping(tree.get("lifter") or {}, "lifter"), "lifter"),
-        people=_settings(TrackerSettings, _mapping(tree.get("people") or {}, "people"), "people"),
-        steady=_settings(Steady.Settings, _mapping(tree.get("steady") or {}, "steady"), "steady"),
-        space=_space(_mapping(tree.get("space") or {}, "space"), parts),
+        lifter=settings(LifterSettings, _section(tree, "lifter"), "lifter"),
+        people=settings(TrackerSettings, _section(tree, "people"), "people"),
+        steady=settings(Steady.Settings, _section(tree, "steady"), "steady"),
+        space=_space(_section(tree, "space"), parts),
         sinks={name: _part(name, part, SINKS, f"sinks.{name}") for name, part in sinks.items()},
         status_s=_seconds(tree.get("status_s", 5.0)),
     )
 
 
 def _space(tree: dict[str, Any], sources: dict[str, Part]) -> Space.Settings:
-    space: Space.Settings = _settings(Space.Settings, tree, "space")
+    space: Space.Settings = settings(Space.Settings, tree, "space")
     if all(part.detector for part in sources.values()):  # what brings keypoints names its cameras itself
-        _known(space.cameras, sources, "space.cameras")
+        known(space.cameras, sources, "space.cameras")
     return space
+
+
+def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    return mapping({} if tree.get(name) is None else tree[name], name)
 
 
 def _source(name: str, tree: dict[str, Any]) -> Part:
     where = f"sources.{name}"
-    if tree.get("type") not in FRAME_SOURCES:
+    if str(tree.get("type")) not in FRAME_SOURCES:
         return _part(name, tree, SOURCES | FRAME_SOURCES, where)
     tree = dict(tree)
-    detector = _mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
+    detector = mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
     part = _part(name, tree, FRAME_SOURCES, where)
     found = _part(name, detector, DETECTORS, f"{where}.detector")
     return Part(part.name, part.type, part.make, part.settings, found)
@@ -178,50 +186,37 @@ def _part(name: str, tree: dict[str, Any], table: Mapping[str, str], where: str)
     kind = str(tree.get("type"))
     if kind not in table:
         raise ConfigError(
-            f"{where}.type: expected one of {', '.join(table)}, got {kind!r}{_meant(kind, table)}"
+            f"{where}.type: expected one of {', '.join(table)}, got {kind!r}{meant(kind, table)}"
         )
     module, _, attribute = table[kind].partition(":")
     make = getattr(importlib.import_module(module), attribute)
     values = {key: value for key, value in tree.items() if key != "type"}
-    return Part(name, kind, make, _settings(make.Settings, values, where))
-
-
-def _settings(kind: type, values: dict[str, Any], where: str) -> Any:
-    _known(values, kind.__struct_fields__, where)  # type: ignore[attr-defined]
-    try:
-        return msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        text = re.sub(r" - at `\$\.?([^`]*)`$", r" (at \1)", str(error))
-        raise ConfigError(f"{where}: {text}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}" if where not in str(error) else str(error)) from None
+    return Part(name, kind, make, settings(make.Settings, values, where))
 
 
 def _apply(tree: dict[str, Any], change: str) -> None:
     """Apply one `--set key.sub=value`; `source.` and `sink.` mean the only source or sink there is."""
-    import yaml
+    from stream.strict_yaml import parse
 
     path, equals, text = change.partition("=")
+    change = masked(change)
     if not equals or not path:
         raise ConfigError(f"--set {change}: expected key.sub=value, for example sinks.zeromq.port=5600")
     keys = path.split(".")
     if keys[0] in ("source", "sink"):
-        several = _mapping(tree.get(f"{keys[0]}s") or {}, f"{keys[0]}s")
+        several = mapping(tree.get(f"{keys[0]}s") or {}, f"{keys[0]}s")
         if len(several) != 1:
             raise ConfigError(
                 f"--set {change}: the config has {len(several)} {keys[0]}s ({', '.join(map(str, several))}); "
-                f"name one: {keys[0]}s.NAME.{'.'.join(keys[1:])}={text}"
+                f"name one: {keys[0]}s.NAME.{'.'.join(keys[1:])}={masked(text)}"
             )
         keys[:1] = [f"{keys[0]}s", str(next(iter(several)))]
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {change}: the value is not valid YAML: {error}") from None
+    value = parse(text, f"--set {change}")
     branch = tree
     for key in keys[:-1]:
         if branch.get(key) is None:
             branch[key] = {}
-        branch = _mapping(branch[key], f"--set {change}: {key}")
+        branch = mapping(branch[key], f"--set {change}: {key}")
     branch[keys[-1]] = value
 
 
@@ -232,17 +227,11 @@ def _masked(value: Any) -> Any:
     return masked(value) if isinstance(value, str) else value
 
 
-def _mapping(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: expected `key: value` lines, got {value!r}")
-    return value
-
-
 def _named(value: object, where: str, example: str) -> dict[str, dict[str, Any]]:
     if not value:
         raise ConfigError(f"{where}: expected at least one, for example {example}")
     return {
-        _name(name, where): _mapping(part, f"{where}.{name}") for name, part in _mapping(value, where).items()
+        _name(name, where): mapping(part, f"{where}.{name}") for name, part in mapping(value, where).items()
     }
 
 
@@ -254,18 +243,6 @@ def _name(value: object, where: str) -> str:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"status_s: expected a number of seconds above 0, got {value!r}")
     return float(value)
-
-
-def _known(tree: dict[str, Any], fields: Iterable[str], where: str) -> None:
-    fields = list(fields)
-    for key in tree:
-        if key not in fields:
-            raise ConfigError(f"{where}: {key!r} is not one of {', '.join(fields)}{_meant(str(key), fields)}")
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

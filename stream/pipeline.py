@@ -72,7 +72,7 @@ class Pipeline:
         )
         self.spec = self.lifter.spec
         self._lag = self.spec.frames // 2 if settings.lag == "half" else settings.lag
-        _check(self.spec, self._lag)
+        _check(self.spec, settings.hop, self._lag)
         self.sources = {name: self._source(part) for name, part in config.sources.items()}
         self.lossless = not any(source.live for source in self.sources.values())
         # One network source may bring the keypoints of many cameras, each with an intake of its own.
@@ -314,7 +314,7 @@ def _trusted(person: Keypoints, min_score: float) -> Keypoints:
     return dataclasses.replace(person, xy=xy, score=score)
 
 
-def _check(spec: object, lag: int) -> None:
+def _check(spec: object, hop: int | str, lag: int) -> None:
     """Refuse what cannot be lifted live."""
     frames, output, name = (getattr(spec, field) for field in ("frames", "output", "name"))
     if output != "sequence":
@@ -324,3 +324,8 @@ def _check(spec: object, lag: int) -> None:
         )
     if lag >= frames:
         raise ConfigError(f"lifter.lag: expected less than the window of {frames} frames, got {lag}")
+    if isinstance(hop, int) and hop > frames - lag:
+        raise ConfigError(
+            f"lifter.hop: expected at most {frames - lag} frames, the window of {frames} less the lag "
+            f"of {lag}, got {hop}"
+        )

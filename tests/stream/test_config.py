@@ -78,6 +78,13 @@ def test_passwords_in_urls_are_not_shown():
         ({"lifter": {"dtype": "float64"}}, "float64"),
         ({"lift": {}}, "'lift' is not one of .*; did you mean 'lifter'"),
         ({"status_s": 0}, "status_s"),
+        ({"status_s": float("nan")}, "status_s"),
+        ({"lifter": False}, "lifter: expected `key: value` lines, got False"),
+        ({"lifter": {"predict_s": float("nan")}}, "lifter.predict_s: expected a number, got nan"),
+        ({"lifter": {"threads": 100_000}}, "lifter.threads: expected 1 to 256"),
+        ({"lifter": {"dtype": "double"}}, "; expected float32 or bfloat16 or float16"),
+        ({"sources": {"walk": {"type": ["synthetic"]}}}, "sources.walk.type: expected one of"),
+        ({"sources": {"walk": "rtsp://me:secret@host/"}}, r"got 'rtsp://me:\*\*\*@host/'"),
         ({"space": {"height": 1.8}}, "space: 'height' is not one of .*; did you mean 'height_m'"),
         ({"space": {"height_m": 180}}, "space.height_m: expected 0.4 to 2.6 metres, or null, got 180"),
         ({"space": {"cameras": {"cam0": {**CAMERA, "fx": 0}}}}, "space: expected size_wh, fx and fy .*fx 0"),
@@ -105,6 +112,27 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str):
     path.write_text(text)
     with pytest.raises(ConfigError):
         load(path)
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("sources:\n  walk: {type: synthetic}\n  walk: {type: recording}\n")
+    with pytest.raises(ConfigError, match=r"(?s)the key 'walk' is there twice, first in line 2.*line 3"):
+        load(path)
+
+
+def test_a_key_may_override_what_is_merged_in(tmp_path: Path):
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        "sources:\n  a: &a {type: synthetic, fps: 25}\n  b: {<<: *a, fps: 30}\nsinks: {c: {type: console}}\n"
+    )
+    assert {name: part.settings.fps for name, part in load(path).sources.items()} == {"a": 25, "b": 30}
+
+
+def test_a_source_and_a_sink_of_one_name_are_refused():
+    tree = {"sources": {"mqtt": {"type": "synthetic"}}, "sinks": {"mqtt": {"type": "console"}}}
+    with pytest.raises(ConfigError, match=r"sinks.mqtt: a source is called 'mqtt' too"):
+        resolve(tree)
 
 
 def test_a_missing_file_says_what_there_is():

@@ -156,6 +156,13 @@ def test_a_lag_longer_than_the_window_is_refused(tiny_weights: Path):
         Pipeline(config(tiny_weights, lag=27))
 
 
+def test_a_hop_longer_than_the_window_is_refused(tiny_weights: Path):
+    with pytest.raises(
+        ConfigError, match=r"lifter.hop: expected at most 20 frames, .* of 27 .* of 7, got 21"
+    ):
+        Pipeline(config(tiny_weights, lag=7, hop=21))
+
+
 def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
     least = 0.9
     people = [who for frame in run(Pipeline(config(tiny_weights, min_score=least))) for who in frame.persons]

@@ -1,0 +1,69 @@
+"""Plain values into a settings struct, or a sentence that says what to type instead."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from sources.capture import masked
+from stream.errors import ConfigError
+
+
+def settings(kind: type, values: dict[str, Any], where: str) -> Any:
+    """`values` checked and completed; `where` they stand begins what is raised, a ConfigError."""
+    known(values, kind.__struct_fields__, where)  # type: ignore[attr-defined]
+    try:
+        made: Any = msgspec.convert(values, kind)
+        _finite(msgspec.to_builtins(made), where)
+        return made
+    except msgspec.ValidationError as error:
+        text = re.sub(r" - at `\$\.?([^`]*)`$", r" (at \1)", str(error))
+        raise ConfigError(f"{where}: {text}{_choices(kind, text)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}" if where not in str(error) else str(error)) from None
+
+
+def mapping(value: object, where: str) -> dict[str, Any]:
+    """`value`, which must be a mapping."""
+    if not isinstance(value, dict):
+        got = "nothing" if value is None else masked(repr(value))
+        raise ConfigError(f"{where}: expected `key: value` lines, got {got}")
+    return value
+
+
+def known(tree: dict[str, Any], fields: Iterable[str], where: str) -> None:
+    """Refuse keys that are not among `fields`."""
+    fields = list(fields)
+    for key in tree:
+        if key not in fields:
+            raise ConfigError(f"{where}: {key!r} is not one of {', '.join(fields)}{meant(str(key), fields)}")
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """What may follow a complaint about `word`: the known one it resembles."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _choices(kind: type, text: str) -> str:
+    """The words a setting may be, when `text` complains that it is none of them."""
+    at = re.fullmatch(r"Invalid enum value .* \(at (\w+)\)", text)
+    if not at:
+        return ""
+    hint = get_type_hints(kind)[at[1]]
+    words = [
+        word for each in (hint, *get_args(hint)) if get_origin(each) is Literal for word in get_args(each)
+    ]
+    return f"; expected {' or '.join(map(str, words))}"
+
+
+def _finite(value: object, where: str) -> None:
+    """Refuse .nan and .inf, which pass every comparison one forgot and no setting can mean."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: expected a number, got {value}")
+    if isinstance(value, dict | list | tuple):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            _finite(each, f"{where}.{key}")

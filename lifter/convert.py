@@ -29,7 +29,7 @@ def import_weights(
     if arch == "diffpose":
         if pose is None:
             raise ConfigError("diffpose: expected pose=FILE, the checkpoint of the MixSTE that it refines")
-        parts = {"pose": unwrap(read(pose)), "denoiser": unwrap(state)}
+        parts = {"pose": unwrap(read(str(pose))), "denoiser": unwrap(state)}
         state = {f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()}
     model = from_official(arch, state, schedule, **config)
     frames, joints, in_channels = model.shape  # type: ignore[misc]

@@ -23,7 +23,7 @@ class Row:
     schedule: Schedule | None
     parameters_m: float
     gflops: float
-    mpjpe_mm: float | None
+    mpjpe_mm: float
     frames: int | None = None
     rule_gflops: float | None = None
 

@@ -65,6 +65,7 @@ def save(path: Path | str, model: "nn.Module", spec: LifterSpec, dtype: "dtype |
 
     dtype: store floating-point weights in it (torch.float16 halves the file); None keeps theirs.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -73,8 +74,11 @@ def save(path: Path | str, model: "nn.Module", spec: LifterSpec, dtype: "dtype |
     spec = msgspec.structs.replace(spec, sha256=digest(tensors))
     # Rewritten in one step: a kill while saving leaves the former file whole.
     unfinished = Path(f"{path}.part")
-    save_file(tensors, unfinished, metadata={_SPEC: msgspec.json.encode(spec).decode()})
-    unfinished.replace(path)
+    try:
+        save_file(tensors, unfinished, metadata={_SPEC: msgspec.json.encode(spec).decode()})
+        unfinished.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path}: the weights cannot be written there: {error}") from error
     return spec
 
 

@@ -14,7 +14,7 @@ app = typer.Typer()
 Keep = Annotated[str | None, typer.Option(help="Frames kept by each stage of pruning, e.g. 121,81.")]
 At = Annotated[str | None, typer.Option(help="The block each stage sits at, e.g. 0,3.")]
 Pruner = Annotated[str, typer.Option(help="tps, tpc, tpa or tpmo.")]
-Recoverer = Annotated[str, typer.Option(help="tri, tra or none.")]
+Recoverer = Annotated[str, typer.Option(help="tri, tra, centre or none.")]
 
 
 @app.command()
@@ -30,22 +30,15 @@ def flops(
     frames: Annotated[int | None, typer.Option(help="Frames of the window; default: the paper's.")] = None,
     table: Annotated[bool, typer.Option("--table", help="A row per block.")] = False,
     paper: Annotated[
-        bool, typer.Option("--paper", help="Every row of the paper's tables, and ours.")
+        bool, typer.Option("--paper", help="Every row of the paper's tables (or ARCH's), and ours.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
 ) -> None:
     """Count parameters and FLOPs: by the papers' rule, and with every matrix product."""
     from lifter import flops
-    from lifter import paper as tables
 
     if paper:
-        for row in tables.ROWS:
-            ours = row.count()
-            print(
-                f"table {row.table}  {row.name:<58} {row.parameters_m:6.2f} M {row.gflops:7.2f} G   "
-                f"ours {ours.parameters / 1e6:6.2f} M {ours.paper_flops / 1e9:7.2f} G"
-            )
-        return
+        return _paper(arch, as_json)
     if arch is None:
         raise ConfigError("flops: expected an architecture, such as mixste, or --paper")
     counts = flops.count(flops.spec_of(arch, frames, _schedule(keep, at, pruner, recoverer)))
@@ -58,6 +51,31 @@ def flops(
         print(
             f"{count.part:<28}{count.parameters / 1e6:>14.2f}{count.paper_flops / 1e9:>16.2f}"
             f"{count.all_flops / 1e9:>14.2f}"
+        )
+
+
+def _paper(arch: str | None, as_json: bool) -> None:
+    """Print every row of the paper's tables, or those of one architecture, beside what we count."""
+    from lifter import paper
+
+    if arch is not None:
+        _one_of("ARCH", arch, tuple(dict.fromkeys(row.arch for row in paper.ROWS)))
+    counted = ((row, row.count()) for row in paper.ROWS if arch in (None, row.arch))
+    fields = ("table", "model", "parameters_m", "our_parameters_m", "gflops", "our_gflops", "mpjpe_mm")
+    rows = (
+        (
+            row.table, row.name, row.parameters_m, round(ours.parameters / 1e6, 2),
+            row.gflops, round(ours.paper_flops / 1e9, 2), row.mpjpe_mm,
+        )
+        for row, ours in counted
+    )  # fmt: skip
+    if as_json:
+        print(json.dumps([dict(zip(fields, row, strict=True)) for row in rows]))
+        return
+    print(f"{'table':<7}{'model':<57}{'parameters M':>14}{'ours':>8}{'GFLOPs':>9}{'ours':>8}{'MPJPE mm':>10}")
+    for table, model, parameters, ours, gflops, our_gflops, mpjpe in rows:
+        print(
+            f"{table:<7}{model:<57}{parameters:>14.2f}{ours:>8.2f}{gflops:>9.2f}{our_gflops:>8.2f}{mpjpe:>10.1f}"
         )
 
 
@@ -196,5 +214,8 @@ def _settings(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals:
             raise ConfigError(f"--set {pair}: expected key=value")
-        values[key] = yaml.safe_load(text)
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {pair}: not valid YAML: {error}") from None
     return values

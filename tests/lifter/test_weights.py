@@ -121,6 +121,11 @@ def test_a_cut_file_is_refused(tiny):
         weights.load(path)
 
 
+def test_a_place_that_takes_no_weights_is_refused(tiny, tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere/x.safetensors: the weights cannot be written there: "):
+        weights.save(tmp_path / "nowhere" / "x.safetensors", tiny[0], SPEC)
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="found none"):
         weights.load(tmp_path / "x.safetensors")

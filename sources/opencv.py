@@ -63,7 +63,7 @@ class OpenCV:
         self.settings = settings
         self._context = context
         url = settings.url
-        self._camera = isinstance(url, int) or url.isdecimal() or url.startswith("/dev/")
+        self._camera = isinstance(url, int) or url.isdecimal() or Path(url).parent == Path("/dev")
         self._stream = not self._camera and "://" in str(url)
         self._file = not self._camera and not self._stream
         self.live = not self._file or settings.pace == "recorded"
@@ -138,6 +138,7 @@ class _File:
         if image is None and self._seq == 0:
             raise ConfigError(f"url: {self._path} has no frame that can be decoded; does a player show it?")
         if image is None:
+            self._warn_when_cut_off()
             raise EndOfStream(f"{self._path} has ended after {self._seq} frames")
         time_ns = self._capture.time_ns
         if time_ns <= self._time_ns:  # files that carry no times
@@ -146,3 +147,12 @@ class _File:
         frame = Frame(self._playback.header(self._name, self._seq, time_ns, 0), image)
         self._seq += 1
         return time_ns, frame
+
+    def _warn_when_cut_off(self) -> None:
+        """Say so when the file has promised more than could be read."""
+        promised_s = (self._capture.frames or 0) / self._capture.fps
+        read_s = self._time_ns / 1e9 + 1 / self._capture.fps
+        if read_s < min(0.95 * promised_s, promised_s - 0.5):  # files without an index only estimate
+            log.warning(
+                "%s: %s breaks off: %.1f s of %.1f s can be read", self._name, self._path, read_s, promised_s
+            )

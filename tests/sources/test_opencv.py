@@ -112,6 +112,24 @@ def test_a_video_filmed_upright_with_a_phone_comes_upright(tmp_path: Path) -> No
     assert np.abs(frame.image.ravel().astype(int) - by_ffmpeg).mean() < 4
 
 
+def test_a_file_that_breaks_off_says_how_much_was_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = film(tmp_path / "whole.mkv", 100)
+    assert len(frames_of(opencv(whole, **FULL))) == 100
+    assert not caplog.text
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    read = len(frames_of(opencv(cut, **FULL)))
+    assert 0 < read < 80
+    assert f"cut.mkv breaks off: {read / 25:.1f} s of 4.0 s can be read" in caplog.text
+
+
+def test_a_file_in_shared_memory_is_no_camera(tmp_path: Path) -> None:
+    assert not opencv("/dev/shm/video.mp4", **FULL).live
+    assert opencv("/dev/video0", **FULL).live
+
+
 def test_a_missing_file_is_for_a_person_to_mend(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"no such video file: {tmp_path}/none.mp4"):
         opencv(tmp_path / "none.mp4").__enter__()

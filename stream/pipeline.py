@@ -3,14 +3,10 @@
 source.read -> convert -> track -> Intake (rings) -> Lifting -> PoseFrame -> Outlets (sinks)
 """
 
-import dataclasses
 import logging
 import threading
 import uuid
 from collections.abc import Callable
-
-import msgspec
-import numpy as np
 
 from lifter import load
 from sources.detected import Detected
@@ -20,38 +16,22 @@ from stream.clock import Clock, SystemClock
 from stream.config import Config, Part
 from stream.context import Context
 from stream.emit import Emitter
-from stream.errors import ConfigError, EndOfStream, PoseliftError
+from stream.errors import ConfigError, PoseliftError
 from stream.fanout import Outlet
+from stream.feed import Feed
 from stream.finish import Finish, Step, WithoutKeypoints
 from stream.health import Health
-from stream.intake import Intake
 from stream.lifting import Lifting
-from stream.messages import KeypointFrame, Keypoints, Message, Meta, Mode, ModelInfo, Status
+from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.protocols import Sink, Source
 from stream.space import Space
 from stream.steady import Steady
-from stream.swaps import Swaps
-from stream.tracker import Tracker
 
 log = logging.getLogger("poselift")
 
 _TICK_S = 0.1  # how soon a waiting thread notices a stop
 _FLUSH_S = 0.5  # how long a stop may go on lifting
 _JOIN_S = 1.0  # how long a stop waits for the sources and the lifter, and again for the sinks
-_MOST_CAMERAS = 256  # behind one network source; a sender of ever new names must not eat the memory
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Camera:
-    """What the keypoints of one camera pass on their way."""
-
-    tracker: Tracker
-    swaps: Swaps | None
-    intake: Intake
-
-    def accept(self, frames: list[KeypointFrame]) -> None:
-        for frame in frames:
-            self.intake.accept(self.swaps.update(frame) if self.swaps else frame)
 
 
 class Pipeline:
@@ -73,10 +53,8 @@ class Pipeline:
         self.spec = self.lifter.spec
         self._lag = self.spec.frames // 2 if settings.lag == "half" else settings.lag
         _check(self.spec, settings.hop, self._lag)
-        self.sources = {name: self._source(part) for name, part in config.sources.items()}
-        self.lossless = not any(source.live for source in self.sources.values())
-        # One network source may bring the keypoints of many cameras, each with an intake of its own.
-        self.intakes: dict[tuple[str, str], Intake] = {}
+        self.feeds = [self._feed(part) for part in config.sources.values()]
+        self.lossless = not any(feed.live for feed in self.feeds)
         self.outlets = {
             name: Outlet(name, self._sink(part), self.clock, self.health, self.lossless)
             for name, part in config.sinks.items()
@@ -85,16 +63,10 @@ class Pipeline:
         self._lifting = Lifting(
             self.lifter, self._emitter(), settings.hop, self._finish(), self.clock, self.health, self._send
         )
-        self._sizes: dict[str, tuple[int, int]] = {}
-        self._running = set(self.sources)
         self._arrived = threading.Event()
         self._stop = threading.Event()
         self._done = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run_source, args=(name,), name=f"source:{name}", daemon=True)
-            for name in self.sources
-        ]
-        self._threads.append(threading.Thread(target=self._run_lift, name="lift", daemon=True))
+        self._thread = threading.Thread(target=self._run, name="lift", daemon=True)
 
     def _emitter(self) -> Emitter:
         mode: Mode = "offline" if self.lossless else "fixed" if self._lag else "live"
@@ -114,7 +86,7 @@ class Pipeline:
     def _context(self, name: str) -> Context:
         return Context(name, self.config.node, self.session, self.clock, self.health)
 
-    def _source(self, part: Part) -> Source:
+    def _feed(self, part: Part) -> Feed:
         context = self._context(part.name)
 
         def make() -> Source:
@@ -123,7 +95,8 @@ class Pipeline:
                 return source
             return Detected(source, part.detector.make(part.detector.settings, context), context)
 
-        return Reconnecting(make, context)
+        wanted = (self.spec.skeleton, self.spec.frames)
+        return Feed(Reconnecting(make, context), self.config, wanted, context, self)
 
     def _sink(self, part: Part) -> Callable[[], Sink]:
         return lambda: part.make(part.settings, self._context(part.name))
@@ -134,8 +107,9 @@ class Pipeline:
         self.lifter.warm_up()
         for outlet in self.outlets.values():
             outlet.start()
-        for thread in self._threads:
-            thread.start()
+        for feed in self.feeds:
+            feed.start()
+        self._thread.start()
         return self
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -144,8 +118,9 @@ class Pipeline:
 
     def announce(self) -> None:
         """Tell late joiners what each source is; called about once a second."""
-        for name, size_wh in list(self._sizes.items()):
-            self._send(self._meta(name, size_wh))
+        for feed in self.feeds:
+            for camera, size_wh in feed.sizes.items():
+                self._send(self._meta(camera, size_wh))
 
     def status(self) -> Status:
         """The node's health now, also sent to the sinks."""
@@ -155,17 +130,17 @@ class Pipeline:
 
     def stop(self) -> None:
         """Ask everything to end; returns at once and may be called from a signal handler."""
+        for feed in self.feeds:
+            feed.stop()
         self._stop.set()
         self._arrived.set()
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
-        for intake in list(self.intakes.values()):
-            intake.close()
         until_ns = self.clock.now_ns() + round(_JOIN_S * 1e9)
-        for thread in self._threads:
-            thread.join(self._left_s(until_ns))
-        late = [thread.name for thread in self._threads if thread.is_alive()]
+        late = [f"source:{feed.name}" for feed in self.feeds if not feed.join(self._left_s(until_ns))]
+        self._thread.join(self._left_s(until_ns))
+        late += ["lift"] if self._thread.is_alive() else []
         for outlet in self.outlets.values():
             outlet.close(0.0)  # all at once; then wait
         until_ns = self.clock.now_ns() + round(_JOIN_S * 1e9)
@@ -183,105 +158,51 @@ class Pipeline:
         """What ended the run early, or a sink before it; None when all went well."""
         return self._error or next((out.error for out in self.outlets.values() if out.error), None)
 
-    # Threads
+    # What the feeds tell
 
-    def _run_source(self, name: str) -> None:
-        source = self.sources[name]
-        cameras: dict[str, _Camera] = {}
-        try:
-            with source:
-                while not self._stop.is_set():
-                    frame = source.read(_TICK_S)
-                    if frame is not None:
-                        self._accept(name, self._convert(frame), cameras)
-                    elif source.live:
-                        self._expire(name)
-        except EndOfStream:
-            for camera in cameras.values():
-                camera.accept(camera.tracker.end())
-            self.health.state(name, "ended")
-            log.info("%s: ended", name)
-        except Exception as error:
-            self._fail(name, error)
-        finally:
-            for intake in self._intakes_of(name):
-                intake.end()
-            self._running.discard(name)
-            self._arrived.set()
+    def seen(self, camera: str, size_wh: tuple[int, int]) -> None:
+        self._send(self._meta(camera, size_wh))  # before the first pose
 
-    def _convert(self, frame: KeypointFrame) -> KeypointFrame:
-        """The frame in the lifter's skeleton, joints below the least score counting as not seen."""
-        persons = tuple(
-            _trusted(
-                skeletons.convert(person, frame.skeleton, self.spec.skeleton), self.config.lifter.min_score
-            )
-            for person in frame.persons
-        )
-        return dataclasses.replace(frame, skeleton=self.spec.skeleton, persons=persons)
-
-    def _accept(self, name: str, frame: KeypointFrame, cameras: dict[str, _Camera]) -> None:
-        camera = frame.header.source
-        self.health.count(camera, "frames")
-        if camera not in cameras:
-            if len(cameras) >= _MOST_CAMERAS:
-                self.health.count(name, "drop.too_many_cameras")
-                return
-            cameras[camera] = self._camera(camera, self.sources[name].live)
-            self.intakes[name, camera] = cameras[camera].intake
-        if self._sizes.get(camera) != frame.size_wh:
-            self._sizes[camera] = frame.size_wh
-            self._send(self._meta(camera, frame.size_wh))  # before the first pose
-        cameras[camera].accept(cameras[camera].tracker.update(frame))
+    def arrived(self) -> None:
         self._arrived.set()
 
-    def _camera(self, name: str, live: bool) -> _Camera:
-        people, predict_s = self.config.people, self.config.lifter.predict_s
-        # Whoever is still predicted must not come back as somebody else.
-        people = msgspec.structs.replace(people, max_missing_s=max(people.max_missing_s, predict_s))
-        swaps = Swaps(self.spec.skeleton, self._context(name)) if self.config.steady.swaps else None
-        intake = Intake(name, self.spec.frames, not live, predict_s, self.health)
-        return _Camera(Tracker(people, patient=not live), swaps, intake)
+    def failed(self, part: str, error: Exception) -> None:
+        """Nothing sensible can go on without this part: keep the reason and end the run."""
+        if not isinstance(error, PoseliftError):
+            log.error("%s failed", part, exc_info=error)
+        self.health.state(part, "failed", str(error))
+        self._error = self._error or error
+        self.stop()
 
-    def _expire(self, name: str) -> None:
-        for intake in self._intakes_of(name):
-            if intake.expire(self.clock.now_ns()):
-                self._arrived.set()
+    # The lift thread
 
-    def _intakes_of(self, name: str) -> list[Intake]:
-        return [intake for (source, _), intake in list(self.intakes.items()) if source == name]
-
-    def _run_lift(self) -> None:
+    def _run(self) -> None:
         try:
             while not self._stop.is_set() and not self._drained:
                 self._arrived.wait(_TICK_S)
                 self._arrived.clear()
-                while not self._stop.is_set() and self._lifting.once(list(self.intakes.values())):
+                while not self._stop.is_set() and self._lift():
                     pass
             self._lift_the_rest()
         except Exception as error:
-            self._fail("lift", error)
+            self.failed("lift", error)
         finally:
             self._done.set()
+
+    def _lift(self) -> bool:
+        return self._lifting.once([intake for feed in self.feeds for intake in feed.intakes])
 
     def _lift_the_rest(self) -> None:
         """After a stop, publish what was seen and not lifted yet, as far as time allows."""
         until_ns = self.clock.now_ns() + round(_FLUSH_S * 1e9)
         while not self._drained and self.clock.now_ns() < until_ns:
-            if not self._lifting.once(list(self.intakes.values())):
+            if not self._lift():
                 self._arrived.wait(0.01)  # a source is still handing over its last frame
                 self._arrived.clear()
 
     @property
     def _drained(self) -> bool:
-        return not self._running and all(intake.finished for intake in list(self.intakes.values()))
-
-    def _fail(self, name: str, error: Exception) -> None:
-        """Nothing sensible can go on without this part: keep the reason and end the run."""
-        if not isinstance(error, PoseliftError):
-            log.error("%s failed", name, exc_info=error)
-        self.health.state(name, "failed", str(error))
-        self._error = self._error or error
-        self.stop()
+        return all(feed.drained for feed in self.feeds)
 
     def _send(self, message: Message) -> None:
         for outlet in self.outlets.values():
@@ -303,15 +224,6 @@ class Pipeline:
             units="m",
             model=self._model,
         )
-
-
-def _trusted(person: Keypoints, min_score: float) -> Keypoints:
-    weak = person.score < min_score
-    if not weak.any():
-        return person
-    xy, score = person.xy.copy(), person.score.copy()
-    xy[weak], score[weak] = np.nan, 0.0
-    return dataclasses.replace(person, xy=xy, score=score)
 
 
 def _check(spec: object, hop: int | str, lag: int) -> None:

@@ -49,7 +49,7 @@ def draw(frame: PoseFrame) -> Any:
         _floor(canvas, pose, 1, size)
         _floor(canvas, pose, 2, size)
         _limbs(canvas, frame.skeleton, _metres(pose.xyz[:, [0, 1]], 1))
-        # Seen from the camera's right: what is far away stands at the left.
+        # Seen from the camera's left: what is far away stands at the left.
         _limbs(canvas, frame.skeleton, _metres(pose.xyz[:, [2, 1]] * [-1, 1], 2))
     return image.resize((3 * _PANEL, _PANEL), Image.Resampling.LANCZOS)
 

@@ -28,4 +28,5 @@ class Batch:
 
 def seeded(seed: int, step: int, rank: int = 0) -> torch.Generator:
     """Random numbers of one step of one process: the same ones whenever and wherever that step is made."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**40 + 1 + rank * 2**41)
+    # Below 2**32: torch's generator on the CPU reads no more of a seed.
+    return torch.Generator().manual_seed((seed * 1_000_003 + step + rank * 400_000_009) % 2**32 + 1)

@@ -11,19 +11,22 @@ from stream.wire import decode_keypoints
 
 log = logging.getLogger("poselift")
 
+_AHEAD_S = 0.5  # clocks kept by NTP differ by less
+
 
 class Receiver:
     """Reads `keypoints2d` messages and watches for silence.
 
     captured_unix_ns is the sender's; captured_ns is now minus the message's age by both machines'
     wall clocks, and never later than now. Messages keep their own source names; one without gets
-    this source's. What is no message of ours is dropped and counted, and said once.
+    this source's. What is no message of ours is dropped and counted, and said once; so is a sender whose
+    clock is ahead, for the ages that follow from it are wrong.
     """
 
     def __init__(self, context: Context, timeout_s: float) -> None:
         self._context = context
         self._timeout_s = timeout_s
-        self._received = self._junk = 0
+        self._received = self._junk = self._ahead = 0
         self._heard_ns = context.clock.now_ns()
 
     def start(self) -> None:
@@ -45,7 +48,20 @@ class Receiver:
                 log.warning("%s: dropped a message, and from now on only counts such: %s", name, error)
             return None
         self._heard_ns = self._context.clock.now_ns()
+        self._compare_clocks(frame)
         return frame
+
+    def _compare_clocks(self, frame: KeypointFrame) -> None:
+        ahead_s = (frame.header.captured_unix_ns - self._context.clock.unix_ns()) / 1e9
+        if ahead_s < _AHEAD_S:
+            return
+        self._ahead += 1
+        self._context.health.count(self._context.name, "from_the_future")
+        if self._ahead == 1:
+            log.warning(
+                "%s: the clock of %s is %.1f s ahead of this machine's; ages are wrong until they agree",
+                *(self._context.name, frame.header.source, ahead_s),
+            )
 
     def silence(self) -> str | None:
         """What to say when nothing useful came for `timeout_s`; None while all is well."""

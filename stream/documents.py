@@ -28,6 +28,7 @@ Kind = Literal["pose3d", "keypoints2d", "meta", "status"]
 Format = Literal["msgpack", "json"]
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # until 2116; a sum of two is an int64 too
 Joint = Annotated[int, msgspec.Meta(ge=-1, le=2**15)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -105,7 +106,7 @@ class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     schema: str
     source: Name | None = None
     seq: Count | None = None
-    t_capture_ns: Count | None = None
+    t_capture_ns: Nanoseconds | None = None
     size_wh: tuple[Pixels, Pixels]
     skeleton: Text
     persons: list[KeypointPart]

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stream import skeletons
 from stream.config import Config
@@ -21,6 +22,7 @@ from stream.tracker import Tracker
 log = logging.getLogger("poselift")
 
 _TICK_S = 0.1  # how soon the thread notices a stop
+_FAR = 10  # image sides; numbers without bounds would end in a lifter that refuses them
 _MOST_CAMERAS = 256  # behind one network source; a sender of ever new names must not eat the memory
 
 
@@ -129,12 +131,16 @@ class Feed:
             self._listener.arrived()
 
     def _converted(self, frame: KeypointFrame) -> KeypointFrame:
-        """The frame in the lifter's skeleton, joints below the least score counting as not seen."""
-        persons = tuple(
-            _trusted(skeletons.convert(person, frame.skeleton, self._skeleton), self._config.lifter.min_score)
-            for person in frame.persons
-        )
-        return dataclasses.replace(frame, skeleton=self._skeleton, persons=persons)
+        """The frame in the lifter's skeleton; joints too weak or too far out count as not seen."""
+        farthest = _FAR * max(frame.size_wh)
+        persons = []
+        for person in frame.persons:
+            far = np.greater(np.abs(person.xy).max(axis=1), farthest)
+            if far.any():
+                self._context.health.count(frame.header.source, "far_joints", int(far.sum()))
+            here = skeletons.convert(_without(person, far), frame.skeleton, self._skeleton)
+            persons.append(_without(here, np.less(here.score, self._config.lifter.min_score)))
+        return dataclasses.replace(frame, skeleton=self._skeleton, persons=tuple(persons))
 
     def _accept(self, frame: KeypointFrame) -> None:
         name = frame.header.source
@@ -168,10 +174,10 @@ class Feed:
                 self._listener.arrived()
 
 
-def _trusted(person: Keypoints, min_score: float) -> Keypoints:
-    weak = person.score < min_score
-    if not weak.any():
+def _without(person: Keypoints, joints: NDArray[np.bool_]) -> Keypoints:
+    """The person with these joints (J,) not seen."""
+    if not joints.any():
         return person
     xy, score = person.xy.copy(), person.score.copy()
-    xy[weak], score[weak] = np.nan, 0.0
+    xy[joints], score[joints] = np.nan, 0.0
     return dataclasses.replace(person, xy=xy, score=score)

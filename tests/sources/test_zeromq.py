@@ -82,13 +82,18 @@ def test_keypoints_of_another_program_arrive_whole(sender):
     assert np.isnan(frame.persons[0].xy[3]).all()
 
 
-def test_a_sender_whose_clock_is_ahead_does_not_put_captures_into_the_future(sender):
-    clock = FakeClock(now_ns=50_000_000_000, unix_ns=1_700_000_000_000_000_000)
-    with source(clock, endpoint=bound(sender)) as opened:
+def test_a_sender_whose_clock_is_ahead_does_not_put_captures_into_the_future(sender, caplog):
+    clock, health = FakeClock(now_ns=50_000_000_000, unix_ns=1_700_000_000_000_000_000), Health()
+    with source(clock, health, endpoint=bound(sender)) as opened:
         subscribed(sender)
-        sender.send_multipart([TOPIC, document(t_capture_ns=1_700_000_009_000_000_000)])
-        frame = read(opened)
+        for _ in range(2):
+            sender.send_multipart([TOPIC, document(t_capture_ns=1_700_000_009_000_000_000)])
+            frame = read(opened)
     assert frame.header == Header("cam0", 1, 50_000_000_000, 1_700_000_009_000_000_000)
+    assert caplog.messages == [
+        "network: the clock of cam0 is 9.0 s ahead of this machine's; ages are wrong until they agree"
+    ]
+    assert health.counted("network", "from_the_future") == 2
 
 
 def test_a_bound_source_takes_several_senders_on_a_port_of_its_own(sender):
@@ -135,6 +140,7 @@ def test_junk_is_counted_and_said_once_and_harms_nobody(sender, caplog):
         b"", b"junk", msgpack.packb({"v": 1}), document(v=2), document(schema="pose3d"), document()[:-9],
         document(skeleton="coco18"), document(skeleton="body25"), document(size_wh=[0, 5]),
         document(source="a/b"), document(persons=[{"kp": b"abc"}]),
+        document(t_capture_ns=2**63 - 1),
     ]  # fmt: skip
     with caplog.at_level(logging.WARNING), source(endpoint=bound(sender), health=health) as opened:
         subscribed(sender)

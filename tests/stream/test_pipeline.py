@@ -173,6 +173,21 @@ def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
     assert ((origins == Origin.OBSERVED) == (scores >= least)).all()
 
 
+def test_joints_that_cannot_be_in_any_image_do_not_count_and_end_nothing(tiny_weights: Path, tmp_path: Path):
+    standing = np.random.default_rng(0).uniform(100, 300, (1, 17, 2)).astype(np.float32)
+    keypoints = np.repeat(standing, 60, axis=0)
+    keypoints[::3, 16] = 3e38, -3e38
+    np.save(tmp_path / "wild.npy", keypoints)
+    wild = {"type": "recording", "path": str(tmp_path / "wild.npy"), "speed": "full"}
+    wild |= {"fps": 50, "skeleton": "h36m17", "size_wh": [640, 480]}
+    pipeline = Pipeline(config(tiny_weights, {"wild": wild}))
+    people = [who for frame in run(pipeline) for who in frame.persons]
+    assert len(people) == 60
+    assert [who.origin[16] == Origin.OBSERVED for who in people] == [bool(seq % 3) for seq in range(60)]
+    assert np.isfinite([who.xyz for who in people]).all()
+    assert pipeline.health.counted("wild", "far_joints") == 20
+
+
 @pytest.mark.parametrize("wanted", [False, True])
 def test_keypoints_are_published_when_asked_for(tiny_weights: Path, wanted: bool):
     people = [who for frame in run(Pipeline(config(tiny_weights, kp2d=wanted))) for who in frame.persons]

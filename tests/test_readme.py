@@ -26,7 +26,7 @@ def blocks(path: Path, language: str) -> list[str]:
 
 def commands() -> Iterator[str]:
     for path in DOCUMENTS:
-        shell = "\n".join(blocks(path, "bash"))
+        shell = "\n".join(blocks(path, "(?:ba)?sh"))
         yield from re.findall(r"^poselift .*?(?=\s+#|$)", shell, flags=re.MULTILINE)
         yield from re.findall(r"`(poselift [a-z-]+ [^`\n]+)`", path.read_text())
 

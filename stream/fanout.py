@@ -24,11 +24,17 @@ class Outlet:
     """Runs one sink in a thread of its own: opens it, sends, and opens it again when it was lost.
 
     `make` is called once at construction, which checks the settings, and again for every further
-    attempt. `error` is what ended the sink for good, or None.
+    attempt. `room` is for messages it has not sent yet. `error` is what ended it for good, or None.
     """
 
     def __init__(
-        self, name: str, make: Callable[[], Sink], clock: Clock, health: Health, lossless: bool
+        self,
+        name: str,
+        make: Callable[[], Sink],
+        clock: Clock,
+        health: Health,
+        lossless: bool,
+        room: int = 64,
     ) -> None:
         self.name = name
         self.sink: Sink | None = None
@@ -39,7 +45,7 @@ class Outlet:
         self._health = health
         self._lossless = lossless
         self._up = True  # until it shows otherwise
-        self._slot: Slot[Message] = Slot(64, lambda: health.count(name, "drop.sink_slow"))
+        self._slot: Slot[Message] = Slot(room, lambda: health.count(name, "drop.sink_slow"))
         self._stop = threading.Event()
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink:{name}", daemon=True)

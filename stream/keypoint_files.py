@@ -163,7 +163,10 @@ def _plain(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _Table:
             "expected numbers of shape (frames, joints, 2 or 3) or (frames, persons, joints, 2 or 3), "
             f"got {array.shape} {array.dtype}"
         )
-    keypoints = array.astype(np.float32).reshape(len(array), -1, *array.shape[-2:])
+    if not array.size:
+        raise ConfigError(f"expected at least one frame with joints, got an array of shape {array.shape}")
+    with np.errstate(over="ignore"):  # what is beyond float32 is in no image, and counts as missing
+        keypoints = array.astype(np.float32).reshape(len(array), -1, *array.shape[-2:])
     if keypoints.shape[-1] == 2:
         keypoints = np.concatenate([keypoints, np.ones_like(keypoints[..., :1])], axis=-1)
     keypoints[(keypoints[..., :2] == 0).all(axis=-1)] = np.nan

@@ -131,6 +131,24 @@ def test_a_stuck_sink_costs_its_own_messages_only():
     assert sink.got[-1] == 99
 
 
+def test_a_burst_fits_into_the_room_that_was_asked_for():
+    health, release = Health(), threading.Event()
+
+    class Stuck(Recorder):
+        def send(self, status: Status) -> None:
+            release.wait(WAIT_S)
+            super().send(status)
+
+    sink = Stuck()
+    out = Outlet("sink0", lambda: sink, Impatient(), health, lossless=False, room=300)
+    out.start()
+    for number in range(300):
+        out.send(message(number))
+    release.set()
+    assert out.close(WAIT_S)
+    assert (sink.got, health.dropped("sink0")) == (list(range(300)), 0)
+
+
 def test_what_is_wrong_with_a_sinks_settings_is_said_at_construction():
     def make() -> Recorder:
         raise ConfigError("the folder does not exist")

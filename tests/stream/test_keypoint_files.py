@@ -223,6 +223,7 @@ def test_junk_in_a_file_is_a_sentence_and_no_traceback(tmp_path, content):
         (points(), Assumed(skeleton="coco17", fps=25), "set skeleton, fps and size_wh"),
         (points()[0], KNOWN, r"expected numbers of shape \(frames, joints, 2 or 3\)"),
         (points().astype(str), KNOWN, "expected numbers of shape"),
+        (points()[:0], KNOWN, r"expected at least one frame with joints, got an array of shape \(0, 17, 3\)"),
         (points()[:, :16], KNOWN, r"keypoints: expected shape \(2, 1, 17, 3\) for 2 frames of coco17"),
     ],
 )

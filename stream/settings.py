@@ -54,10 +54,10 @@ def _choices(kind: type, text: str) -> str:
     if not at:
         return ""
     hint = get_type_hints(kind)[at[1]]
-    words = [
-        word for each in (hint, *get_args(hint)) if get_origin(each) is Literal for word in get_args(each)
-    ]
-    return f"; expected {' or '.join(map(str, words))}"
+    kinds = (hint, *get_args(hint))
+    words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
+    numbers = ["a number"] if {int, float} & set(kinds) else []
+    return f"; expected {' or '.join([*numbers, *words])}"
 
 
 def _finite(value: object, where: str) -> None:

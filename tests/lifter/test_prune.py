@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lifter.prune import TPA, TPC, TPS, Clues, TPMo, density_peaks, take, uniform
+from lifter.prune import TPA, TPC, TPS, Clues, TPMo, density_peaks, distances, take, uniform
 
 
 def clues(tokens=None, keypoints=None, attention=None, frames=5):
@@ -92,6 +92,15 @@ def test_clusters_need_no_noise_to_tell_mutual_neighbours_apart():
     """Three pairs of close points: of each pair, as dense as one another, the earlier one is the centre."""
     x = torch.tensor([0.0, 10.0, 0.1, 10.1, 5.0, 5.1])[None, :, None, None]
     assert TPC(3, None)(clues(tokens=x)).tolist() == [[0, 1, 4]]
+
+
+def test_distances_tell_close_points_far_from_the_origin_apart():
+    x = 10 + torch.rand(2, 30, 64, generator=torch.Generator().manual_seed(0))
+    x[:, 1] = x[:, 0] + 1e-4
+    exact = (x[:, :, None].double() - x[:, None].double()).norm(dim=-1)
+    torch.testing.assert_close(distances(x).double(), exact, atol=1e-6, rtol=1e-6)
+    assert torch.equal(distances(x), distances(x).mT)
+    assert not distances(x).diagonal(dim1=1, dim2=2).any()
 
 
 def test_the_densest_point_scores_by_its_farthest_neighbour():

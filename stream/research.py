@@ -126,7 +126,8 @@ def train(
     """
     from lifter.training.train import train
 
-    print(f"weights: {train(_recipe(config), data, changes or (), dry_run)}")
+    weights = train(_recipe(config), data, changes or (), dry_run)
+    print("it starts, steps and evaluates" if dry_run else f"weights: {weights}")
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -118,10 +120,9 @@ def lift(
 
     from stream.offline import config_for, count, lift
 
-    logging.getLogger("poselift").setLevel(logging.WARNING)  # the progress bar says it all
     config = config_for(source, output, {"weights": weights, "device": device}, changes or ())
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with _only_warnings(), Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("lifting", total=count(source))
         frames = lift(config, lambda done: bar.update(task, completed=done))
         bar.update(task, total=frames)
@@ -172,6 +173,18 @@ def calibrate(
 
 
 app.registered_commands += research.app.registered_commands
+
+
+@contextmanager
+def _only_warnings() -> Iterator[None]:
+    """Beside a progress bar, the log has nothing more to say about what goes well."""
+    log = logging.getLogger("poselift")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def main(arguments: list[str] | None = None) -> None:

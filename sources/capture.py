@@ -68,12 +68,17 @@ class Capture:
         self._capture.release()
 
 
-def open_file(path: Path) -> Capture:
-    """Open a video file; raises ConfigError when there is none."""
+def expect_file(path: Path) -> None:
+    """Raise ConfigError unless there is a file at `path`."""
     if not path.exists():
         raise ConfigError(f"url: no such video file: {path.absolute()}")
     if path.is_dir():
         raise ConfigError(f"url: expected a video file, got the folder {path}; type: images reads folders")
+
+
+def open_file(path: Path) -> Capture:
+    """Open a video file; raises ConfigError when it is none."""
+    expect_file(path)
     cv2 = load_cv2()
     with _ffmpeg_options(None):
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from sources.capture import Capture, masked, open_camera, open_file, open_stream
+from sources.capture import Capture, expect_file, masked, open_camera, open_file, open_stream
 from sources.grabber import Grabber
 from sources.playback import Playback
 from stream.context import Context
@@ -66,6 +66,8 @@ class OpenCV:
         self._camera = isinstance(url, int) or url.isdecimal() or Path(url).parent == Path("/dev")
         self._stream = not self._camera and "://" in str(url)
         self._file = not self._camera and not self._stream
+        if self._file:
+            expect_file(Path(str(url)))  # already `poselift check` says so
         self.live = not self._file or settings.pace == "recorded"
         self._reader: Grabber | _File | None = None
 

@@ -125,14 +125,15 @@ def test_a_file_that_breaks_off_says_how_much_was_read(
     assert f"cut.mkv breaks off: {read / 25:.1f} s of 4.0 s can be read" in caplog.text
 
 
-def test_a_file_in_shared_memory_is_no_camera(tmp_path: Path) -> None:
-    assert not opencv("/dev/shm/video.mp4", **FULL).live
+def test_a_file_in_shared_memory_is_no_camera() -> None:
+    with pytest.raises(ConfigError, match=r"no such video file: /dev/shm/none.mp4"):
+        opencv("/dev/shm/none.mp4")
     assert opencv("/dev/video0", **FULL).live
 
 
 def test_a_missing_file_is_for_a_person_to_mend(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"no such video file: {tmp_path}/none.mp4"):
-        opencv(tmp_path / "none.mp4").__enter__()
+        opencv(tmp_path / "none.mp4")
 
 
 def test_a_file_that_is_no_video_is_for_a_person_to_mend(tmp_path: Path) -> None:
@@ -144,6 +145,7 @@ def test_a_file_that_is_no_video_is_for_a_person_to_mend(tmp_path: Path) -> None
 
 
 def test_a_file_is_live_only_at_recorded_pace(tmp_path: Path) -> None:
+    (tmp_path / "video.mp4").touch()
     assert opencv(tmp_path / "video.mp4").live
     assert not opencv(tmp_path / "video.mp4", **FULL).live
 

@@ -58,6 +58,14 @@ def test_check_says_what_is_wrong(capsys: pytest.CaptureFixture[str]):
     assert "did you mean 'hop'" in err
 
 
+def test_check_misses_a_video_that_is_not_there(capsys: pytest.CaptureFixture[str], tiny_weights: Path):
+    changes = ("source.url=/nowhere/walk.mp4", f"lifter.weights={tiny_weights}")
+    options = [part for change in changes for part in ("--set", change)]
+    code, out, err = poselift(capsys, "check", "webcam", *options)
+    assert (code, out) == (2, "")
+    assert "no such video file: /nowhere/walk.mp4" in err
+
+
 def test_an_unknown_command_exits_with_2(capsys: pytest.CaptureFixture[str]):
     assert poselift(capsys, "lfit")[0] == 2
 

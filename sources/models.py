@@ -15,7 +15,6 @@ import threading
 import urllib.request
 import uuid
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,7 +24,6 @@ from stream.errors import ConfigError, SourceUnavailable
 
 log = logging.getLogger("poselift")
 
-Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 Origin = Literal["official", "assembled"]
 
 
@@ -75,7 +73,7 @@ def available() -> list[ModelFile]:
     return [ModelFile(variant, _path(variant), _origin(variant)) for variant in OFFICIAL]
 
 
-def fetch(variant: str, progress: Progress = lambda done, size: None) -> Path:
+def fetch(variant: str) -> Path:
     """The model file of `variant`, from the cache or from where it is published.
 
     Raises ConfigError for an unknown variant, SourceUnavailable when it is neither here nor to be had.
@@ -88,7 +86,7 @@ def fetch(variant: str, progress: Progress = lambda done, size: None) -> Path:
             if path.exists():
                 log.warning("%s is damaged (%d bytes); fetching it again", path, path.stat().st_size)
                 path.unlink()
-            _store(path, _get(variant, progress))
+            _store(path, _get(variant))
     return path
 
 
@@ -119,10 +117,10 @@ def _origin(variant: str) -> Origin | None:
     return "assembled" if variant in ASSEMBLED and ASSEMBLED[variant].fits(data) else None
 
 
-def _get(variant: str, progress: Progress) -> bytes:
+def _get(variant: str) -> bytes:
     log.info("fetching the %s detector model (%.1f MB)", variant, OFFICIAL[variant].size / 1e6)
     try:
-        return _download(URL.format(variant), OFFICIAL[variant], progress)
+        return _download(URL.format(variant), OFFICIAL[variant])
     except _Failed as error:
         reasons = [str(error)]
     if variant in ASSEMBLED:
@@ -142,13 +140,16 @@ class _Failed(Exception):
     """One way to a model file is closed; its text says why."""
 
 
-def _download(url: str, pin: Pin, progress: Progress) -> bytes:
-    data = bytearray()
+def _download(url: str, pin: Pin) -> bytes:
+    """What is at `url`, said in the log at each quarter: a slow line must not look like a hang."""
+    data, quarters = bytearray(), 0
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
             while len(data) <= pin.size and (chunk := answer.read(1 << 16)):
                 data += chunk
-                progress(len(data), pin.size)
+                if 4 * len(data) // pin.size > quarters:
+                    quarters = 4 * len(data) // pin.size
+                    log.info("%d %% of %.1f MB", 25 * quarters, pin.size / 1e6)
     except (OSError, http.client.HTTPException) as error:
         raise _Failed(f"{url} cannot be read ({error})") from None
     if not pin.fits(bytes(data)):

@@ -1,4 +1,5 @@
 import hashlib
+import logging
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -58,13 +59,17 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     host.server.server_close()
 
 
-def test_a_model_is_downloaded_once_with_progress(cache: Path, host: Host) -> None:
-    progress: list[tuple[int, int]] = []
-    path = models.fetch("heavy", lambda done, size: progress.append((done, size)))
+def test_a_model_is_downloaded_once_with_progress(
+    cache: Path, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = models.fetch("heavy")
     assert path == cache / "pose_landmarker_heavy.task"
     assert path.read_bytes() == CONTENT
-    assert progress == sorted(progress)
-    assert progress[-1] == (256000, 256000)
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == "fetching the heavy detector model (0.3 MB)"
+    assert told[1] == "25 % of 0.3 MB"
+    assert told[-1] == "100 % of 0.3 MB"
     assert models.fetch("heavy") == path
     assert host.asked == 1
     assert list(cache.iterdir()) == [path]

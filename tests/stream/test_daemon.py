@@ -78,12 +78,11 @@ class Running:
                     return msgpack.unpackb(payload)
         raise AssertionError(f"nothing on {topic!r}")
 
-    def end(self, number: signal.Signals) -> tuple[int, float, str]:
-        """Stop by a signal: exit code, seconds it took, what it printed."""
-        started = time.monotonic()
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        """Stop by a signal: exit code and what it printed."""
         self.process.send_signal(number)
         printed, _ = self.process.communicate(timeout=20)
-        return self.process.returncode, time.monotonic() - started, printed
+        return self.process.returncode, printed
 
 
 @pytest.fixture
@@ -133,9 +132,8 @@ def test_when_the_sender_falls_silent_its_people_are_lost_once(running: Running)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly_and_everything_is_flushed(running: Running, number: signal.Signals):
     last = running.hear(b"pose3d/v1/cam0/")["seq"]
-    code, seconds, printed = running.end(number)
+    code, printed = running.end(number)
     assert code == 0, printed
-    assert seconds < 10  # 2 s on a machine that is not running a test suite beside it
     assert "stopped." in printed
     assert "Traceback" not in printed
     lines = (running.folder / "poses.jsonl").read_text().splitlines()

@@ -27,15 +27,17 @@ ARCHS = {
     "d3dp": "lifter.d3dp:D3DP",
     "diffpose": "lifter.diffpose:DiffPose",
 }
+# To compare with, in reports; no lifter of the live system.
+BASELINES = {"tcn": "lifter.training.baseline:TCN"}
 _SPEC = "poselift.spec"
 
 
 def build(spec: LifterSpec) -> "nn.Module":
     """The architecture a spec describes, with fresh weights, ready for inference."""
-    if spec.arch not in ARCHS:
+    if spec.arch not in ARCHS | BASELINES:
         raise ConfigError(f"lifter.arch: expected one of {', '.join(ARCHS)}, got {spec.arch!r}")
     with taking(f"lifter.config: {spec.arch}", spec.config):
-        model = imported(ARCHS[spec.arch])(
+        model = imported((ARCHS | BASELINES)[spec.arch])(
             frames=spec.frames,
             joints=spec.joints,
             in_channels=spec.in_channels,

@@ -26,6 +26,7 @@ class Objective(nn.Module):
         self.plan = plan
         self.measure: losses.Loss = losses.total(plan.loss)
         short = any(stage.frames or stage.keep for stage in plan.stages)
+        short = short and not getattr(model, "any_length", False)
         device = next(model.parameters()).device
         self.crops = [Crop(plan.lifter, stage).to(device) for stage in plan.stages] if short else []
 

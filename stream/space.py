@@ -12,6 +12,7 @@ far its scale can be trusted:
 A wrong focal length makes the distance wrong in proportion, but not where a person appears.
 """
 
+import math
 from collections import deque
 from dataclasses import replace
 
@@ -19,15 +20,18 @@ import msgspec
 import numpy as np
 
 from stream.camera import F64, Camera, CameraSettings, assumed, calibrated
-from stream.depth import Depth
 from stream.errors import ConfigError
-from stream.messages import Origin, Pose, PoseFrame, RootStatus
+from stream.kalman import Kalman
+from stream.messages import F32, Origin, Pose, PoseFrame, RootStatus
 from stream.skeletons import get
 
 _LEAST_JOINTS = 5
 _LEAST_M, _MOST_M = 0.2, 100.0  # believable distances
 _ROUNDS = 2  # of solving, each with less weight for joints far off the solution before
 _FLOOR_M = 0.02  # a lifted pose is never more exact than that
+_ONE_SPOT = 1e-12  # rays' variance; joints less far apart are seen in one spot
+_UNREST, _SWAY = 0.3, 2.0  # by how many m/s a speed strays within a second, in depth and across
+_LEAST_SD = 0.02  # of a distance, relative: errors of neighbouring frames are alike
 
 # The bones that say how tall someone is, by the joint they end in: legs, trunk, arms. They do not depend on
 # how a detector draws heads, hips and shoulders.
@@ -89,10 +93,26 @@ class Space:
         found = _root(pose, self._camera)
         if found is None:
             return pose
-        root, depth_sd = found
-        depth = person.depth.update(float(root[2]), depth_sd, now_s)
-        # Along the ray: the person stays where they appear.
-        return replace(pose, root=(root * (depth / root[2])).astype(np.float32), root_status=self._status)
+        return replace(pose, root=person.place.update(*found, now_s), root_status=self._status)
+
+
+class Place:
+    """Somebody's root over time. Depth is uncertain and changes evenly; across the line of sight a pelvis is
+    seen well, and sways and bounces with every step.
+    """
+
+    def __init__(self) -> None:
+        self._depth, self._right, self._down = Kalman(), Kalman(), Kalman()
+
+    def update(self, root: F64, depth_sd: float, across_sd: float, at_s: float) -> F32:
+        """The steadied root (3,) float32, having found `root` with these standard deviations."""
+        x, y, z = root.tolist()
+        depth = max(_LEAST_M, self._depth.update(z, max(depth_sd, _LEAST_SD * z), at_s, _UNREST))
+        # As directions, because a wrong distance changes nothing about where they appear.
+        sd, unrest = across_sd / z, _SWAY / z
+        right = self._right.update(x / z, sd, at_s, unrest)
+        down = self._down.update(y / z, sd, at_s, unrest)
+        return np.array([right * depth, down * depth, depth], np.float32)
 
 
 class _Person:
@@ -103,7 +123,7 @@ class _Person:
         self._ends = [joint for joint, name in enumerate(joints) if name.split("_")[-1] in _BONES]
         self._starts = [parents[joint] for joint in self._ends]
         self._sizes: deque[float] = deque(maxlen=_SIZES)
-        self.depth = Depth()
+        self.place = Place()
 
     def scale(self, pose: Pose, height_m: float) -> float:
         """What makes this person's poses those of somebody `height_m` tall."""
@@ -113,8 +133,8 @@ class _Person:
         return _BONES_PER_HEIGHT * height_m / float(np.median(self._sizes)) if self._sizes else 1.0
 
 
-def _root(pose: Pose, camera: Camera) -> tuple[F64, float] | None:
-    """The root (3,) at which `pose` appears where its joints were seen, and its distance's uncertainty."""
+def _root(pose: Pose, camera: Camera) -> tuple[F64, float, float] | None:
+    """The root (3,) at which `pose` appears where its joints were seen, and how uncertain it is."""
     if pose.kp2d is None:
         return None
     seen = (pose.origin == Origin.OBSERVED) & np.isfinite(pose.xyz).all(axis=1)
@@ -124,36 +144,38 @@ def _root(pose: Pose, camera: Camera) -> tuple[F64, float] | None:
     found = locate(pose.xyz[seen].astype(np.float64), camera.rays(pose.kp2d[seen, :2]), pose.score[seen])
     if found is None:
         return None
-    root, depth_sd = found
+    root, depth_sd, _ = found
     # Joints close together say nothing about the distance.
     believable = _LEAST_M <= root[2] <= _MOST_M and depth_sd < 0.5 * root[2]
     return found if believable else None
 
 
-def locate(xyz: F64, rays: F64, score: F64) -> tuple[F64, float] | None:
-    """Translation (3,) that puts points xyz (J, 3) onto rays (J, 2), weighted by score (J,), and the
-    standard deviation of its third component; None when the points do not determine it.
+def locate(xyz: F64, rays: F64, score: F64) -> tuple[F64, float, float] | None:
+    """Translation (3,) that puts points xyz (J, 3) onto rays (J, 2), weighted by score (J,), and the standard
+    deviations of its third component and of the two others; None when the points do not determine it.
 
-    A joint at X seen along u must fulfil root_xy + X_xy = u (root_z + X_z), which is linear in the root:
+    A joint at X seen along u must fulfil root_xy = u root_z + (u X_z - X_xy), a line with root_z as its slope:
     weighted least squares, repeated with less weight for joints that did not fit.
     """
-    rows = np.zeros((len(rays), 2, 3))
-    rows[:, 0, 0] = rows[:, 1, 1] = 1.0
-    rows[:, :, 2] = -rays
-    wanted = rays * xyz[:, 2:] - xyz[:, :2]  # (J, 2)
+    offset = rays * xyz[:, 2:] - xyz[:, :2]  # (J, 2)
     root = _guess(xyz, rays)
     for _ in range(_ROUNDS):
-        off = np.linalg.norm(rows @ root - wanted, axis=1)  # (J,) metres
+        missed = root[:2] - rays * root[2] - offset  # (J, 2) metres
+        off = np.sqrt(np.einsum("ji,ji->j", missed, missed))
         spread = max(_FLOOR_M, float(np.median(off)))
         weight = score / (1 + (off / (2 * spread)) ** 2)
-        normal = np.einsum("j,jik,jil->kl", weight, rows, rows)
-        try:
-            inverse = np.linalg.inv(normal)
-        except np.linalg.LinAlgError:
+        total = float(weight.sum())
+        if not total > 0:
             return None
-        root = inverse @ np.einsum("j,jik,ji->k", weight, rows, wanted)
-    variance = inverse[2, 2] * float(weight.mean()) * spread**2
-    return root, float(np.sqrt(max(0.0, variance)))
+        middle, level = weight @ rays / total, weight @ offset / total
+        apart = rays - middle
+        across = float(np.einsum("j,ji,ji->", weight, apart, apart))
+        if not across > _ONE_SPOT * total:
+            return None
+        depth = -float(np.einsum("j,ji,ji->", weight, apart, offset)) / across
+        root = np.array([*(level + middle * depth), depth])
+    share = total / len(xyz)
+    return root, spread * math.sqrt(share / across), spread / math.sqrt(len(xyz))
 
 
 def _guess(xyz: F64, rays: F64) -> F64:

@@ -17,7 +17,7 @@ import numpy as np
 from sources import models
 from stream.context import Context
 from stream.errors import ConfigError
-from stream.messages import Frame, KeypointFrame, Keypoints
+from stream.messages import F32, Frame, KeypointFrame, Keypoints
 
 _LEAST_STEP_NS = 1_000_000  # MediaPipe refuses two frames of the same millisecond
 
@@ -89,17 +89,29 @@ class MediaPipe:
 
     def detect(self, frame: Frame) -> KeypointFrame:
         """The persons in `frame` as "blazepose33", each landmark scored by its visibility."""
+        return self.detect_in_space(frame)[0]
+
+    def detect_in_space(self, frame: Frame) -> tuple[KeypointFrame, list[F32]]:
+        """As `detect`, and what MediaPipe itself says of each person's 3D: (33, 3) metres around the hips.
+
+        In camera axes: x right, y down, z forward.
+        """
         from mediapipe import Image, ImageFormat
 
         image = Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(frame.image))
         result = self._landmarker.detect_for_video(image, self._timestamp_ms(frame.header.captured_ns))
-        return KeypointFrame(
+        seen = KeypointFrame(
             header=frame.header,
             size_wh=frame.size_wh,
             skeleton="blazepose33",
             persons=tuple(_person(landmarks, frame.size_wh) for landmarks in result.pose_landmarks),
             detected_ns=self._context.clock.now_ns(),
         )
+        world = [
+            np.array([(mark.x, mark.y, mark.z) for mark in landmarks], np.float32)
+            for landmarks in result.pose_world_landmarks
+        ]
+        return seen, world
 
     def _timestamp_ms(self, captured_ns: int) -> int:
         """Milliseconds that always increase, keeping the spacing of the frames where that allows it."""

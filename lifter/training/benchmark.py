@@ -1,18 +1,61 @@
 """Test sequences of motion capture: each clip filmed by a camera and seen by a detector that never change."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from lifter.training.camera import film
 from lifter.training.detector import detect
 from lifter.training.evaluate import Sequence
 from lifter.training.motion import read
+from stream.messages import F32
 
 SEED = 20_000
 LONGEST = 1000  # frames of a clip that are used
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Take:
+    """A clip of L frames as a camera filmed it and a detector saw it.
+
+    clean (L, 17, 2) float32 px, where the joints truly are; keypoints (L, 17, 3) float32 x px, y px, score;
+    truth (L, 17, 3) float32 metres, root-relative, camera axes; metre_px (L,) pixels a metre at the person
+    is long; size_wh of the image.
+    """
+
+    source: str
+    clean: F32
+    keypoints: F32
+    truth: F32
+    metre_px: F32
+    size_wh: tuple[int, int]
+
+    def exact(self) -> F32:
+        """Keypoints (L, 17, 3) of a detector without errors: all of them true, with score 1."""
+        return np.concatenate([self.clean, np.ones_like(self.clean[..., :1])], axis=-1)
+
+
+def takes(path: Path, every: int = 1) -> Iterator[Take]:
+    """Every `every`-th clip of a motion file, always the same."""
+    motion = read(path)
+    for clip in range(0, len(motion.start), every):
+        start, length = int(motion.start[clip]), min(int(motion.length[clip]), LONGEST)
+        generator = torch.Generator().manual_seed(SEED + clip)
+        view = film(motion.xyz[None, start : start + length], generator)
+        truth = view.xyz[0, :, :17] - view.xyz[0, :, :1]
+        width, height = view.size_wh[0].int().tolist()
+        yield Take(
+            str(motion.source[clip]),
+            view.project(view.xyz[:, :, :17])[0].numpy(),
+            detect(view, generator)[0].numpy(),
+            truth.numpy(),
+            (view.focal_px[0] / view.xyz[0, :, 0, 2]).numpy(),
+            (width, height),
+        )
 
 
 def sequences(
@@ -23,15 +66,6 @@ def sequences(
     "detector": with the noise, gaps and misplaced joints of `lifter.training.detector`; "clean": the
     projections of the true joints with score 1.
     """
-    motion = read(path)
-    for clip in range(0, len(motion.start), every):
-        start, length = int(motion.start[clip]), min(int(motion.length[clip]), LONGEST)
-        generator = torch.Generator().manual_seed(SEED + clip)
-        view = film(motion.xyz[None, start : start + length], generator)
-        keypoints = detect(view, generator)
-        if seen == "clean":
-            pixels = view.project(view.xyz[:, :, :17])
-            keypoints = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
-        truth = view.xyz[0, :, :17] - view.xyz[0, :, :1]
-        width, height = view.size_wh[0].int().tolist()
-        yield Sequence(str(motion.source[clip]), keypoints[0].numpy(), truth.numpy(), (width, height))
+    for take in takes(path, every):
+        keypoints = take.exact() if seen == "clean" else take.keypoints
+        yield Sequence(take.source, keypoints, take.truth, take.size_wh)

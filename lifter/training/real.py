@@ -1,0 +1,79 @@
+"""Real videos with a known truth: what is measured of a lifter's poses on them, and of the detector's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifter.training import metrics
+from lifter.training.reading import Reader
+from stream.messages import F32
+
+LIMB_JOINTS = (1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16)
+_LIMBS = ((1, 2), (2, 3), (4, 5), (5, 6), (11, 12), (12, 13), (14, 15), (15, 16))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Footage:
+    """A video of one person, L frames.
+
+    keypoints (L, 17, 3) x px, y px, score, of a detector; truth (L, 17, 3) metres, root-relative, camera axes;
+    world (L, 17, 3) what the detector itself says of them; joints whose truth was measured.
+    """
+
+    name: str
+    size_wh: tuple[int, int]
+    keypoints: F32
+    truth: F32
+    world: F32
+    joints: tuple[int, ...] = LIMB_JOINTS
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """MPJPE, P-MPJPE mm; bone lengths' standard deviation over time in percent; mm per frame squared."""
+
+    mpjpe: float
+    p_mpjpe: float
+    bones: float
+    acceleration: float
+
+
+def marks(poses: F32, footage: Footage) -> Marks:
+    """Of poses (L, 17, 3), root-relative; means over frames and the video's joints."""
+    joints = list(footage.joints)
+    a, b = poses[:, joints].astype(np.float64), footage.truth[:, joints].astype(np.float64)
+    return Marks(
+        float(metrics.mpjpe(a, b).mean()),
+        float(metrics.p_mpjpe(a, b).mean()),
+        bone_variation(poses),
+        float(metrics.acceleration(a, b).mean()),
+    )
+
+
+def bone_variation(poses: NDArray) -> float:
+    """Standard deviation over time of the lengths of thighs, shins and arms (L, 17, 3), percent of their mean."""
+    first, second = zip(*_LIMBS, strict=True)
+    length = np.linalg.norm((poses[:, first] - poses[:, second]).astype(np.float64), axis=-1)  # (L, 8)
+    return float(100 * (length.std(axis=0) / length.mean(axis=0)).mean())
+
+
+def offline(reader: Reader, footage: Footage) -> F32:
+    """Poses with all frames of the window around each."""
+    return reader.every(footage.keypoints, footage.size_wh)
+
+
+def live(reader: Reader, footage: Footage) -> F32:
+    """Poses of which each is the newest of its window."""
+    frames = np.arange(len(footage.keypoints))
+    return reader.at(footage.keypoints, footage.size_wh, frames, "newest")
+
+
+def shown(each: Sequence[Marks]) -> list[str]:
+    """Cells of a table: errors of every video, then bones and acceleration of all."""
+    return [
+        *(f"{m.mpjpe:.0f} / {m.p_mpjpe:.0f}" for m in each),
+        ", ".join(f"{m.bones:.1f}" for m in each) + " %",
+        ", ".join(f"{m.acceleration:.1f}" for m in each),
+    ]

@@ -30,7 +30,7 @@ def selected(
     keypoints: a recording (default: the packaged one). model: weights, by name or file, or an architecture,
     full-size with random weights. schedule: other stages than its own; its pruner does not count.
     """
-    _check(output)
+    writable_png(output)
     if not pruners or windows < 1:
         raise ConfigError(f"expected at least one pruner and one window, got {len(pruners)} and {windows}")
     runner = opened(model, schedule)
@@ -57,7 +57,7 @@ def lifted(
     numbers of frames of the recording (default: eight, evenly spaced over the window). truth (N, J, 3)
     metres in camera axes, of all frames of the recording (default: its array `truth`, if it has one).
     """
-    _check(output)
+    writable_png(output)
     runner = opened(model)
     spec = runner.spec
     if spec.output != "sequence":
@@ -91,7 +91,7 @@ def lifted(
     return output
 
 
-def _check(output: Path) -> None:
+def writable_png(output: Path) -> None:
     """Refuse before the work what would fail after it."""
     if output.suffix != ".png":
         raise ConfigError(f"{output}: expected an output ending in .png")

@@ -151,6 +151,56 @@ def evaluate(
     print(score(weights, data, cast(Any, reading), seen, flip, every).text())
 
 
+@app.command("lag-curve")
+def lag_curve(
+    weights: Annotated[str, typer.Argument(help="Packaged weights (`poselift models`) or a file.")],
+    data: Annotated[Path, typer.Option(help="A dataset's folder, a MotionBERT pickle, or an .npz.")],
+    output: Annotated[Path | None, typer.Option("--out", help="The PNG to draw the curve to.")] = None,
+    document: Annotated[
+        Path | None, typer.Option("--markdown", help="The document whose tables are to be replaced.")
+    ] = None,
+    lags: Annotated[str | None, typer.Option(help="Frames of look-ahead, e.g. 0,8,121.")] = None,
+    hops: Annotated[str | None, typer.Option(help="Frames between passes, e.g. 1,5.")] = None,
+    clips: Annotated[int, typer.Option(help="Clips, spread evenly over those long enough.")] = 40,
+    frames: Annotated[int, typer.Option(help="Successive frames scored of each clip.")] = 80,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Show motion capture without a detector's errors.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+) -> None:
+    """Measure what waiting is worth: error, velocity error, jitter against look-ahead and hop, as live."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    import lifter
+    from lifter.training import lag_report, score
+    from lifter.training.lag_curve import measure
+
+    lag_report.check(output, document)
+    runner = lifter.load(weights)
+    settings = (
+        None if lags is None else _numbers("--lags", lags),
+        None if hops is None else _numbers("--hops", hops),
+    )
+    videos = score.sequences(data, "clean" if clean else "detector")
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("clips", total=None)
+        curve = measure(
+            runner,
+            videos,
+            settings,
+            clips,
+            frames,
+            lambda done, of: bar.update(task, completed=done, total=of),
+        )
+    text = lag_report.tables(curve, runner.spec, data.name)
+    if output:
+        lag_report.plot(curve, runner.spec, output)
+    if document:
+        lag_report.write_into(document, text)
+    print(json.dumps(lag_report.plain(curve, runner.spec)) if as_json else text)
+
+
 @app.command()
 def plot(
     figure: Annotated[str, typer.Argument(help="selected (Figure 7) or lifted (Figure 10).")],

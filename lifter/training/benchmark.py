@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from lifter.training.camera import film
+from lifter.training.camera import View, film
 from lifter.training.detector import detect
 from lifter.training.evaluate import Sequence
 from lifter.training.motion import read
@@ -24,7 +24,8 @@ class Take:
 
     clean (L, 17, 2) float32 px, where the joints truly are; keypoints (L, 17, 3) float32 x px, y px, score;
     truth (L, 17, 3) float32 metres, root-relative, camera axes; metre_px (L,) pixels a metre at the person
-    is long; size_wh of the image.
+    is long; size_wh of the image; rate_hz frames per second; camera (9,) as `lifter.aggregate` has it and
+    root (L, 3) float32 metres: where the person is before it.
     """
 
     source: str
@@ -33,6 +34,9 @@ class Take:
     truth: F32
     metre_px: F32
     size_wh: tuple[int, int]
+    rate_hz: float
+    camera: F32
+    root: F32
 
     def exact(self) -> F32:
         """Keypoints (L, 17, 3) of a detector without errors: all of them true, with score 1."""
@@ -55,6 +59,9 @@ def takes(path: Path, every: int = 1) -> Iterator[Take]:
             truth.numpy(),
             (view.focal_px[0] / view.xyz[0, :, 0, 2]).numpy(),
             (width, height),
+            motion.fps,
+            _intrinsics(view),
+            view.xyz[0, :, 0].numpy(),
         )
 
 
@@ -68,4 +75,18 @@ def sequences(
     """
     for take in takes(path, every):
         keypoints = take.exact() if seen == "clean" else take.keypoints
-        yield Sequence(take.source, keypoints, take.truth, take.size_wh)
+        yield Sequence(
+            take.source,
+            keypoints,
+            take.truth,
+            take.size_wh,
+            rate_hz=take.rate_hz,
+            camera=take.camera,
+            root=take.root,
+        )
+
+
+def _intrinsics(view: View) -> F32:
+    """Focal lengths, centre, radial and tangential distortion (9,) in screen units."""
+    focal = float(2 * view.focal_px[0] / view.size_wh[0, 0])
+    return np.array([focal, focal, 0, 0, float(view.k1[0]), 0, 0, 0, 0], np.float32)

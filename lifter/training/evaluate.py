@@ -31,7 +31,8 @@ class Sequence:
     keypoints (L, J, 3) float32 x px, y px, score; truth (L, J, 3) float32 metres, root-relative, camera
     axes; row of the table it counts in; joints that are scored (all of them for None); which frames
     have a truth, (L,) bool, or None for all. Where networks answer in other units than metres, the truth
-    is in those too and unit_m (L,) says how many metres one is.
+    is in those too and unit_m (L,) says how many metres one is. Where it is known: rate_hz, frames per
+    second; camera (9,) as `lifter.aggregate` has it; root (L, 3) float32 metres, in camera axes.
     """
 
     row: str
@@ -41,6 +42,9 @@ class Sequence:
     joints: tuple[int, ...] | None = None
     valid: NDArray[np.bool_] | None = None
     unit_m: F32 | None = None
+    rate_hz: float | None = None
+    camera: F32 | None = None
+    root: F32 | None = None
 
 
 def evaluate(

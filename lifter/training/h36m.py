@@ -98,7 +98,11 @@ def _sequence(action: str, xyz: Any, xy: Any, subject: str, camera: int, every: 
     truth = relative @ _rotation(_ORIENTATION[subject][camera])
     keypoints = np.concatenate([xy[:length:every], np.ones((len(truth), 17, 1))], axis=-1)
     return Sequence(
-        action.split(" ")[0], keypoints.astype(np.float32), truth.astype(np.float32), _SIZES_WH[camera]
+        action.split(" ")[0],
+        keypoints.astype(np.float32),
+        truth.astype(np.float32),
+        _SIZES_WH[camera],
+        rate_hz=50 / every,
     )
 
 

@@ -5,7 +5,8 @@
 data is a folder with the files of "h36m" or "mpi3dhp", MotionBERT's pickle, motion capture (filmed by
 cameras that never change), or an `.npz` of sequences: real videos with a known truth. The last one has
 for every sequence `<name>/keypoints` (F, 17, 3) x px, y px, score, `<name>/truth` (F, 17, 3) metres
-in camera axes, `<name>/size_wh` (2,) and, where only some joints are known, `<name>/joints` their indices.
+in camera axes, `<name>/size_wh` (2,) and, where only some joints are known, `<name>/joints` their indices,
+where it is known `<name>/fps`.
 """
 
 from collections.abc import Iterator
@@ -39,11 +40,12 @@ def score(
     """
     path = lifter.weights_path(weights)
     model, spec = files.load(path)
-    chosen = islice(_sequences(Path(data), seen), 0, None, every)
+    chosen = islice(sequences(Path(data), seen), 0, None, every)
     return evaluate(model, spec, chosen, reading, flip)
 
 
-def _sequences(data: Path, seen: Seen) -> Iterator[Sequence]:
+def sequences(data: Path, seen: Seen = "detector") -> Iterator[Sequence]:
+    """All test videos of `data`, with their truth."""
     if (data / "data_3d_h36m.npz").is_file():
         return h36m.sequences(data, "test")
     if (data / "data_test_3dhp.npz").is_file():
@@ -70,4 +72,5 @@ def _own(file: np.lib.npyio.NpzFile, name: str) -> Sequence:
         )
     width, height = (int(n) for n in file[f"{name}/size_wh"])
     joints = tuple(int(n) for n in file[f"{name}/joints"]) if f"{name}/joints" in file else None
-    return Sequence(name, keypoints, truth - truth[:, :1], (width, height), joints)
+    rate_hz = float(file[f"{name}/fps"]) if f"{name}/fps" in file else None
+    return Sequence(name, keypoints, truth - truth[:, :1], (width, height), joints, rate_hz=rate_hz)

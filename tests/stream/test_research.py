@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lifter import paper
+from lifter.training import dry
 from lifter.weights import read_spec
 from stream import keypoint_files
 from stream.cli import main
@@ -244,3 +245,38 @@ def test_what_cannot_be_counted_is_refused_in_one_line(poselift, words, complain
     assert (code, out) == (2, "")
     assert complaint in err
     assert err.startswith("error: ")
+
+
+def test_the_lag_curve_is_measured_drawn_and_put_into_a_document(poselift, tmp_path, tiny_weights):
+    clips = {f"clip/anna/{i}": dry.motion(60, i).astype(np.float32) for i in range(3)}
+    np.savez(tmp_path / "motion.npz", allow_pickle=False, fps=np.float32(50), **clips)
+    document = tmp_path / "doc.md"
+    document.write_text("<!-- lag-curve -->\n<!-- /lag-curve -->\n")
+    words = ("lag-curve", tiny_weights, "--data", tmp_path / "motion.npz", "--clips", "2", "--frames", "10")
+    some = ("--lags", "0,3", "--hops", "1,5", "--out", tmp_path / "curve.png", "--markdown", document)
+    code, out, err = poselift(*words, *some)
+    assert code == 0, err
+    assert out.startswith("| lag, frames |")
+    assert document.read_text() == f"<!-- lag-curve -->\n\n{out}\n<!-- /lag-curve -->\n"
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    answer = json.loads(poselift(*words, "--json")[1])
+    assert (answer["weights"], answer["clips"], answer["frames"]) == ("tiny", 2, 20)
+    assert [row["lag"] for row in answer["lags"]] == [0, 1, 2, 4, 8, 16]  # that fit a window of 27
+    assert [row["hop"] for row in answer["hops"]] == [1, 5, 10]
+    assert answer["rate_hz"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--lags", "243"), "expected lags from 0 to 242 for small, got [243]"),
+        (("--lags", "few"), "--lags: expected whole numbers"),
+        (("--out", "curve.gif"), "curve.gif: expected an output ending in .png"),
+        (("--markdown", "none.md"), "none.md: cannot be read"),
+        (("--clips", "0"), "expected 1 clip or more"),
+    ],
+)
+def test_a_lag_curve_that_cannot_be_is_refused_in_one_line(poselift, words, complaint):
+    code, out, err = poselift("lag-curve", "small", "--data", WALK, *words)
+    assert (code, out) == (2, "")
+    assert complaint in err

@@ -4,9 +4,10 @@ Every document starts with `v: 1` and `schema`, one of `KINDS`; times are unix n
 
     pose3d       session source seq t_capture_ns t_publish_ns lat_ms mode lag hop window frame_id
                  units skeleton model dropped
-                 persons [{id, state, score, xyz, conf, origin, root {pos, status}, kp2d?}]
+                 persons [{id, state, score, xyz, conf, origin, root {pos, status}, kp2d?, contact?}]
     keypoints2d  skeleton size_wh persons [{kp, id?}] source? seq? t_capture_ns?
     meta         session source skeleton joints parents flip_pairs size_wh frame_id units model
+                 intrinsics? extrinsics?
     status       session node t_publish_ns report
 
 `xyz`, `kp2d` and `kp` are bin of little-endian float32 [J, 3], `conf` of float32 [J], `origin` of
@@ -20,7 +21,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from stream.errors import DecodeError, EncodeError
-from stream.messages import Latency, Mode, ModelInfo, RootStatus, State, WindowInfo
+from stream.messages import Contact, Latency, Mode, ModelInfo, RootStatus, State, WindowInfo
+from stream.viewpoint import Extrinsics, Intrinsics
 
 VERSION = 1
 MAX_BYTES = 1 << 20  # hundreds of persons; what reading may cost is bounded by it
@@ -50,7 +52,7 @@ class Envelope(msgspec.Struct):
 
 
 class RootPart(msgspec.Struct):
-    """Where a person's pelvis is, in metres in the camera frame."""
+    """Where a person's pelvis is, in metres in the frame of the document."""
 
     pos: tuple[float, float, float] | None
     status: RootStatus
@@ -67,6 +69,7 @@ class PersonPart(msgspec.Struct, kw_only=True, omit_defaults=True):
     origin: Origins
     root: RootPart
     kp2d: Rows | None = None
+    contact: Contact | None = None
 
 
 class PoseDocument(msgspec.Struct, kw_only=True):
@@ -112,11 +115,11 @@ class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     persons: list[KeypointPart]
 
 
-class MetaDocument(msgspec.Struct, kw_only=True):
+class MetaDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a late joiner must know about a source."""
 
-    v: int = VERSION
-    schema: str = "meta"
+    v: int
+    schema: str
     session: str
     source: Name
     skeleton: Text
@@ -127,6 +130,8 @@ class MetaDocument(msgspec.Struct, kw_only=True):
     frame_id: str
     units: str
     model: ModelInfo
+    intrinsics: Intrinsics | None = None
+    extrinsics: Extrinsics | None = None
 
 
 class StatusDocument(msgspec.Struct, kw_only=True):

@@ -1,6 +1,6 @@
 """What travels through poselift: frozen, slotted, checked once at construction.
 
-Camera axes are optical: x right, y down, z forward. Pixels have their origin at
+Camera axes are optical: x right, y down, z forward; a world has z up. Pixels have their origin at
 the top left of the image. A value that was not seen is NaN with score 0; it is
 never disguised as 0.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ShapeError
+from stream.viewpoint import Extrinsics, Intrinsics
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -104,12 +105,14 @@ class Window:
 
     keypoints (F, J, 3) float32: x px, y px, score, without NaN (invented joints
     have score 0); origin (F,) uint8 of `Origin`; captured_ns (F,) int64.
+    captured: the captured frames it was made of, when it lies on a time grid of its own.
     """
 
     keypoints: F32
     origin: U8
     captured_ns: I64
     size_wh: tuple[int, int]
+    captured: "Window | None" = None
 
     def __post_init__(self) -> None:
         _expect("window keypoints", self.keypoints, (None, None, 3), np.float32)
@@ -118,13 +121,22 @@ class Window:
         _expect("window captured_ns", self.captured_ns, (frames,), np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Which foot rests on the floor; None where that cannot be told, as of a foot that is not seen."""
+
+    left: bool | None = None
+    right: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
-    """One person in 3D: xyz (J, 3) float32 metres, root-relative, camera axes, NaN where absent.
+    """One person in 3D: xyz (J, 3) float32 metres, root-relative, in the axes of the frame's `frame_id`,
+    NaN where absent.
 
     score (J,) float32 in 0..1; origin (J,) uint8 of `Origin`; root (3,) float32
-    metres in the camera frame or None, root_status says what its scale rests on.
-    kp2d (J, 3) float32 pixels and score: what was lifted, or None.
+    metres in that frame or None, root_status says what its scale rests on.
+    kp2d (J, 3) float32 pixels and score: what was lifted, or None. contact: None when of neither foot known.
     """
 
     id: str
@@ -135,6 +147,7 @@ class Pose:
     root: F32 | None = None
     root_status: RootStatus = "none"
     kp2d: F32 | None = None
+    contact: Contact | None = None
 
     def __post_init__(self) -> None:
         _expect("pose xyz", self.xyz, (None, 3), np.float32)
@@ -180,7 +193,8 @@ class PoseFrame:
     """All persons lifted for one captured frame; what sinks send and subscribers get.
 
     lag: frames of look-ahead used; hop: frames between lifts at that moment;
-    dropped: frames of this source dropped since start.
+    dropped: frames of this source dropped since start. frame_id: "<source>_optical_frame" is the camera's
+    (x right, y down, z forward), any other a world with z up, whose `Extrinsics` the meta has.
     """
 
     header: Header
@@ -205,7 +219,7 @@ class PoseFrame:
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a late joiner must know about a source: joints, parents, units, frame, model."""
+    """What a late joiner must know about a source: joints, parents, units, frame, model, lens, place."""
 
     source: str
     session: str
@@ -217,6 +231,8 @@ class Meta:
     frame_id: str
     units: str
     model: ModelInfo
+    intrinsics: Intrinsics | None = None
+    extrinsics: Extrinsics | None = None
 
 
 @dataclass(frozen=True, slots=True)

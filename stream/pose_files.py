@@ -10,7 +10,9 @@
                       xyz (N, J, 3) float32 m, score (N, J) float32, origin (N, J) uint8
                       root (N, 3) float32 m, NaN where unknown
                       kp2d (N, J, 3) float32 px and score, all NaN where there is none
+                      contact (N, 2) int8: left and right foot, 1 rests on the floor, 0 not, -1 unknown
         joints (J,) str and parents (J,) int64, where a `meta` told them
+        metas (S,) str: the last `meta` of each source, in JSON
 """
 
 import os
@@ -24,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ConfigError, DecodeError, ShapeError
-from stream.messages import Header, Latency, Meta, ModelInfo, Pose, PoseFrame, WindowInfo
-from stream.wire import decode
+from stream.messages import Contact, Header, Latency, Meta, ModelInfo, Pose, PoseFrame, WindowInfo
+from stream.wire import decode, encode
 
 _FRAME: dict[str, Any] = {
     **dict.fromkeys(("source", "session", "mode", "skeleton", "frame_id", "model_name", "model_sha256"), str),
@@ -37,7 +39,9 @@ _PERSON: dict[str, Any] = {
     **dict.fromkeys(("id", "state", "root_status"), str),
     "origin": np.uint8,
     **dict.fromkeys(("xyz", "score", "root", "kp2d"), np.float32),
+    "contact": np.int8,
 }
+_UNKNOWN = -1  # of a foot's contact
 _FRAME_BYTES, _PERSON_BYTES = 1500, 1000  # about what Python needs besides the persons' arrays
 
 
@@ -49,7 +53,7 @@ class Table:
         self._frames: list[tuple[Any, ...]] = []
         self._persons: list[tuple[Any, ...]] = []
         self._joints = 0
-        self._meta: Meta | None = None
+        self._metas: dict[str, Meta] = {}
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -59,8 +63,8 @@ class Table:
         return not (frame.persons and self._persons) or len(frame.persons[0].xyz) == self._joints
 
     def describe(self, meta: Meta) -> None:
-        """Keep joint names and parents for the file."""
-        self._meta = meta
+        """Keep for the file what a source told about itself."""
+        self._metas[meta.source] = meta
 
     def add(self, frame: PoseFrame) -> None:
         """Copy a frame in."""
@@ -75,8 +79,11 @@ class Table:
     def write(self, path: Path) -> None:
         """Write the whole file or nothing; needs the table's memory once more."""
         arrays = _columns(self._frames, _FRAME) | _columns(self._persons, _PERSON)
-        if self._meta is not None and self._joints in (0, len(self._meta.joints)):
-            arrays |= {"joints": np.array(self._meta.joints, str), "parents": np.array(self._meta.parents)}
+        for meta in self._metas.values():
+            if self._joints in (0, len(meta.joints)):
+                arrays |= {"joints": np.array(meta.joints, str), "parents": np.array(meta.parents)}
+        if self._metas:
+            arrays["metas"] = np.array([encode(meta, "json").decode() for meta in self._metas.values()], str)
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -96,13 +103,14 @@ def _frame(frame: PoseFrame) -> tuple[Any, ...]:
 
 
 def _person(frame: int, person: Pose) -> tuple[Any, ...]:
-    joints = len(person.xyz)
+    joints, contact = len(person.xyz), person.contact or Contact()
     # Copied, because poses are views of the batch they were lifted in.
     return (
         *(frame, person.id, person.state, person.root_status, person.origin.copy()),
         *(person.xyz.copy(), person.score.copy()),
         np.full(3, np.nan, np.float32) if person.root is None else person.root,
         np.full((joints, 3), np.nan, np.float32) if person.kp2d is None else person.kp2d.copy(),
+        [_UNKNOWN if foot is None else foot for foot in (contact.left, contact.right)],
     )
 
 
@@ -140,7 +148,9 @@ def _rows(path: Path) -> Iterator[PoseFrame]:
     names = [*_FRAME, *_PERSON]
     try:
         with np.load(path, allow_pickle=False) as file:
-            table = {name: file[name] for name in names}
+            table = {name: file[name] for name in names if name in file or name != "contact"}
+        # Older files say nothing about feet.
+        table.setdefault("contact", np.full((len(table["frame"]), 2), _UNKNOWN, np.int8))
         ends = np.searchsorted(table["frame"], np.arange(len(table["seq"])), side="right")
         for index, end in enumerate(ends):
             start = ends[index - 1] if index else 0
@@ -160,7 +170,13 @@ def _pose(row: dict[str, Any]) -> Pose:
         root=None if np.isnan(row["root"]).all() else row["root"],
         root_status=str(row["root_status"]),  # type: ignore[arg-type]
         kp2d=None if np.isnan(row["kp2d"]).all() else row["kp2d"],
+        contact=_contact(row["contact"].tolist()),
     )
+
+
+def _contact(feet: list[int]) -> Contact | None:
+    known = [None if foot == _UNKNOWN else bool(foot) for foot in feet]
+    return None if known == [None, None] else Contact(*known)
 
 
 def _pose_frame(row: dict[str, Any], persons: tuple[Pose, ...], first_ns: int) -> PoseFrame:

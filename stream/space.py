@@ -30,7 +30,7 @@ _LEAST_M, _MOST_M = 0.2, 100.0  # believable distances
 _ROUNDS = 2  # of solving, each with less weight for joints far off the solution before
 _FLOOR_M = 0.02  # a lifted pose is never more exact than that
 _ONE_SPOT = 1e-12  # rays' variance; joints less far apart are seen in one spot
-_UNREST, _SWAY = 0.3, 2.0  # by how many m/s a speed strays within a second, in depth and across
+_UNREST, _SWAY = 0.3, 1.0  # by how many m/s a speed strays within a second, in depth and across
 _LEAST_SD = 0.02  # of a distance, relative: errors of neighbouring frames are alike
 
 # The bones that say how tall someone is, by the joint they end in: legs, trunk, arms. They do not depend on

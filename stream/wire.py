@@ -73,12 +73,10 @@ def encode(message: Message | KeypointFrame, format: Format = "msgpack") -> byte
             return encode_keypoints(message, format)
         case Meta():
             same = {field.name: getattr(message, field.name) for field in fields(Meta)}
-            return write(documents.MetaDocument(**same), format)
+            return write(documents.MetaDocument(v=VERSION, schema="meta", **same), format)
         case Status():
-            node, session, unix_ns, report = message.node, message.session, message.unix_ns, message.report
-            document = documents.StatusDocument(
-                session=session, node=node, t_publish_ns=unix_ns, report=report
-            )
+            who = {"session": message.session, "node": message.node}
+            document = documents.StatusDocument(**who, t_publish_ns=message.unix_ns, report=message.report)
             return write(document, format)
 
 
@@ -183,6 +181,7 @@ def _pose(part: documents.PersonPart) -> Pose:
             root=None if part.root.pos is None else unpack("root", [part.root.pos], 3)[0],
             root_status=part.root.status,
             kp2d=None if part.kp2d is None else unpack("kp2d", part.kp2d, 3),
+            contact=part.contact,
         )
     except ShapeError as error:
         raise DecodeError(f"person {part.id!r}: {error}") from error
@@ -199,6 +198,7 @@ def _person_part(pose: Pose, format: Format) -> documents.PersonPart:
         origin=pack_origin(pose.origin, format),
         root=documents.RootPart(None if pose.root is None else tuple(pose.root.tolist()), pose.root_status),
         kp2d=None if pose.kp2d is None else pack(pose.kp2d, format),
+        contact=pose.contact,
     )
 
 

@@ -5,7 +5,7 @@ Settings under `data:` by type, all files in the folder given with --data:
                test_file: held-out motion capture.
   h36m         detector: "cpn_ft_h36m_dbb" or "gt"; every: frames per frame used; stride between windows.
   mpi3dhp      stride.
-  motionbert   file: the pickle; stride.
+  motionbert   file: the pickle, or a folder of clips; stride.
 """
 
 from collections.abc import Iterable, Iterator

@@ -2,11 +2,11 @@
 
     print(score("small", "data/motion_test.npz").text())
 
-data is a folder with the files of "h36m" or "mpi3dhp", MotionBERT's pickle, motion capture (filmed by
-cameras that never change), or an `.npz` of sequences: real videos with a known truth. The last one has
-for every sequence `<name>/keypoints` (F, 17, 3) x px, y px, score, `<name>/truth` (F, 17, 3) metres
-in camera axes, `<name>/size_wh` (2,) and, where only some joints are known, `<name>/joints` their indices,
-where it is known `<name>/fps`.
+data is a folder with the files of "h36m" or "mpi3dhp", MotionBERT's pickle or folder of clips, motion
+capture (filmed by cameras that never change), or an `.npz` of sequences: real videos with a known truth.
+The last one has for every sequence `<name>/keypoints` (F, 17, 3) x px, y px, score, `<name>/truth` (F, 17, 3)
+metres in camera axes, `<name>/size_wh` (2,) and, where only some joints are known, `<name>/joints` their
+indices, where it is known `<name>/fps`.
 """
 
 from collections.abc import Iterator
@@ -50,12 +50,12 @@ def sequences(data: Path, seen: Seen = "detector") -> Iterator[Sequence]:
         return h36m.sequences(data, "test")
     if (data / "data_test_3dhp.npz").is_file():
         return mpi3dhp.sequences(data, "test")
-    if data.suffix in (".pkl", ".pickle"):
+    if data.suffix in (".pkl", ".pickle") or motionbert.is_clips(data):
         return motionbert.sequences(data, "test")
     if data.suffix != ".npz" or not data.is_file():
         raise ConfigError(
-            f"data: expected a folder with data_3d_h36m.npz or data_test_3dhp.npz, MotionBERT's .pkl, "
-            f"or an .npz of motion capture or sequences, got {data}"
+            f"data: expected a folder with data_3d_h36m.npz or data_test_3dhp.npz, MotionBERT's .pkl "
+            f"or folder of clips, or an .npz of motion capture or sequences, got {data}"
         )
     with np.load(data, allow_pickle=False) as file:
         names = sorted(name.removesuffix("/truth") for name in file if name.endswith("/truth"))

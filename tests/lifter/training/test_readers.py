@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from lifter.training import dry, h36m, motionbert, mpi3dhp, safe
+from lifter import normalise
+from lifter.spec import LifterSpec
+from lifter.training import dry, h36m, motionbert, mpi3dhp, safe, score
 from stream.errors import ConfigError
 
 
@@ -106,3 +109,61 @@ def test_motionberts_pickle_is_cut_into_videos(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         videos[0].truth * videos[0].unit_m[:, None, None], pose - pose[:, :1], atol=1e-4
     )
+
+
+def _write_clips(folder: Path) -> None:
+    """The clips that MotionBERT would cut of the made-up pickle: its two videos, scaled."""
+    dry.WRITERS["motionbert"](folder, {"file": "x.pkl"}, 12)
+    part = safe.read_pickle(folder / "x.pkl")["test"]
+    (folder / "test").mkdir()
+    for i, height in enumerate((1002, 1000)):
+        rows = slice(12 * i, 12 * (i + 1))
+        offset = np.array([1, height / 1000])
+        seen, label = part["joint_2d"][rows] / 500 - offset, part["joint3d_image"][rows] / 500
+        label[..., :2] -= offset
+        clip = {"data_input": np.concatenate([seen, part["confidence"][rows]], -1), "data_label": label}
+        (folder / "test" / f"{i:08d}.pkl").write_bytes(pickle.dumps(clip))
+
+
+def test_motionberts_clips_are_what_its_pickle_is(tmp_path: Path) -> None:
+    _write_clips(tmp_path)
+    whole = list(motionbert.sequences(tmp_path / "x.pkl", "test"))
+    clips = list(score.sequences(tmp_path))
+    assert [(clip.row, len(clip.truth)) for clip in clips] == [("clips", 12)] * 2
+    spec = LifterSpec(name="x", normalise="image", in_channels=3)
+    for clip, video in zip(clips, whole, strict=True):
+        np.testing.assert_allclose(clip.truth, video.truth, atol=1e-5)
+        seen = [
+            normalise.encode(torch.from_numpy(each.keypoints[None]), torch.tensor([each.size_wh]), spec)[0]
+            for each in (clip, video)
+        ]
+        torch.testing.assert_close(*seen, atol=1e-5, rtol=0)
+        assert clip.unit_m is not None
+        bones = np.array(normalise.SIZE_BONES)
+        metres = clip.unit_m[:, None, None] * clip.truth
+        sizes = np.linalg.norm(metres[:, bones[:, 0]] - metres[:, bones[:, 1]], axis=-1).sum(axis=1)
+        assert sizes.mean() == pytest.approx(3.25, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("clip", "complaint"),
+    [
+        (
+            {"data_input": None, "data_label": np.zeros((9, 17, 3))},
+            r"got \(0,\) and \(9, 17, 3\); clips without",
+        ),
+        ({"data_input": np.zeros((9, 16, 3)), "data_label": np.zeros((9, 16, 3))}, r"expected data_input"),
+        ([1, 2], r"got \(0,\) and \(0,\)"),
+        ({"data_input": _Evil()}, r"it asks for builtins\.print"),
+    ],
+)
+def test_a_clip_that_is_none_is_refused(
+    tmp_path: Path, clip: object, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ConfigError, match="found none"):
+        next(motionbert.sequences(tmp_path, "train"))
+    (tmp_path / "train" / "00000000.pkl").write_bytes(pickle.dumps(clip))
+    with pytest.raises(ConfigError, match=complaint):
+        next(motionbert.sequences(tmp_path, "train"))
+    assert capsys.readouterr().out == ""

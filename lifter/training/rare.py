@@ -1,4 +1,4 @@
-"""Postures that motion capture has too few of: limbs of one clip with those of another, sitting, lying."""
+"""Postures that motion capture has too few of: mixed limbs, sitting, bending, reaching, lying."""
 
 import torch
 from torch import Tensor
@@ -6,13 +6,17 @@ from torch import Tensor
 from lifter.training.detector import smooth
 
 _LEGS = (1, 2, 3, 4, 5, 6)
+_UPPER = (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+_ARMS = ((11, 12, 13), (14, 15, 16))
 
 
 def vary(xyz: Tensor, generator: torch.Generator) -> Tensor:
     """Windows (B, F, 19, 3), z up, of which some got other legs, a seat or another way up."""
-    chance = torch.rand(3, len(xyz), generator=generator)
+    chance = torch.rand(5, len(xyz), generator=generator)
     xyz = _where(chance[0] < 0.25, _combined(xyz), xyz)
     xyz = _where(chance[1] < 0.1, _seated(xyz, generator), xyz)
+    xyz = _where(chance[3] < 0.08, _bent(xyz, generator), xyz)
+    xyz = _where(chance[4] < 0.12, _reaching(xyz, generator), xyz)
     return _where(chance[2] < 0.05, _tilted(xyz, generator), xyz)
 
 
@@ -61,6 +65,38 @@ def _seated(xyz: Tensor, generator: torch.Generator) -> Tensor:
                 seated[:, :, joint - 1] + torch.nn.functional.normalize(way, dim=-1) * length
             )
     return seated
+
+
+def _bent(xyz: Tensor, generator: torch.Generator) -> Tensor:
+    """The upper body of each window bent forward at the hips, from a little to all the way."""
+    windows, frames = xyz.shape[:2]
+    held = 1.9 * torch.rand(windows, 1, 1, generator=generator)
+    angle = held + 0.25 * smooth(torch.randn(windows, frames, 1, generator=generator), 20.0)
+    across = torch.nn.functional.normalize(xyz[:, :, 1] - xyz[:, :, 4], dim=-1)
+    return _turned(xyz, _UPPER, 0, -angle * across)
+
+
+def _reaching(xyz: Tensor, generator: torch.Generator) -> Tensor:
+    """Each arm turned about its shoulder, some way or other, and moving."""
+    windows, frames = xyz.shape[:2]
+    for arm in _ARMS:
+        held = 0.7 * torch.randn(windows, 1, 3, generator=generator)
+        moving = 0.25 * smooth(torch.randn(windows, frames, 3, generator=generator), 15.0)
+        xyz = _turned(xyz, arm, arm[0], held + moving)
+    return xyz
+
+
+def _turned(xyz: Tensor, joints: tuple[int, ...], pivot: int, turn: Tensor) -> Tensor:
+    """Some joints turned about another one by rotation vectors `turn` (B, F, 3) (Rodrigues)."""
+    angle = torch.linalg.vector_norm(turn, dim=-1, keepdim=True).clamp(min=1e-6)
+    axis, cos, sin = (turn / angle)[:, :, None], angle.cos()[:, :, None], angle.sin()[:, :, None]
+    away = xyz[:, :, joints] - xyz[:, :, pivot, None]
+    along = (away * axis).sum(dim=-1, keepdim=True) * axis
+    moved = xyz.clone()
+    moved[:, :, joints] = (
+        xyz[:, :, pivot, None] + along + cos * (away - along) + sin * torch.linalg.cross(axis, away)
+    )
+    return moved
 
 
 def _tilted(xyz: Tensor, generator: torch.Generator) -> Tensor:

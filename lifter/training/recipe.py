@@ -25,7 +25,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """AdamW, or Adam with amsgrad.
+    """AdamW; Adam with amsgrad; or Muon for matrices with AdamW for the rest, at one rate.
 
     decay: "cosine" falls to zero over all steps; "plateau" stays and falls over the last `tail` of the
     steps; "epoch" multiplies by `gamma` per epoch, and by `gamma_fifth` instead at every fifth one.
@@ -33,7 +33,7 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     clip: largest norm of the gradient, 0 for none; ema: decay of the averaged weights, 0 for none.
     """
 
-    kind: Literal["adamw", "adam_amsgrad"] = "adamw"
+    kind: Literal["adamw", "adam_amsgrad", "muon"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.01
     matrices_only: bool = False
@@ -55,8 +55,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     average with the mirrored answer when evaluating. pipeline: how the papers' test reads the model.
     supervise: which frames of a window enter the loss: all, those that pruning kept, the one in the
     centre, or so many evenly spaced ones.
-    start_from: weights whose values are taken where names begin with `start_into`.
-    amp: bfloat16 autocast. workers: processes that make batches ahead. evaluate_epochs between tests.
+    start_from: weights whose values are taken where names begin with `start_into`; start_wider: they are of a
+    network half as wide.
+    amp: bfloat16 where that is quicker. workers: processes that make batches ahead. evaluate_epochs
+    between tests.
     """
 
     lifter: LifterSpec
@@ -74,6 +76,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     supervise: int | Literal["all", "kept", "centre"] = "all"
     start_from: str = ""
     start_into: str = ""
+    start_wider: bool = False
     workers: int = 0
     evaluate_epochs: int = 1
     checkpoint_minutes: float = 3.0

@@ -15,6 +15,7 @@ from lifter.training.loop import Trainer
 from lifter.training.metrics import Table
 from lifter.training.recipe import Recipe
 from lifter.training.report import Report
+from lifter.training.widen import widened
 
 QUICK_EVERY = 20  # between two epochs, every so many of the test sequences are enough
 
@@ -74,5 +75,8 @@ def fresh(plan: Recipe) -> nn.Module:
     if plan.start_from:
         given, _ = weights.load(plan.start_from)
         part = model.get_submodule(plan.start_into) if plan.start_into else model
-        weights.load_strictly(part, given.state_dict(), plan.start_from)
+        state = given.state_dict()
+        if plan.start_wider:
+            state = widened(state, part, torch.Generator().manual_seed(plan.seed))
+        weights.load_strictly(part, state, plan.start_from)
     return model

@@ -167,6 +167,31 @@ def test_a_seated_person_has_thighs_ahead_and_keeps_bone_lengths(walking: motion
     torch.testing.assert_close(seated[:, :, 7:], xyz[:, :, 7:])
 
 
+def test_a_bent_person_leans_forward_on_the_same_legs(walking: motion.Motion) -> None:
+    xyz = _windows(walking)
+    bent = rare._bent(xyz, _generator())
+    legs = [0, 1, 2, 3, 4, 5, 6]
+    torch.testing.assert_close(bent[:, :, legs], xyz[:, :, legs])
+    trunk, upright = bent[:, :, 8] - bent[:, :, 0], xyz[:, :, 8] - xyz[:, :, 0]
+    torch.testing.assert_close(trunk.norm(dim=-1), upright.norm(dim=-1))
+    right = xyz[:, :, 1] - xyz[:, :, 4]
+    ahead = torch.stack([-right[..., 1], right[..., 0], torch.zeros_like(right[..., 0])], dim=-1)
+    leaning = ((trunk - upright) * ahead).sum(dim=-1).mean(dim=1)  # (B,)
+    assert (leaning > 0).all()
+    assert (trunk[..., 2] < upright[..., 2]).float().mean() > 0.8
+
+
+def test_a_reaching_person_moves_nothing_but_the_arms(walking: motion.Motion) -> None:
+    xyz = _windows(walking)
+    reaching = rare._reaching(xyz, _generator())
+    still = [joint for joint in range(19) if joint not in (12, 13, 15, 16)]
+    torch.testing.assert_close(reaching[:, :, still], xyz[:, :, still])
+    for above, below in ((11, 12), (12, 13), (14, 15), (15, 16)):
+        length = (reaching[:, :, below] - reaching[:, :, above]).norm(dim=-1)
+        torch.testing.assert_close(length, (xyz[:, :, below] - xyz[:, :, above]).norm(dim=-1))
+    assert (reaching[:, :, 13] - xyz[:, :, 13]).norm(dim=-1).mean() > 0.1
+
+
 def test_limbs_of_two_people_meet_at_the_pelvis(walking: motion.Motion) -> None:
     xyz = _windows(walking, 4)
     mixed = rare._combined(xyz)

@@ -76,10 +76,11 @@ def test_the_loss_goes_down_and_the_weights_can_be_used(folder: Path) -> None:
     assert "mpjpe" in (path.parent / "table.txt").read_text()
 
 
-def test_a_run_that_was_killed_goes_on_bit_for_bit(folder: Path) -> None:
-    straight = _fit(_trainer(folder, "straight"), 40)
-    _fit(_trainer(folder, "stopped"), 17)
-    second = _trainer(folder, "stopped")
+@pytest.mark.parametrize("how", [(), ("optimiser.kind=muon", "amp=true")])
+def test_a_run_that_was_killed_goes_on_bit_for_bit(folder: Path, how: tuple[str, ...]) -> None:
+    straight = _fit(_trainer(folder, "straight", *how), 40)
+    _fit(_trainer(folder, "stopped", *how), 17)
+    second = _trainer(folder, "stopped", *how)
     assert second.resume()
     assert second.step == 17
     resumed = _fit(second, 40)
@@ -126,6 +127,16 @@ def test_a_short_window_gives_the_poses_of_the_whole_one() -> None:
     crop = Crop(spec, Stage(steps=1, batch=1))
     with torch.no_grad():
         torch.testing.assert_close(crop.poses(model, x, 0), model(x)[:, crop.places])
+
+
+def test_a_run_can_start_from_a_network_half_as_wide(folder: Path) -> None:
+    narrow = train.fresh(recipe.load(folder / "tiny.yaml")).eval()
+    plan = recipe.load(folder / "tiny.yaml")
+    weights.save(folder / "narrow.safetensors", narrow, plan.lifter)
+    wider = ("lifter.config.width=32", "lifter.config.heads=4", "start_wider=true")
+    plan = recipe.load(folder / "tiny.yaml", (f"start_from={folder / 'narrow.safetensors'}", *wider))
+    x = torch.randn(1, 27, 17, 3)
+    torch.testing.assert_close(train.fresh(plan).eval()(x), narrow(x), atol=1e-5, rtol=1e-5)
 
 
 def test_an_epoch_shows_every_window_once(folder: Path) -> None:

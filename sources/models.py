@@ -7,7 +7,6 @@ folder for caches, or POSELIFT_CACHE.
 import hashlib
 import http.client
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Literal, NamedTuple
 
 from sources import bundle
 from stream.errors import ConfigError, SourceUnavailable
+from stream.folders import cache
 
 log = logging.getLogger("poselift")
 
@@ -88,19 +88,6 @@ def fetch(variant: str) -> Path:
                 path.unlink()
             _store(path, _get(variant))
     return path
-
-
-def cache() -> Path:
-    """The folder for downloaded files."""
-    if named := os.environ.get("POSELIFT_CACHE"):
-        return Path(named).expanduser()
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
-    elif sys.platform == "darwin":
-        root = "~/Library/Caches"
-    else:
-        root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "poselift"
 
 
 def _path(variant: str) -> Path:

@@ -181,14 +181,3 @@ def test_an_unknown_variant_and_a_cache_that_cannot_be_written_are_for_a_person_
     monkeypatch.setenv("POSELIFT_CACHE", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match=r"cannot be written .* set POSELIFT_CACHE to another folder"):
         models.fetch("lite")
-
-
-def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("POSELIFT_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    monkeypatch.setattr("sys.platform", "linux")
-    assert models.cache() == Path("/caches/poselift")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert models.cache() == Path.home() / ".cache/poselift"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert models.cache() == Path.home() / "Library/Caches/poselift"

@@ -68,6 +68,18 @@ def at_rate(take: Take, factor: float) -> tuple[F32, F32]:
     return keypoints, between(take.truth)
 
 
+def resampled(keypoints: F32, factor: float) -> F32:
+    """Keypoints (N, 17, 3) at `factor` times the rate: interpolated, of two scores the lower."""
+    time = np.arange(0, len(keypoints) - 0.999, 1 / factor)
+    low = np.minimum(time.astype(int), len(keypoints) - 2)
+    share = (time - low).astype(np.float32)[:, None, None]
+    between = (1 - share) * keypoints[low] + share * keypoints[low + 1]
+    lower = np.minimum(keypoints[low, :, 2], keypoints[low + 1, :, 2])
+    on_frame = np.abs(time - np.round(time)) < 1e-6
+    between[..., 2] = np.where(on_frame[:, None], between[..., 2], lower)
+    return between
+
+
 def rolled(take: Take, degrees: float) -> tuple[F32, F32]:
     """Keypoints and truth, both (L, 17, 3), of a camera turned by so much around its viewing axis."""
     angle = np.radians(degrees)
@@ -92,7 +104,7 @@ def mirror(points: F32) -> F32:
 
 
 def held(take: Take, frames: int, errors: bool) -> F32:
-    """Somebody who stands still as in the take's middle frame, (frames, 17, 3); errors: the detector does not.
+    """Somebody who stands still as in the take's middle frame; errors: but the detector does not.
 
     The detector's errors are those it made in the take, forth and back.
     """

@@ -95,9 +95,9 @@ def halves(takes: Sequence[Take], reader: Reader) -> dict[str, tuple[float, floa
         everything, visible = [], []
         for take in takes:
             poses = reader.every(disturb.hidden(take.exact(), joints), take.size_wh).astype(np.float64)
-            everything.append(metrics.mpjpe(poses, take.truth))
-            a, b = (p[:, rest] - p[:, rest].mean(axis=1, keepdims=True) for p in (poses, take.truth))
-            visible.append(metrics.mpjpe(a, b))
+            everything.append(metrics.mpjpe(poses, take.truth.astype(np.float64)))
+            apart: F64 = (poses - take.truth.astype(np.float64))[:, rest]
+            visible.append(metrics.mpjpe(apart, apart.mean(axis=1, keepdims=True)))
         answers[name] = float(np.concatenate(everything).mean()), float(np.concatenate(visible).mean())
     return answers
 
@@ -146,6 +146,18 @@ def rates(takes: Sequence[Take], reader: Reader, factors: Sequence[float]) -> li
         for take in takes:
             keypoints, truth = disturb.at_rate(take, factor)
             errors.add(take, reader.every(keypoints, take.size_wh), truth)
+        answers.append(errors.mean())
+    return answers
+
+
+def gridded(takes: Sequence[Take], reader: Reader, factors: Sequence[float]) -> list[tuple[float, float]]:
+    """As `rates`, but with keypoints interpolated at the times of the take's own frames before lifting."""
+    answers = []
+    for factor in factors:
+        errors = Errors()
+        for take in takes:
+            keypoints = disturb.resampled(disturb.at_rate(take, factor)[0], 1 / factor)
+            errors.add(take, reader.every(keypoints, take.size_wh), take.truth[: len(keypoints)])
         answers.append(errors.mean())
     return answers
 

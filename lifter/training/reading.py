@@ -1,4 +1,4 @@
-"""Lifts keypoints as a file's are lifted, and single frames with all, half or none of the frames after them."""
+"""Lifts keypoints as those of a file are lifted, or frames on their own, in the centre or as the newest."""
 
 from typing import Literal
 

@@ -1,6 +1,5 @@
 """Real videos with a known truth: what is measured of a lifter's poses on them, and of the detector's own."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,8 @@ _LIMBS = ((1, 2), (2, 3), (4, 5), (5, 6), (11, 12), (12, 13), (14, 15), (15, 16)
 class Footage:
     """A video of one person, L frames.
 
-    keypoints (L, 17, 3) x px, y px, score, of a detector; truth (L, 17, 3) metres, root-relative, camera axes;
-    world (L, 17, 3) what the detector itself says of them; joints whose truth was measured.
+    keypoints (L, 17, 3) x px, y px, score, of a detector; truth (L, 17, 3) metres, from the pelvis, in camera
+    axes; world (L, 17, 3) what the detector itself says of them; joints whose truth was measured.
     """
 
     name: str
@@ -53,7 +52,7 @@ def marks(poses: F32, footage: Footage) -> Marks:
 
 
 def bone_variation(poses: NDArray) -> float:
-    """Standard deviation over time of the lengths of thighs, shins and arms (L, 17, 3), percent of their mean."""
+    """How the lengths of thighs, shins and arms of poses (L, 17, 3) vary over time: deviation, percent."""
     first, second = zip(*_LIMBS, strict=True)
     length = np.linalg.norm((poses[:, first] - poses[:, second]).astype(np.float64), axis=-1)  # (L, 8)
     return float(100 * (length.std(axis=0) / length.mean(axis=0)).mean())
@@ -68,12 +67,3 @@ def live(reader: Reader, footage: Footage) -> F32:
     """Poses of which each is the newest of its window."""
     frames = np.arange(len(footage.keypoints))
     return reader.at(footage.keypoints, footage.size_wh, frames, "newest")
-
-
-def shown(each: Sequence[Marks]) -> list[str]:
-    """Cells of a table: errors of every video, then bones and acceleration of all."""
-    return [
-        *(f"{m.mpjpe:.0f} / {m.p_mpjpe:.0f}" for m in each),
-        ", ".join(f"{m.bones:.1f}" for m in each) + " %",
-        ", ".join(f"{m.acceleration:.1f}" for m in each),
-    ]

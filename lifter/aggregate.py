@@ -1,12 +1,20 @@
 """Makes one pose of several hypotheses (D3DP, section 3.4): by the mean, or joint by joint by the camera.
 
+Names of the paper: "mean" is P-Agg, which needs nothing else; "jpma" is J-Agg, which needs the camera. P-Best
+and J-Best need the truth, so they say only what is in the hypotheses: "p-best" takes of each window the
+hypothesis nearest to it (the release: of each video), "j-best" of each joint of each frame.
+
 A camera is given as in Human3.6M's published intrinsics, (B, 9) float32: focal lengths fx fy, centre
 cx cy, radial k1 k2 k3 and tangential p1 p2 distortion, in the units of "screen" keypoints (half the
 image's width is 1; the image's centre is 0, 0).
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Aggregate = Literal["mean", "jpma", "p-best", "j-best"]
 
 
 def project(points: Tensor, camera: Tensor) -> Tensor:
@@ -47,4 +55,16 @@ def jpma(hypotheses: Tensor, keypoints: Tensor, camera: Tensor, root: Tensor | N
         root = place(hypotheses.mean(dim=1), keypoints, camera)
     miss = project(hypotheses + root[:, None], camera) - keypoints[:, None]  # (B, H, F, J, 2)
     best = miss.norm(dim=-1).argmin(dim=1)  # (B, F, J)
+    return torch.take_along_dim(hypotheses, best[:, None, ..., None], dim=1)[:, 0]
+
+
+def pose_best(hypotheses: Tensor, truth: Tensor, joints: list[int]) -> Tensor:
+    """Poses (B, F, J, 3): of each window the hypothesis (B, H, F, J, 3) with `joints` nearest to truth."""
+    miss = (hypotheses - truth[:, None])[..., joints, :].norm(dim=-1).mean(dim=(2, 3))  # (B, H)
+    return torch.take_along_dim(hypotheses, miss.argmin(dim=1)[:, None, None, None, None], dim=1)[:, 0]
+
+
+def joint_best(hypotheses: Tensor, truth: Tensor) -> Tensor:
+    """Poses (B, F, J, 3): of each joint the hypothesis (B, H, F, J, 3) nearest to truth."""
+    best = (hypotheses - truth[:, None]).norm(dim=-1).argmin(dim=1)  # (B, F, J)
     return torch.take_along_dim(hypotheses, best[:, None, ..., None], dim=1)[:, 0]

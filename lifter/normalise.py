@@ -74,7 +74,7 @@ def encode(
             f"got {tuple(keypoints.shape)} and {tuple(size_wh.shape)}"
         )
     if spec.normalise in ("screen", "image"):
-        xy, context = _screen(keypoints, size_wh), Context(metric=spec.normalise == "screen")
+        xy, context = screen(keypoints, size_wh), Context(metric=spec.normalise == "screen")
     elif spec.normalise == "person":
         xy, rotation = _person(keypoints, size_wh, focal_px)
         context = Context(rotation)
@@ -102,7 +102,8 @@ def to_network_axes(poses: Tensor, context: Context) -> Tensor:
     return poses if context.rotation is None else poses @ context.rotation.transpose(-1, -2)
 
 
-def _screen(keypoints: Tensor, size_wh: Tensor) -> Tensor:
+def screen(keypoints: Tensor, size_wh: Tensor) -> Tensor:
+    """Keypoints (B, F, J, 2) in units of half the image's width, 0, 0 in its centre."""
     width, height = size_wh[:, 0, None, None], size_wh[:, 1, None, None]
     x = keypoints[..., 0] / width * 2 - 1
     y = keypoints[..., 1] / width * 2 - height / width

@@ -1,15 +1,18 @@
-"""Commands for researchers: costs, released checkpoints, training, evaluation, figures."""
+"""Commands for researchers: costs, released checkpoints, training, figures (measures: `stream.measuring`)."""
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
+from stream import measuring
 from stream.config import CONFIGS
 from stream.errors import ConfigError
+from stream.measuring import numbers, one_of
 
 app = typer.Typer()
+app.registered_commands += measuring.app.registered_commands
 
 Keep = Annotated[str | None, typer.Option(help="Frames kept by each stage of pruning, e.g. 121,81.")]
 At = Annotated[str | None, typer.Option(help="The block each stage sits at, e.g. 0,3.")]
@@ -59,7 +62,7 @@ def _paper(arch: str | None, as_json: bool) -> None:
     from lifter import paper
 
     if arch is not None:
-        _one_of("ARCH", arch, tuple(dict.fromkeys(row.arch for row in paper.ROWS)))
+        one_of("ARCH", arch, tuple(dict.fromkeys(row.arch for row in paper.ROWS)))
     counted = ((row, row.count()) for row in paper.ROWS if arch in (None, row.arch))
     fields = ("table", "model", "parameters_m", "our_parameters_m", "gflops", "our_gflops", "mpjpe_mm")
     rows = (
@@ -131,77 +134,6 @@ def train(
 
 
 @app.command()
-def evaluate(
-    weights: Annotated[str, typer.Argument(help="Packaged weights (`poselift models`) or a file.")],
-    data: Annotated[Path, typer.Option(help="A dataset's folder, a MotionBERT pickle, or an .npz.")],
-    reading: Annotated[
-        str, typer.Option(help="seq2seq (all frames), seq2frame (the centre), live (the newest).")
-    ] = "seq2seq",
-    clean: Annotated[
-        bool, typer.Option("--clean", help="Show motion capture without a detector's errors.")
-    ] = False,
-    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored input's answer.")] = False,
-    every: Annotated[int, typer.Option(help="Take each so-many-th sequence only.")] = 1,
-) -> None:
-    """Score weights on data with a known truth: a row per action, all metrics. See docs/training.md."""
-    from lifter.training.score import score
-
-    _one_of("--reading", reading, ("seq2seq", "seq2frame", "live"))
-    seen: Any = "clean" if clean else "detector"
-    print(score(weights, data, cast(Any, reading), seen, flip, every).text())
-
-
-@app.command("lag-curve")
-def lag_curve(
-    weights: Annotated[str, typer.Argument(help="Packaged weights (`poselift models`) or a file.")],
-    data: Annotated[Path, typer.Option(help="A dataset's folder, a MotionBERT pickle, or an .npz.")],
-    output: Annotated[Path | None, typer.Option("--out", help="The PNG to draw the curve to.")] = None,
-    document: Annotated[
-        Path | None, typer.Option("--markdown", help="The document whose tables are to be replaced.")
-    ] = None,
-    lags: Annotated[str | None, typer.Option(help="Frames of look-ahead, e.g. 0,8,121.")] = None,
-    hops: Annotated[str | None, typer.Option(help="Frames between passes, e.g. 1,5.")] = None,
-    clips: Annotated[int, typer.Option(help="Clips, spread evenly over those long enough.")] = 40,
-    frames: Annotated[int, typer.Option(help="Successive frames scored of each clip.")] = 80,
-    clean: Annotated[
-        bool, typer.Option("--clean", help="Show motion capture without a detector's errors.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
-) -> None:
-    """Measure what waiting is worth: error, velocity error, jitter against look-ahead and hop, as live."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    import lifter
-    from lifter.training import lag_report, score
-    from lifter.training.lag_curve import measure
-
-    lag_report.check(output, document)
-    runner = lifter.load(weights)
-    settings = (
-        None if lags is None else _numbers("--lags", lags),
-        None if hops is None else _numbers("--hops", hops),
-    )
-    videos = score.sequences(data, "clean" if clean else "detector")
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("clips", total=None)
-        curve = measure(
-            runner,
-            videos,
-            settings,
-            clips,
-            frames,
-            lambda done, of: bar.update(task, completed=done, total=of),
-        )
-    text = lag_report.tables(curve, runner.spec, data.name)
-    if output:
-        lag_report.plot(curve, runner.spec, output)
-    if document:
-        lag_report.write_into(document, text)
-    print(json.dumps(lag_report.plain(curve, runner.spec)) if as_json else text)
-
-
-@app.command()
 def plot(
     figure: Annotated[str, typer.Argument(help="selected (Figure 7) or lifted (Figure 10).")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The PNG to write.")],
@@ -216,18 +148,13 @@ def plot(
     """Draw which frames each pruner keeps, or a lifted motion with the kept frames in red."""
     from lifter import figures
 
-    _one_of("FIGURE", figure, ("selected", "lifted"))
+    one_of("FIGURE", figure, ("selected", "lifted"))
     if figure == "selected":
         schedule = _schedule(keep, at, "tps", "tri")
         path = figures.selected(keypoints, output, model, windows=windows, schedule=schedule)
     else:
         path = figures.lifted(keypoints, output, model)
     print(path)
-
-
-def _one_of(what: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        raise ConfigError(f"{what}: expected one of {', '.join(known)}, got {given!r}")
 
 
 def _recipe(config: str) -> str:
@@ -247,14 +174,7 @@ def _schedule(keep: str | None, at: str | None, pruner: str, recoverer: str) -> 
         raise ConfigError("--keep and --at go together, e.g. --keep 121,81 --at 0,3")
     if keep is None or at is None:
         return None
-    return Schedule(_numbers("--keep", keep), _numbers("--at", at), pruner, recoverer)
-
-
-def _numbers(what: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"{what}: expected whole numbers such as 121,81, got {text!r}") from None
+    return Schedule(numbers("--keep", keep), numbers("--at", at), pruner, recoverer)
 
 
 def _settings(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:

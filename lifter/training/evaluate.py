@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lifter import normalise, pipelines
+from lifter.aggregate import Aggregate, joint_best, jpma, pose_best
+from lifter.d3dp import D3DP
 from lifter.spec import LifterSpec
 from lifter.training.metrics import METRICS, Table
+from stream.errors import ConfigError
 from stream.messages import F32
 
 LIVE_STEP = 10
+_BATCH = 8
 _STILL = ("mpjpe", "p_mpjpe", "n_mpjpe", "pck", "auc")
 Reading = Literal["seq2seq", "seq2frame", "live"]
 
@@ -53,11 +57,14 @@ def evaluate(
     sequences: Iterable[Sequence],
     reading: Reading = "seq2seq",
     flip: bool = False,
-    batch: int = 8,
+    aggregate: Aggregate = "mean",
 ) -> Table:
-    """Metrics of every row of `sequences`; flip: average each answer with the mirrored one."""
+    """Metrics of every row of `sequences`.
+
+    flip: average each answer with the mirrored one; aggregate: how D3DP's hypotheses become one pose.
+    """
     table = Table({name: METRICS[name] for name in (_STILL if reading == "live" else METRICS)})
-    lifted = Lifted(model, spec, flip, batch)
+    lifted = Lifted(model, spec, flip, aggregate)
     for sequence in sequences:
         frames, poses = lifted.read(sequence, reading)
         if sequence.valid is not None:
@@ -74,8 +81,15 @@ def evaluate(
 class Lifted:
     """Lifts sequences with a model, normalised as live windows are."""
 
-    def __init__(self, model: nn.Module, spec: LifterSpec, flip: bool = False, batch: int = 8) -> None:
-        self.spec, self.batch = spec, batch
+    def __init__(
+        self, model: nn.Module, spec: LifterSpec, flip: bool = False, aggregate: Aggregate = "mean"
+    ) -> None:
+        if aggregate != "mean" and (flip or not isinstance(model, D3DP)):
+            raise ConfigError(
+                f"aggregate: {aggregate} chooses among D3DP's hypotheses, which it mirrors itself; "
+                f"got {spec.arch}{' and flip' if flip else ''}"
+            )
+        self.spec, self.aggregate = spec, aggregate
         self.device = next(model.parameters()).device
         model = model.eval()
         self.model = pipelines.FlipAverage(model, spec.skeleton).to(self.device) if flip else model
@@ -99,16 +113,43 @@ class Lifted:
         """Poses (N, wanted, J, 3) of the windows (N, 2) of a sequence."""
         size = torch.tensor(sequence.size_wh, dtype=torch.float32, device=self.device)
         poses: list[Tensor] = []
-        for first in range(0, len(bounds), self.batch):
-            windows = pipelines.cut(sequence.keypoints, bounds[first : first + self.batch])
-            keypoints = torch.from_numpy(windows).to(self.device)
-            inputs, context = normalise.encode(keypoints, size.expand(len(keypoints), 2), self.spec)
-            answers = self.model(inputs).float()
-            if answers.shape[1] == 1:
-                answers = answers.expand(-1, self.spec.frames, -1, -1)
-            if sequence.unit_m is None:
-                answers = normalise.decode(answers, context)
+        for first in range(0, len(bounds), _BATCH):
+            part = bounds[first : first + _BATCH]
+            keypoints = torch.from_numpy(pipelines.cut(sequence.keypoints, part)).to(self.device)
+            sizes = size.expand(len(part), 2)
+            inputs, context = normalise.encode(keypoints, sizes, self.spec)
+            if self.aggregate == "mean":
+                answers = self._decoded(self.model(inputs).float(), context, sequence)
             else:
-                answers = answers - answers[:, :, :1]
+                sampled = self.model.sample(inputs)[:, -1].float()  # type: ignore[operator]
+                each = [self._decoded(answer, context, sequence) for answer in sampled.unbind(dim=1)]
+                screen = normalise.screen(keypoints, sizes)
+                answers = self._joined(torch.stack(each, dim=1), screen, sequence, part)
             poses.append(answers[:, wanted].cpu())
         return torch.cat(poses).numpy()
+
+    def _decoded(self, answers: Tensor, context: normalise.Context, sequence: Sequence) -> Tensor:
+        """A network's answer (B, F or 1, J, 3) in the units of the truth, (B, F, J, 3)."""
+        if answers.shape[1] == 1:
+            answers = answers.expand(-1, self.spec.frames, -1, -1)
+        if sequence.unit_m is None:
+            return normalise.decode(answers, context)
+        return answers - answers[:, :, :1]
+
+    def _joined(self, hypotheses: Tensor, screen: Tensor, sequence: Sequence, bounds: NDArray) -> Tensor:
+        """One pose of each frame (B, F, J, 3) of hypotheses (B, H, F, J, 3) about keypoints (B, F, J, 2)."""
+
+        def windows(values: NDArray) -> Tensor:
+            return torch.from_numpy(pipelines.cut(values, bounds)).to(self.device)
+
+        if self.aggregate == "jpma":
+            if sequence.camera is None:
+                raise ConfigError(f"aggregate: jpma needs the camera, which is not known of {sequence.row}")
+            camera = torch.from_numpy(sequence.camera).to(self.device).expand(len(bounds), 9)
+            root = None if sequence.root is None else windows(sequence.root)[:, :, None]
+            return jpma(hypotheses, screen, camera, root)
+        if self.aggregate == "j-best":
+            return joint_best(hypotheses, windows(sequence.truth))
+        return pose_best(
+            hypotheses, windows(sequence.truth), list(sequence.joints or range(hypotheses.shape[3]))
+        )

@@ -18,12 +18,14 @@ import numpy as np
 
 import lifter
 from lifter import weights as files
+from lifter.aggregate import Aggregate
 from lifter.training import benchmark, h36m, motionbert, mpi3dhp
 from lifter.training.evaluate import Reading, Sequence, evaluate
 from lifter.training.metrics import Table
 from stream.errors import ConfigError
 
 Seen = Literal["detector", "clean"]
+Answer = Aggregate | Literal["flip"]
 
 
 def score(
@@ -31,17 +33,18 @@ def score(
     data: str | Path,
     reading: Reading = "seq2seq",
     seen: Seen = "detector",
-    flip: bool = False,
     every: int = 1,
+    answer: Answer = "mean",
 ) -> Table:
     """Errors of weights (a file or a packaged name) per row of `data`.
 
-    seen: how motion capture is seen, with a detector's errors or clean; every: take each so-many-th sequence.
+    seen: how motion capture is seen, with a detector's errors or clean; every: take each so-many-th sequence;
+    answer: "flip" averages each with the mirrored one, else how D3DP's hypotheses become one.
     """
     path = lifter.weights_path(weights)
     model, spec = files.load(path)
     chosen = islice(sequences(Path(data), seen), 0, None, every)
-    return evaluate(model, spec, chosen, reading, flip)
+    return evaluate(model, spec, chosen, reading, answer == "flip", "mean" if answer == "flip" else answer)
 
 
 def sequences(data: Path, seen: Seen = "detector") -> Iterator[Sequence]:

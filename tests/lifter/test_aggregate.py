@@ -2,7 +2,7 @@
 
 import torch
 
-from lifter.aggregate import jpma, place, project
+from lifter.aggregate import joint_best, jpma, place, pose_best, project
 
 # Human3.6M's camera 54138969 in screen units: bent by its lens.
 BENT = torch.tensor([[2.2900, 2.2876, 0.0251, 0.0289, -0.2071, 0.2478, -0.0031, -0.0010, -0.0009]])
@@ -57,3 +57,27 @@ def test_without_a_root_the_mean_hypothesis_is_placed():
 
 def test_a_person_who_is_one_point_has_a_place_all_the_same():
     assert place(person(), torch.zeros(1, 4, 17, 2), PLAIN).isfinite().all()
+
+
+def test_the_best_pose_is_one_hypothesis_for_the_whole_window():
+    truth = torch.cat([person(), person(5)])
+    shift = torch.zeros(2, 3, 4, 17, 3)
+    shift[..., 0] = 0.1
+    shift[0, 1], shift[1, 2] = 0.01, 0.02  # of the first window the second is nearest, of the other the third
+    shift[0, 0, :3] = 0  # better in three frames of four, and worse on the whole
+    shift[0, 0, 3] = 0.3
+    expected = truth + torch.stack([shift[0, 1], shift[1, 2]])
+    torch.testing.assert_close(pose_best(truth[:, None] + shift, truth, list(range(17))), expected)
+
+
+def test_the_best_pose_is_judged_by_the_joints_that_count():
+    shift = torch.zeros(1, 2, 4, 17, 3)
+    shift[:, 0, :, 3:], shift[:, 1, :, :3] = 1.0, 0.1
+    best = pose_best(person()[:, None] + shift, person(), [0, 1, 2])
+    torch.testing.assert_close(best, person() + shift[:, 0])
+
+
+def test_the_best_joints_come_from_the_nearest_hypotheses():
+    right = torch.randint(3, (1, 4, 17), generator=torch.Generator().manual_seed(2))
+    miss = 0.1 * torch.stack([right != h for h in range(3)], dim=1)[..., None]
+    torch.testing.assert_close(joint_best(person()[:, None] + miss, person()), person())

@@ -280,3 +280,29 @@ def test_a_lag_curve_that_cannot_be_is_refused_in_one_line(poselift, words, comp
     code, out, err = poselift("lag-curve", "small", "--data", WALK, *words)
     assert (code, out) == (2, "")
     assert complaint in err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--aggregate", "best"), "--aggregate: expected one of mean, jpma, p-best, j-best"),
+        (("--aggregate", "jpma", "--flip"), "--flip and --aggregate exclude each other"),
+        (("--aggregate", "jpma"), "chooses among D3DP's hypotheses"),
+    ],
+)
+def test_hypotheses_that_there_are_not_cannot_be_chosen_from(poselift, tmp_path, words, complaint):
+    np.savez(tmp_path / "x.npz", allow_pickle=False, fps=np.float32(50), **{"clip/a/b": dry.motion(20)})
+    code, out, err = poselift("evaluate", "small", "--data", tmp_path / "x.npz", *words)
+    assert (code, out) == (2, "")
+    assert complaint in err
+
+
+def test_hypotheses_of_d3dp_are_joined_as_asked(poselift, tmp_path):
+    weights, _ = imported(poselift, tmp_path, "d3dp")
+    np.savez(tmp_path / "x.npz", allow_pickle=False, fps=np.float32(50), **{"clip/a/b": dry.motion(20)})
+    words = ("evaluate", weights, "--data", tmp_path / "x.npz")
+    mean, best = poselift(*words), poselift(*words, "--aggregate", "j-best")
+    assert (mean[0], best[0]) == (0, 0)
+    assert best[1].endswith("\nhypotheses: j-best\n")
+    errors = [float(out.splitlines()[1].split()[1]) for _, out, _ in (mean, best)]
+    assert errors[1] < errors[0]

@@ -3,6 +3,7 @@
 import importlib
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream.errors import ConfigError
 from stream.messages import F32
+from stream.viewpoint import Intrinsics
 
 F64 = NDArray[np.float64]
 
@@ -50,6 +52,13 @@ class Camera:
     focal: tuple[float, float]
     centre: tuple[float, float]
     distortion: tuple[float, ...] = ()
+    is_calibrated: bool = False
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """As subscribers are told."""
+        status: Literal["calibrated", "assumed"] = "calibrated" if self.is_calibrated else "assumed"
+        return Intrinsics(status, *self.focal, *self.centre, self.distortion)
 
     def rays(self, xy: F32) -> F64:
         """Where pixels (J, 2) lie on the plane at distance 1, lens undone: (J, 2) float64; NaN stays NaN."""
@@ -83,6 +92,7 @@ def calibrated(settings: CameraSettings, size_wh: tuple[int, int]) -> Camera:
         (settings.fx * across, settings.fy * down),
         ((settings.cx + 0.5) * across - 0.5, (settings.cy + 0.5) * down - 0.5),
         settings.distortion,
+        is_calibrated=True,
     )
 
 

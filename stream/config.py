@@ -164,6 +164,7 @@ def _space(tree: dict[str, Any], sources: dict[str, Part]) -> Space.Settings:
     space: Space.Settings = settings(Space.Settings, tree, "space")
     if all(part.detector for part in sources.values()):  # what brings keypoints names its cameras itself
         known(space.cameras, sources, "space.cameras")
+        known(space.world.camera_pose, sources, "space.world.camera_pose")
     return space
 
 

@@ -24,8 +24,9 @@ from stream.health import Health
 from stream.lifting import Lifting
 from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.protocols import Sink, Source
-from stream.space import Space
+from stream.space import Space, lens
 from stream.steady import Steady
+from stream.world import World, Worlds
 
 log = logging.getLogger("poselift")
 
@@ -60,6 +61,8 @@ class Pipeline:
             name: Outlet(name, self._sink(part), self.clock, self.health, self.lossless, room)
             for name, part in config.sinks.items()
         }
+        # Whoever listens learns where a camera stands before the first pose that rests on it.
+        self._worlds = Worlds(config.space.world, lambda *source: self._send(self._meta(*source)))
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
         self._lifting = Lifting(
             self.lifter, self._emitter(), settings.hop, self._finish(), self.clock, self.health, self._send
@@ -78,11 +81,16 @@ class Pipeline:
             chosen: list[Step] = [Steady(self.config.steady, self._context(source))]
             if self.config.space.enabled:
                 chosen.append(Space(self.config.space, source, size_wh))
+                chosen.append(self._world(source, size_wh))
             if not self.config.lifter.kp2d:
                 chosen.append(WithoutKeypoints())
             return chosen
 
         return Finish(steps)
+
+    def _world(self, source: str, size_wh: tuple[int, int]) -> World:
+        space = self.config.space
+        return World(space.world, space.contact, self._context(source), self._worlds, size_wh)
 
     def _context(self, name: str) -> Context:
         return Context(name, self.config.node, self.session, self.clock, self.health)
@@ -213,6 +221,7 @@ class Pipeline:
 
     def _meta(self, name: str, size_wh: tuple[int, int]) -> Meta:
         skeleton = skeletons.get(self.spec.skeleton)
+        space, place = self.config.space, self._worlds.of(name)
         return Meta(
             source=name,
             session=self.session,
@@ -221,9 +230,11 @@ class Pipeline:
             parents=skeleton.parents,
             flip_pairs=skeleton.flip_pairs,
             size_wh=size_wh,
-            frame_id=f"{name}_optical_frame",
+            frame_id=place.frame_id if place else f"{name}_optical_frame",
             units="m",
             model=self._model,
+            intrinsics=lens(space, name, size_wh).intrinsics if space.enabled else None,
+            extrinsics=place,
         )
 
 

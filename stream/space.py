@@ -15,15 +15,18 @@ A wrong focal length makes the distance wrong in proportion, but not where a per
 import math
 from collections import deque
 from dataclasses import replace
+from functools import cache
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.camera import F64, Camera, CameraSettings, assumed, calibrated
 from stream.errors import ConfigError
 from stream.kalman import Kalman
 from stream.messages import F32, Origin, Pose, PoseFrame, RootStatus
 from stream.skeletons import get
+from stream.world import WorldSettings
 
 _LEAST_JOINTS = 5
 _LEAST_M, _MOST_M = 0.2, 100.0  # believable distances
@@ -50,27 +53,31 @@ class Space:
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """enabled: say where people stand (`root`). fov_deg: the angle seen along an image's longer side, for
         cameras that are not calibrated; webcams have 50 to 80. cameras: intrinsics by source, see
-        `poselift calibrate`. height_m: how tall the people are; null = like average adults.
+        `poselift calibrate`. height_m: how tall the people are; null = like average adults. world: axes with
+        z up instead of the camera's, see `stream.world`. contact: say which feet rest on the floor.
         """
 
         enabled: bool = True
         fov_deg: float = 61.0  # what the lifters assume too
         height_m: float | None = None
         cameras: dict[str, CameraSettings] = {}
+        world: WorldSettings = WorldSettings()
+        contact: bool = True
 
         def __post_init__(self) -> None:
+            if not self.enabled and self.world.wanted:
+                raise ConfigError("space.world needs space.enabled: expected true, got false")
             if not 5 <= self.fov_deg <= 170:
                 raise ConfigError(f"space.fov_deg: expected 5 to 170 degrees, got {self.fov_deg}")
             if self.height_m is not None and not 0.4 <= self.height_m <= 2.6:
                 raise ConfigError(f"space.height_m: expected 0.4 to 2.6 metres, or null, got {self.height_m}")
 
     def __init__(self, settings: Settings, source: str, size_wh: tuple[int, int]) -> None:
-        intrinsics = settings.cameras.get(source)
-        self._camera = calibrated(intrinsics, size_wh) if intrinsics else assumed(settings.fov_deg, size_wh)
+        self._camera = lens(settings, source, size_wh)
         self._height_m = settings.height_m
         self._status: RootStatus = "none"
         if settings.height_m is not None:
-            self._status = "metric" if intrinsics else "height"
+            self._status = "metric" if self._camera.is_calibrated else "height"
         self._people: dict[str, _Person] = {}
 
     def finish(self, frame: PoseFrame) -> PoseFrame:
@@ -94,6 +101,12 @@ class Space:
         if found is None:
             return pose
         return replace(pose, root=person.place.update(*found, now_s), root_status=self._status)
+
+
+def lens(settings: Space.Settings, source: str, size_wh: tuple[int, int]) -> Camera:
+    """The camera called `source`, as far as it is known, making images of this size."""
+    intrinsics = settings.cameras.get(source)
+    return calibrated(intrinsics, size_wh) if intrinsics else assumed(settings.fov_deg, size_wh)
 
 
 class Place:
@@ -154,25 +167,25 @@ def locate(xyz: F64, rays: F64, score: F64) -> tuple[F64, float, float] | None:
     """Translation (3,) that puts points xyz (J, 3) onto rays (J, 2), weighted by score (J,), and the standard
     deviations of its third component and of the two others; None when the points do not determine it.
 
-    A joint at X seen along u must fulfil root_xy = u root_z + (u X_z - X_xy), a line with root_z as its slope:
+    A joint at X seen along u must fulfil root_xy = u root_z + (u X_z - X_xy), a line whose slope is root_z:
     weighted least squares, repeated with less weight for joints that did not fit.
     """
     offset = rays * xyz[:, 2:] - xyz[:, :2]  # (J, 2)
     root = _guess(xyz, rays)
     for _ in range(_ROUNDS):
         missed = root[:2] - rays * root[2] - offset  # (J, 2) metres
-        off = np.sqrt(np.einsum("ji,ji->j", missed, missed))
-        spread = max(_FLOOR_M, float(np.median(off)))
+        off = _lengths(missed)
+        spread = max(_FLOOR_M, _median(off))
         weight = score / (1 + (off / (2 * spread)) ** 2)
         total = float(weight.sum())
         if not total > 0:
             return None
         middle, level = weight @ rays / total, weight @ offset / total
         apart = rays - middle
-        across = float(np.einsum("j,ji,ji->", weight, apart, apart))
+        across = sum((weight @ (apart * apart)).tolist())
         if not across > _ONE_SPOT * total:
             return None
-        depth = -float(np.einsum("j,ji,ji->", weight, apart, offset)) / across
+        depth = -sum((weight @ (apart * offset)).tolist()) / across
         root = np.array([*(level + middle * depth), depth])
     share = total / len(xyz)
     return root, spread * math.sqrt(share / across), spread / math.sqrt(len(xyz))
@@ -183,9 +196,25 @@ def _guess(xyz: F64, rays: F64) -> F64:
 
     Two joints are as many times farther apart in space than on the plane at distance 1 as they are far away.
     """
-    first, second = np.triu_indices(len(xyz), 1)
-    apart = np.linalg.norm(xyz[first, :2] - xyz[second, :2], axis=1)
-    on_plane = np.linalg.norm(rays[first] - rays[second], axis=1)
-    long = apart >= np.median(apart)  # the others say little
-    depth = float(np.median(apart[long] / np.maximum(on_plane[long], 1e-6)))
-    return np.array([*np.median(rays * depth - xyz[:, :2], axis=0), depth])
+    first, second = _pairs(len(xyz))
+    apart = _lengths(xyz[first, :2] - xyz[second, :2])
+    long = apart >= _median(apart)  # the others say little
+    on_plane = _lengths(rays[first[long]] - rays[second[long]])
+    depth = _median(apart[long] / np.maximum(on_plane, 1e-6))
+    across = rays * depth - xyz[:, :2]
+    return np.array([_median(across[:, 0]), _median(across[:, 1]), depth])
+
+
+@cache
+def _pairs(joints: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.triu_indices(joints, 1)
+
+
+def _lengths(vectors: F64) -> F64:
+    lengths: F64 = np.hypot(vectors[:, 0], vectors[:, 1])
+    return lengths
+
+
+def _median(values: F64) -> float:
+    """The upper median; `np.median` takes several times longer for so few."""
+    return float(np.sort(values)[len(values) // 2])

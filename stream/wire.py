@@ -74,10 +74,9 @@ def encode(message: Message | KeypointFrame, format: Format = "msgpack") -> byte
         case Meta():
             same = {field.name: getattr(message, field.name) for field in fields(Meta)}
             return write(documents.MetaDocument(v=VERSION, schema="meta", **same), format)
-        case Status():
-            who = {"session": message.session, "node": message.node}
-            document = documents.StatusDocument(**who, t_publish_ns=message.unix_ns, report=message.report)
-            return write(document, format)
+        case Status(node, session, at_ns, report):
+            status = documents.StatusDocument(session=session, node=node, t_publish_ns=at_ns, report=report)
+            return write(status, format)
 
 
 def encode_pose(frame: PoseFrame, format: Format = "msgpack") -> bytes:

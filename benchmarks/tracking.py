@@ -29,7 +29,7 @@ import numpy as np
 from sources.walk import F64, Camera, Walk, figure
 from stream.matching import assign
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.tracker import Tracker, TrackerSettings
+from stream.tracker import Tracker
 
 CAMERA = Camera(position_m=(8.0, 0.0, 1.5))
 SCENES = ("lines", "circles", "return")
@@ -82,7 +82,7 @@ def main() -> None:
 
 def follow(arguments: argparse.Namespace, scene: str, people: int, run: int, tally: Tally) -> None:
     """Track one crowd and add what happened to `tally`."""
-    tracker = Tracker(TrackerSettings(max_missing_s=MISSING_S), seed=run, patient=arguments.patient)
+    tracker = Tracker(None, MISSING_S, seed=run, patient=arguments.patient)
     frames = list(crowd(arguments, scene, people, run))
     out = []
     for frame, _ in frames:

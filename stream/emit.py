@@ -1,25 +1,68 @@
-"""From lifted windows to pose frames: which row of which window is a captured frame's pose."""
+"""From lifted windows to pose frames: the pose of every moment in the window of every person."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from stream.intake import Arrival, Due, Sighting
-from stream.messages import F32, U8, Latency, Mode, ModelInfo, Origin, Pose, PoseFrame, Window, WindowInfo
+from stream.arrivals import Arrival, Due, Sighting
+from stream.messages import (
+    F32,
+    I64,
+    U8,
+    Latency,
+    Mode,
+    ModelInfo,
+    Origin,
+    Pose,
+    PoseFrame,
+    Window,
+    WindowInfo,
+)
 from stream.ring import Ring
 
 
-@dataclass(frozen=True, slots=True)
 class Lifted:
-    """One person's window and its poses (F, J, 3) float32 metres."""
+    """One person's window and its poses (F, J, 3) float32 metres, to be asked for at any time within."""
 
-    window: Window
-    poses: F32
-    end: int  # position in the person's ring right after the window
+    def __init__(self, window: Window, poses: F32) -> None:
+        self.window = window
+        self.poses = poses
+        self._captured = window.captured or window
+        seen = self._captured.keypoints[..., 2] > 0  # (F, J)
+        self._seen = seen
+        never = ~seen.any(axis=0)
+        self._first = np.where(never, len(seen), seen.argmax(axis=0))  # (J,) rows of first and last sightings
+        self._last = np.where(never, -1, len(seen) - 1 - seen[::-1].argmax(axis=0))
 
-    def row(self, sighting: Sighting) -> int:
-        return len(self.poses) - (self.end - sighting.position)
+    def pose(self, at_ns: int) -> F32:
+        """(J, 3) metres at a time, interpolated between the lifter's frames; never beyond the newest."""
+        left, right, share = _between(self.window.captured_ns, at_ns)
+        pose: F32 = self.poses[left]
+        return pose + np.float32(share) * (self.poses[right] - pose) if share else pose
+
+    def keypoints(self, at_ns: int) -> tuple[F32, U8]:
+        """(J, 3) x px, y px, score at a time, and where each joint (J,) is from, of `Origin`."""
+        times = self._captured.captured_ns
+        left, right, share = _between(times, at_ns)
+        keypoints = self._captured.keypoints[left]
+        if times[left] == at_ns:
+            between = (self._first < left) & (left < self._last)
+            invented = np.where(between, Origin.INTERPOLATED, Origin.PREDICTED)
+            return keypoints, np.where(self._seen[left], Origin.OBSERVED, invented).astype(np.uint8)
+        after = self._captured.keypoints[right]
+        mixed = keypoints + np.float32(share) * (after - keypoints)
+        between = (self._first <= left) & (right <= self._last) & (left < right)
+        mixed[:, 2] = np.where(between, np.minimum(keypoints[:, 2], after[:, 2]), 0.0)
+        return mixed, np.where(between, Origin.INTERPOLATED, Origin.PREDICTED).astype(np.uint8)
+
+
+def _between(times: I64, at_ns: int) -> tuple[int, int, float]:
+    """The rows on both sides of a time, and the share of the right one; ends are held."""
+    left = max(int(times.searchsorted(at_ns, "right")) - 1, 0)
+    right = min(left + 1, len(times) - 1)
+    gap_ns = int(times[right] - times[left])
+    return left, right, min(max((at_ns - int(times[left])) / gap_ns, 0.0), 1.0) if gap_ns > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +78,15 @@ class Emitter:
     def frames(
         self, due: Due, people: Mapping[Ring, Lifted], started_ns: int, lifted_ns: int, dropped: int
     ) -> Iterator[PoseFrame]:
-        """Pose frames of the arrivals in `due`, in order of capture; publishing stamps what is left."""
+        """Pose frames of the arrivals in `due`, in their order; publishing stamps what is left."""
         lift_ms = (lifted_ns - started_ns) / 1e6
         for arrival in due.arrivals:
             header = arrival.header
             yield PoseFrame(
                 header=header,
-                persons=tuple(self._pose(who, people[who.ring]) for who in arrival.sightings),
+                persons=tuple(
+                    self._pose(who, people[who.ring], header.captured_ns) for who in arrival.sightings
+                ),
                 skeleton=self.skeleton,
                 session=self.session,
                 mode=self.mode,
@@ -65,24 +110,14 @@ class Emitter:
             lift=lift_ms,
         )
 
-    def _pose(self, who: Sighting, lifted: Lifted) -> Pose:
-        row = lifted.row(who)
-        keypoints = lifted.window.keypoints[row]
+    def _pose(self, who: Sighting, lifted: Lifted, at_ns: int) -> Pose:
         if who.state == "lost":
             # The last word about a person carries no pose: a robot must not take it for one.
-            gone = np.full((len(keypoints), 3), np.nan, np.float32)
-            nothing = np.zeros(len(keypoints), np.float32)
-            return Pose(who.id, "lost", gone, nothing, np.zeros(len(keypoints), np.uint8))
-        origin = joint_origin(lifted.window.keypoints[..., 2], row)
-        return Pose(who.id, who.state, lifted.poses[row], keypoints[:, 2].copy(), origin, kp2d=keypoints)
-
-
-def joint_origin(score: F32, row: int) -> U8:
-    """Where each joint of frame `row` is from, (J,) of `Origin`, given the window's scores (F, J)."""
-    seen = score > 0
-    between = seen[:row].any(axis=0) & seen[row + 1 :].any(axis=0)
-    invented = np.where(between, Origin.INTERPOLATED, Origin.PREDICTED)
-    return np.where(seen[row], Origin.OBSERVED, invented).astype(np.uint8)
+            joints = lifted.poses.shape[1]
+            gone, nothing = np.full((joints, 3), np.nan, np.float32), np.zeros(joints, np.float32)
+            return Pose(who.id, "lost", gone, nothing, np.zeros(joints, np.uint8))
+        keypoints, origin = lifted.keypoints(at_ns)
+        return Pose(who.id, who.state, lifted.pose(at_ns), keypoints[:, 2].copy(), origin, kp2d=keypoints)
 
 
 def _history(arrival: Arrival, people: Mapping[Ring, Lifted]) -> WindowInfo:

@@ -4,8 +4,8 @@ import dataclasses
 import logging
 import threading
 from typing import Protocol
+from zlib import crc32
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +14,9 @@ from stream.config import Config
 from stream.context import Context
 from stream.errors import EndOfStream
 from stream.intake import Intake
-from stream.messages import KeypointFrame, Keypoints
+from stream.messages import Header, KeypointFrame, Keypoints
 from stream.protocols import Source
+from stream.resample import AS_CAPTURED, Pace
 from stream.swaps import Swaps
 from stream.tracker import Tracker
 
@@ -24,6 +25,7 @@ log = logging.getLogger("poselift")
 _TICK_S = 0.1  # how soon the thread notices a stop
 _FAR = 10  # image sides; numbers without bounds would end in a lifter that refuses them
 _MOST_CAMERAS = 256  # behind one network source; a sender of ever new names must not eat the memory
+_BACK_NS = 1_000_000_000  # a frame later than this is not late: its clock was set back
 
 
 class Listener(Protocol):
@@ -42,18 +44,49 @@ class Listener(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the lifter reads: joints of a skeleton, windows of so many frames, at a pace."""
+
+    skeleton: str
+    frames: int
+    pace: Pace = AS_CAPTURED
+
+
 @dataclasses.dataclass(slots=True)
 class _Camera:
-    """What the keypoints of one camera pass on their way."""
+    """What the keypoints of one camera pass on their way. Who was announced as lost has no way back."""
 
     tracker: Tracker
     swaps: Swaps | None
     intake: Intake
     size_wh: tuple[int, int]
+    newest: Header | None = None
 
-    def accept(self, frames: list[KeypointFrame]) -> None:
+    def accept(self, frame: KeypointFrame) -> None:
+        self.newest, self.size_wh = frame.header, frame.size_wh
+        self._take_in(self.tracker.update(frame))
+
+    def expire(self, now_ns: int) -> bool:
+        """Announce who has been silent for too long; True when there was anybody."""
+        lost = self.intake.expire(now_ns)
+        self.tracker.forget(lost)
+        return bool(lost)
+
+    def restart(self, now_ns: int) -> None:
+        """Everybody is lost, and the next frame has nothing to do with those before."""
+        self.finish()
+        self.tracker.forget(self.intake.restart(now_ns))
+        self.tracker.restart()
+        self.newest = None
+
+    def finish(self) -> None:
+        """Hand over what the tracker still holds back."""
+        self._take_in(self.tracker.end())
+
+    def _take_in(self, frames: list[KeypointFrame]) -> None:
         for frame in frames:
-            self.intake.accept(self.swaps.update(frame) if self.swaps else frame)
+            self.tracker.forget(self.intake.accept(self.swaps.update(frame) if self.swaps else frame))
 
 
 class Feed:
@@ -63,12 +96,12 @@ class Feed:
     """
 
     def __init__(
-        self, source: Source, config: Config, wanted: tuple[str, int], context: Context, listener: Listener
+        self, source: Source, config: Config, wanted: Wanted, context: Context, listener: Listener
     ) -> None:
         self.name = context.name
         self._source = source
         self._config = config
-        self._skeleton, self._frames = wanted  # what the lifter reads: its skeleton, its window's length
+        self._wanted = wanted
         self._context = context
         self._listener = listener
         self._cameras: dict[str, _Camera] = {}
@@ -119,7 +152,9 @@ class Feed:
                         self._expire()
         except EndOfStream:
             for camera in self._cameras.values():
-                camera.accept(camera.tracker.end())
+                camera.finish()
+                if self._source.live:  # others may go on, and nobody else will say so
+                    camera.restart(self._context.clock.now_ns())
             self._context.health.state(self.name, "ended")
             log.info("%s: ended", self.name)
         except Exception as error:
@@ -138,14 +173,16 @@ class Feed:
             far = np.greater(np.abs(person.xy).max(axis=1), farthest)
             if far.any():
                 self._context.health.count(frame.header.source, "far_joints", int(far.sum()))
-            here = skeletons.convert(_without(person, far), frame.skeleton, self._skeleton)
+            here = skeletons.convert(_without(person, far), frame.skeleton, self._wanted.skeleton)
             persons.append(_without(here, np.less(here.score, self._config.lifter.min_score)))
-        return dataclasses.replace(frame, skeleton=self._skeleton, persons=tuple(persons))
+        return dataclasses.replace(frame, skeleton=self._wanted.skeleton, persons=tuple(persons))
 
     def _accept(self, frame: KeypointFrame) -> None:
         name = frame.header.source
         self._context.health.count(name, "frames")
         camera = self._cameras.get(name)
+        if camera is not None and not self._in_order(camera, frame.header):
+            return
         if camera is None or camera.size_wh != frame.size_wh:
             if camera is None and len(self._cameras) >= _MOST_CAMERAS:
                 self._context.health.count(self.name, "drop.too_many_cameras")
@@ -153,24 +190,41 @@ class Feed:
             self._listener.seen(name, frame.size_wh)
         if camera is None:
             camera = self._cameras[name] = self._camera(name, frame.size_wh)
-        camera.size_wh = frame.size_wh
-        camera.accept(camera.tracker.update(frame))
+        camera.accept(frame)
         self._listener.arrived()
 
+    def _in_order(self, camera: _Camera, header: Header) -> bool:
+        """Whether a frame is newer than those before it. One whose clock was set back begins anew."""
+        if camera.newest is None:
+            return True
+        since_ns = header.captured_ns - camera.newest.captured_ns
+        twice = header.captured_unix_ns == camera.newest.captured_unix_ns  # a sender's own stamp
+        if since_ns < -_BACK_NS:
+            log.warning("%s: its clock went back by %.1f s; it starts anew", header.source, -since_ns / 1e9)
+            self._context.health.count(header.source, "clock_back")
+            camera.restart(self._context.clock.now_ns())
+        elif twice or since_ns <= 0:
+            self._context.health.count(
+                header.source, "drop.duplicate" if twice or since_ns == 0 else "drop.out_of_order"
+            )
+            return False
+        return True
+
     def _camera(self, name: str, size_wh: tuple[int, int]) -> _Camera:
-        config, context = self._config, dataclasses.replace(self._context, name=name)
+        config, wanted = self._config, self._wanted
+        context = dataclasses.replace(self._context, name=name)
         predict_s = config.lifter.predict_s
-        # Whoever is still predicted must not come back as somebody else.
-        people = msgspec.structs.replace(
-            config.people, max_missing_s=max(config.people.max_missing_s, predict_s)
+        tracker = Tracker(
+            config.people, predict_s, None if self.live else crc32(name.encode()), not self.live
         )
-        swaps = Swaps(self._skeleton, context) if config.steady.swaps else None
-        intake = Intake(name, self._frames, not self.live, predict_s, context.health)
-        return _Camera(Tracker(people, patient=not self.live), swaps, intake, size_wh)
+        swaps = Swaps(wanted.skeleton, context) if config.steady.swaps else None
+        lossless = not self.live
+        intake = Intake(name, wanted.frames, lossless, predict_s, context.health, wanted.pace)
+        return _Camera(tracker, swaps, intake, size_wh)
 
     def _expire(self) -> None:
-        for intake in self.intakes:
-            if intake.expire(self._context.clock.now_ns()):
+        for camera in self._cameras.values():
+            if camera.expire(self._context.clock.now_ns()):
                 self._listener.arrived()
 
 

@@ -1,9 +1,12 @@
-"""The lift thread's work: whatever is due from all sources goes through the lifter in one pass."""
+"""The lift thread's work: people of all sources go through the lifter in batches, whoever is next first."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Literal
 
+from stream.arrivals import Due
 from stream.clock import Clock
 from stream.emit import Emitter, Lifted
 from stream.finish import Finish
@@ -11,18 +14,40 @@ from stream.health import Health
 from stream.intake import Intake
 from stream.messages import PoseFrame, Window
 from stream.protocols import Lifter
+from stream.ring import Ring
+from stream.schedule import Schedule
+from stream.seams import Seams
 
-_BATCH = 32  # windows lifted at once; more people make several batches of one pass
+_FILE_BATCH = 4  # windows of a file at once: always the same, since a pose's last bits depend on it
+_CROWDED = 0.5  # how full a source takes what it has out at once, so that nothing is lost before its turn
+
+
+@dataclass(slots=True, eq=False)
+class _Pass:
+    """What one source publishes at once, and how far it is lifted."""
+
+    intake: Intake
+    due: Due
+    started_ns: int
+    until_ns: dict[Ring, int]  # captured times of the last that is published
+    left: deque[tuple[Ring, Window]]
+    lifted: dict[Ring, Lifted] = field(default_factory=dict)
 
 
 class Lifting:
-    """Passes over intakes. hop "auto" lifts as soon as anything is due; a slow machine widens any hop."""
+    """Passes over intakes, a batch at a time. hop "auto" lifts as soon as anything is due.
+
+    A slow machine widens any hop: a pass takes what came since the one before, and costs the same.
+    A source's people are lifted in as many batches as it takes, others' in between; it publishes
+    when all of them are. blend: frames over which seams between passes fade.
+    """
 
     def __init__(
         self,
         lifter: Lifter,
         emitter: Emitter,
         hop: int | Literal["auto"],
+        blend: int,
         finish: Finish,
         clock: Clock,
         health: Health,
@@ -32,30 +57,58 @@ class Lifting:
         self._emitter = emitter
         self._frames: int = lifter.spec.frames
         self._hop = hop
+        self._seams = Seams(blend)
         self._finish = finish
         self._clock = clock
         self._health = health
         self._send = send
+        self._schedule = Schedule(clock)
+        self._open: dict[Intake, _Pass] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Some people of a source are lifted, others not yet."""
+        return bool(self._open)
 
     def once(self, intakes: Iterable[Intake]) -> bool:
-        """One pass over what is due; False when nothing was."""
-        lag = self._emitter.lag
-        taken = [(intake, intake.take(self._hop_of(intake), lag)) for intake in intakes]
-        passes = [(intake, due) for intake, due in taken if due is not None]
-        if not passes:
-            return False
-        started_ns = self._clock.now_ns()
-        windows = [due.windows(self._frames) for _, due in passes]
-        poses = iter(self._lift([window for people in windows for window in people.values()]))
-        lifted_ns = self._clock.now_ns()
-        for (intake, due), people in zip(passes, windows, strict=True):
-            lifted = {ring: Lifted(window, next(poses), due.ends[ring]) for ring, window in people.items()}
-            dropped = self._health.dropped(intake.name)
-            frames = self._emitter.frames(due, lifted, started_ns, lifted_ns, dropped)
-            for arrival, frame in zip(due.arrivals, frames, strict=True):
-                self._publish(self._finish.finish(frame, arrival.size_wh), lifted_ns)
-        self._health.count("lift", "passes")
-        return True
+        """Lift one batch of what is due and publish whoever is complete; False when nothing was due."""
+        ordered = self._schedule.order(intakes)
+        batch = self._batch(ordered)
+        if batch:
+            self._lift(batch)
+        complete = [one for intake in ordered if (one := self._open.get(intake)) and not one.left]
+        for one in complete:
+            del self._open[one.intake]
+            self._publish(one)
+        return bool(batch or complete)
+
+    def _batch(self, intakes: Iterable[Intake]) -> list[tuple[_Pass, Ring, Window]]:
+        """The next windows, beginning passes on the way; of a file only windows of its own."""
+        batch: list[tuple[_Pass, Ring, Window]] = []
+        room = self._schedule.cost.windows()
+        for intake in intakes:
+            most = room - len(batch)
+            if intake.lossless:
+                most = 0 if batch else _FILE_BATCH
+            one = self._open.get(intake)
+            if one is None and (most or intake.filled > _CROWDED):
+                one = self._begin(intake)
+            if one is not None:
+                batch += [(one, *one.left.popleft()) for _ in range(min(most, len(one.left)))]
+            if batch and intake.lossless:
+                break
+        return batch
+
+    def _begin(self, intake: Intake) -> _Pass | None:
+        due = intake.take(self._hop_of(intake), self._emitter.lag)
+        if due is None:
+            return None
+        windows = due.windows(self._frames)
+        until_ns = {who.ring: each.header.captured_ns for each in due.arrivals for who in each.sightings}
+        self._schedule.begin(intake, len(windows))
+        one = _Pass(intake, due, self._clock.now_ns(), until_ns, deque(windows.items()))
+        self._open[intake] = one
+        return one
 
     def _hop_of(self, intake: Intake) -> int:
         if self._hop != "auto":
@@ -63,13 +116,25 @@ class Lifting:
         # Nobody waits for a file frame by frame: a third of the window keeps every pose's context long.
         return max(1, (self._frames - self._emitter.lag) // 3) if intake.lossless else 1
 
-    def _lift(self, windows: Sequence[Window]) -> list:
-        poses: list = []
-        for first in range(0, len(windows), _BATCH):
-            poses.extend(self._lifter.lift(windows[first : first + _BATCH]))
-        return poses
+    def _lift(self, batch: list[tuple[_Pass, Ring, Window]]) -> None:
+        began_ns = self._clock.now_ns()
+        answers = self._lifter.lift([window for _, _, window in batch])
+        seconds = (self._clock.now_ns() - began_ns) / 1e9
+        self._schedule.served([one.intake for one, _, _ in batch], seconds)
+        self._health.count("lift", "batches")
+        for (one, ring, window), poses in zip(batch, answers, strict=True):
+            joined = self._seams.blend(ring, window.captured_ns, poses, one.until_ns[ring])
+            one.lifted[ring] = Lifted(window, joined)
 
-    def _publish(self, frame: PoseFrame, lifted_ns: int) -> None:
+    def _publish(self, one: _Pass) -> None:
+        lifted_ns = self._clock.now_ns()
+        dropped = self._health.dropped(one.intake.name)
+        frames = self._emitter.frames(one.due, one.lifted, one.started_ns, lifted_ns, dropped)
+        for arrival, frame in zip(one.due.arrivals, frames, strict=True):
+            self._hand_on(self._finish.finish(frame, arrival.size_wh), lifted_ns)
+        self._health.count("lift", "passes")
+
+    def _hand_on(self, frame: PoseFrame, lifted_ns: int) -> None:
         latency = frame.latency_ms
         post_ms = (self._clock.now_ns() - lifted_ns) / 1e6
         for stage in ("capture", "detect", "queue", "lift"):

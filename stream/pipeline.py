@@ -18,12 +18,13 @@ from stream.context import Context
 from stream.emit import Emitter
 from stream.errors import ConfigError, PoseliftError
 from stream.fanout import Outlet
-from stream.feed import Feed
+from stream.feed import Feed, Wanted
 from stream.finish import Finish, Step, WithoutKeypoints
 from stream.health import Health
 from stream.lifting import Lifting
 from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.protocols import Sink, Source
+from stream.seams import auto_frames
 from stream.space import Space, lens
 from stream.steady import Steady
 from stream.world import World, Worlds
@@ -65,7 +66,14 @@ class Pipeline:
         self._worlds = Worlds(config.space.world, lambda *source: self._send(self._meta(*source)))
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
         self._lifting = Lifting(
-            self.lifter, self._emitter(), settings.hop, self._finish(), self.clock, self.health, self._send
+            self.lifter,
+            self._emitter(),
+            settings.hop,
+            auto_frames(self._lag) if settings.blend == "auto" else settings.blend,
+            self._finish(),
+            self.clock,
+            self.health,
+            self._send,
         )
         self._arrived = threading.Event()
         self._stop = threading.Event()
@@ -104,7 +112,8 @@ class Pipeline:
                 return source
             return Detected(source, part.detector.make(part.detector.settings, context), context)
 
-        wanted = (self.spec.skeleton, self.spec.frames)
+        pace = self.config.lifter.pace(self.spec.rate_hz)
+        wanted = Wanted(self.spec.skeleton, self.spec.frames, pace)
         return Feed(Reconnecting(make, context), self.config, wanted, context, self)
 
     def _sink(self, part: Part) -> Callable[[], Sink]:
@@ -204,7 +213,7 @@ class Pipeline:
     def _lift_the_rest(self) -> None:
         """After a stop, publish what was seen and not lifted yet, as far as time allows."""
         until_ns = self.clock.now_ns() + round(_FLUSH_S * 1e9)
-        while not self._drained and self.clock.now_ns() < until_ns:
+        while (self._lifting.busy or not self._drained) and self.clock.now_ns() < until_ns:
             if not self._lift():
                 self._arrived.wait(0.01)  # a source is still handing over its last frame
                 self._arrived.clear()

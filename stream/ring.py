@@ -5,14 +5,19 @@ copies first and looks at the count afterwards knows whether its frames were ove
 meanwhile. No lock is held by anyone.
 """
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.errors import ShapeError
 from stream.messages import F32, I64, U8, Origin, Window
 
+T = TypeVar("T", np.float32, np.int64)
+
 
 class Ring:
-    """Keypoints of one person, oldest overwritten first.
+    """Keypoints of one person, oldest overwritten first; captured times only ever grow.
 
     capacity: frames kept; it must exceed the longest window by what may be written while
     a window is being copied.
@@ -65,37 +70,66 @@ class Ring:
         Frames before the first one repeat it and are marked PADDED. A joint that was not seen is
         interpolated in time between its neighbours, or held after its last sighting, with score 0.
         """
+        end = self._end(frames, end)
+        seen = self._read(max(0, end - frames), end, size_wh)
+        padding = frames - len(seen.origin)
+        if not padding:
+            return seen
+        return Window(
+            np.concatenate([np.repeat(seen.keypoints[:1], padding, axis=0), seen.keypoints]),
+            np.concatenate([np.full(padding, Origin.PADDED, np.uint8), seen.origin]),
+            np.concatenate([np.repeat(seen.captured_ns[:1], padding), seen.captured_ns]),
+            size_wh,
+        )
+
+    def since(self, span_ns: int, most: int, size_wh: tuple[int, int], end: int | None = None) -> Window:
+        """The frames of the last `span_ns` before position `end` and the one before those, oldest first.
+
+        No more than `most`, and none that is not there; what was not seen is filled in as in `window`.
+        """
+        end = self._end(most, end)
+        start = max(0, end - most)
+        captured_ns = self._cut(self._captured_ns, start, end)
+        before = int(captured_ns.searchsorted(captured_ns[-1] - span_ns, "right")) - 1
+        return self._read(start + max(0, before), end, size_wh)
+
+    def _end(self, frames: int, end: int | None) -> int:
         end = self._count if end is None else end
-        start = max(0, end - frames)
         if not 0 < end <= self._count or frames >= self.capacity:
             raise ShapeError(
                 f"ring: expected a window of at most {self.capacity - 1} frames ending in 1..{self._count}, "
                 f"got {frames} frames ending at {end}"
             )
-        slots = np.arange(start, end) % self.capacity
-        keypoints, captured_ns = self._keypoints[slots], self._captured_ns[slots]  # copies
+        return end
+
+    def _read(self, start: int, end: int, size_wh: tuple[int, int]) -> Window:
+        keypoints, captured_ns = (
+            self._cut(self._keypoints, start, end),
+            self._cut(self._captured_ns, start, end),
+        )
         if start <= self._count - self.capacity:
             raise ShapeError(
                 f"ring: frames from {start} were overwritten, the oldest kept is "
                 f"{self._count - self.capacity + 1}; read more often or give the ring more capacity"
             )
-        origin = _fill(keypoints)
-        padding = frames - len(slots)
-        if padding:
-            keypoints = np.concatenate([np.repeat(keypoints[:1], padding, axis=0), keypoints])
-            captured_ns = np.concatenate([np.repeat(captured_ns[:1], padding), captured_ns])
-            origin = np.concatenate([np.full(padding, Origin.PADDED, np.uint8), origin])
-        return Window(keypoints, origin, captured_ns, size_wh)
+        return Window(keypoints, _fill(keypoints, captured_ns), captured_ns, size_wh)
+
+    def _cut(self, kept: NDArray[T], start: int, end: int) -> NDArray[T]:
+        """A copy of positions `start` to `end`."""
+        first = start % self.capacity
+        wrapped = first + end - start - self.capacity
+        if wrapped <= 0:
+            return kept[first : first + end - start].copy()
+        return np.concatenate([kept[first:], kept[:wrapped]])
 
 
-def _fill(keypoints: F32) -> U8:
+def _fill(keypoints: F32, captured_ns: I64) -> U8:
     """Replace what is missing in keypoints (F, J, 3) in place, with score 0; say where each frame is from."""
     seen = np.isfinite(keypoints).all(axis=2) & (keypoints[..., 2] > 0)  # (F, J)
-    frames = len(keypoints)
     observed = seen.any(axis=1)
     if not seen.all():
-        time = np.arange(frames)
-        middle = _centre(keypoints, seen)
+        time = captured_ns - captured_ns[0]
+        middle = _centre(keypoints, seen, time)
         for joint in np.flatnonzero(~seen.all(axis=0)):
             known = seen[:, joint]
             missing = ~known
@@ -116,7 +150,7 @@ def _fill(keypoints: F32) -> U8:
     return origin
 
 
-def _centre(keypoints: F32, seen: np.ndarray) -> np.ndarray:
+def _centre(keypoints: F32, seen: np.ndarray, time: I64) -> np.ndarray:
     """Mean of the joints seen per frame, (F, 2) px, interpolated over frames that saw none."""
     count = seen.sum(axis=1)
     total = np.where(seen[..., None], keypoints[..., :2], 0.0).sum(axis=1)
@@ -124,5 +158,4 @@ def _centre(keypoints: F32, seen: np.ndarray) -> np.ndarray:
     if not known.any():
         return np.zeros((len(keypoints), 2), np.float32)
     mean = total[known] / count[known, None]
-    time = np.arange(len(keypoints))
     return np.stack([np.interp(time, time[known], mean[:, axis]) for axis in (0, 1)], axis=1)

@@ -3,6 +3,7 @@
 import secrets
 import string
 from collections import deque
+from collections.abc import Collection
 from dataclasses import replace
 from random import Random
 from typing import Literal
@@ -20,7 +21,6 @@ _KEEP = 1.25  # so much larger must somebody be than who was chosen, to be chose
 class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """persons: all, largest, or a number: at most so many, the largest ones.
 
-    max_missing_s: how long somebody may be unseen and still come back under the same id, in seconds.
     birth_frames: sightings, within two frames more, that make a detection a person; before, it is not
     published. Of a file nothing is lost by it: a person is published from the first sighting.
     min_motion: how far the joints must have moved on average (root mean square) since the first sighting,
@@ -28,7 +28,6 @@ class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     persons: Literal["all", "largest"] | int = "all"
-    max_missing_s: float = 1.0
     birth_frames: int = 3
     min_motion: float = 0.0
 
@@ -37,11 +36,8 @@ class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ConfigError(f"people.persons: expected all, largest or a number from 1, got {self.persons}")
         if self.birth_frames < 1:
             raise ConfigError(f"people.birth_frames: expected a number from 1, got {self.birth_frames}")
-        if self.max_missing_s < 0 or self.min_motion < 0:
-            raise ConfigError(
-                "people: expected max_missing_s and min_motion from 0, "
-                f"got max_missing_s {self.max_missing_s}, min_motion {self.min_motion}"
-            )
+        if self.min_motion < 0:
+            raise ConfigError(f"people.min_motion: expected a number from 0, got {self.min_motion}")
 
 
 _Sightings = list[tuple[Keypoints, Track]]
@@ -52,18 +48,23 @@ class Tracker:
 
     Detections are paired up with the known people in the way that is likeliest on the whole: by where each
     joint should be by now, in units of body size, and by apparent size. Ids that persons already have are
-    kept. patient: hold frames back until it is known who in them is a person, so that nobody's beginning
+    kept. max_missing_s: how long somebody may be unseen and still come back under the same id.
+    patient: hold frames back until it is known who in them is a person, so that nobody's beginning
     is lost (files). `seed` makes the ids repeatable.
     """
 
     def __init__(
-        self, settings: TrackerSettings | None = None, seed: int | None = None, patient: bool = False
+        self,
+        settings: TrackerSettings | None = None,
+        max_missing_s: float = 1.0,
+        seed: int | None = None,
+        patient: bool = False,
     ) -> None:
         self.settings = settings or TrackerSettings()
         self._random = Random(secrets.randbits(64) if seed is None else seed)
         self._within = self.settings.birth_frames + 2 if self.settings.birth_frames > 1 else 1
         self._patience = self._within - 1 if patient else 0
-        self._max_missing_ns = round(self.settings.max_missing_s * 1e9)
+        self._max_missing_ns = round(max_missing_s * 1e9)
         self._tracks: list[Track] = []
         self._chosen: list[Track] = []
         self._held: deque[tuple[KeypointFrame, _Sightings]] = deque()
@@ -84,6 +85,16 @@ class Tracker:
         for track in self._tracks:
             track.born = track.born or self._count - track.sightings[0] < self._within
         return [self._release() for _ in range(len(self._held))]
+
+    def forget(self, lost: Collection[str]) -> None:
+        """Never use these ids again: who is seen again gets another, unless the source gives the ids."""
+        for track in {*self._tracks, *(track for _, held in self._held for _, track in held)} if lost else ():
+            if track.id in lost and not track.given:
+                track.id = None
+
+    def restart(self) -> None:
+        """Forget everybody; the next frame has nothing to do with those before."""
+        self._tracks, self._chosen = [], []
 
     def _sight(self, frame: KeypointFrame) -> _Sightings:
         """Every detection with at least one joint, and whom it continues or begins."""

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream.clock import FakeClock
-from stream.emit import Emitter, joint_origin
+from stream.emit import Emitter
 from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
@@ -135,13 +135,6 @@ def test_a_fixed_hop_waits_for_that_many_frames():
     bench.see(2, "a")
     assert bench.once()
     assert [frame.hop for frame in bench.sent] == [3, 3, 3]
-
-
-def test_each_joint_says_where_it_is_from():
-    score = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0]], np.float32)
-    observed, interpolated, predicted = Origin.OBSERVED, Origin.INTERPOLATED, Origin.PREDICTED
-    assert joint_origin(score, 1).tolist() == [observed, interpolated, predicted, predicted]
-    assert joint_origin(score, 2).tolist() == [observed, observed, predicted, predicted]
 
 
 def test_a_missing_joint_is_marked_in_the_message():

@@ -98,11 +98,13 @@ def test_a_source_that_is_not_there_does_not_stop_the_others(tiny_weights: Path)
     with pipeline:
         seen = threading.Event()
         for _ in range(600):
-            if pipeline.health.counted("lift", "frames") == 10:
+            if pipeline.health.counted("lift", "frames") == 11:
                 break
             seen.wait(0.05)
     frames = [message for message in messages(pipeline) if isinstance(message, PoseFrame)]
-    assert [frame.header.seq for frame in frames] == list(range(10))
+    assert [frame.header.seq for frame in frames] == [*range(10), 9]
+    # Nobody stays behind of a live source that ends while others go on.
+    assert [who.state for who in frames[-1].persons] == ["lost"]
     assert pipeline.health.report()["states"]["gone"]["state"] != "ok"
 
 

@@ -1,0 +1,65 @@
+"""Windows on the lifter's own time grid, made of frames that were captured when they were captured.
+
+The grid of a window ends at its newest captured frame, so that nothing is waited for.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream.messages import Origin, Window
+from stream.ring import Ring
+
+_FASTEST = 3  # times as fast as the grid may a camera be before windows get shorter for it
+_NEAR = 10  # a captured frame within a tenth of a step is the grid's, as camera clocks are
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """step_ns: between the frames of a window; None takes captured frames as they come.
+
+    tick_ns: between published poses; None publishes one for every captured frame.
+    """
+
+    step_ns: int | None = None
+    tick_ns: int | None = None
+
+    def room(self, frames: int) -> int:
+        """How many captured frames a window of `frames` may hold."""
+        return frames if self.step_ns is None else _FASTEST * frames
+
+    def read(self, ring: Ring, frames: int, size_wh: tuple[int, int], end: int) -> Window:
+        """The window of `frames` frames that ends at the one before position `end`."""
+        if self.step_ns is None:
+            return ring.window(frames, size_wh, end)
+        seen = ring.since((frames - 1) * self.step_ns, self.room(frames), size_wh, end)
+        return resample(seen, frames, self.step_ns)
+
+
+AS_CAPTURED = Pace()
+
+
+def resample(seen: Window, frames: int, step_ns: int) -> Window:
+    """The window of `frames` points, step_ns apart, that ends at the newest frame of `seen` and keeps it.
+
+    Between captured frames keypoints are interpolated, a score is the lower of both; a point is observed only
+    where a frame was captured, predicted after the last sighting, and padded before the first frame.
+    """
+    captured_ns = seen.captured_ns
+    at_ns = captured_ns[-1] + step_ns * np.arange(1 - frames, 1)
+    left = captured_ns.searchsorted(at_ns, "right") - 1
+    padded = left < 0
+    left[padded] = 0
+    right = np.minimum(left + 1, len(captured_ns) - 1)
+    gap_ns = np.maximum(captured_ns[right] - captured_ns[left], 1)
+    share = np.clip((at_ns - captured_ns[left]) / gap_ns, 0, 1)
+    nearest = np.where(share < 0.5, left, right)
+    near = np.abs(captured_ns[nearest] - at_ns) <= step_ns // _NEAR
+
+    before, after = seen.keypoints[left], seen.keypoints[right]
+    keypoints = before + share[:, None, None].astype(np.float32) * (after - before)
+    lower = np.minimum(before[..., 2], after[..., 2])
+    keypoints[..., 2] = np.where(near[:, None], seen.keypoints[nearest, :, 2], lower)
+    between = np.where(seen.origin[right] == Origin.PREDICTED, Origin.PREDICTED, Origin.INTERPOLATED)
+    origin = np.where(near, seen.origin[nearest], np.where(padded, Origin.PADDED, between))
+    return Window(keypoints, origin.astype(np.uint8), at_ns, seen.size_wh, seen)

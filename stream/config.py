@@ -41,9 +41,9 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     lag: frames of look-ahead; 0 publishes the newest frame at once, half waits for half a window, for
     context on both sides (files). blend: frames over which what a lift says fades into what the next one
     says, so that joints do not jump every hop; 0 does not blend, auto goes by the lag: short where there is
-    none, for a long one costs accuracy. resample: frames per second of the lifter's windows, for which keypoints
-    are interpolated in time; auto takes the rate that the weights were made for, native takes captured
-    frames as they come. With a rate, frames of `lag` (and of a file's `hop`) are frames of that rate.
+    none, for a long one costs accuracy. resample: frames per second of the lifter's windows, for which
+    keypoints are interpolated in time; auto takes the rate that the weights were made for, native takes
+    captured frames as they come. With a rate, frames of `lag` (and of a file's `hop`) are of that rate.
     output: a pose at the time of every captured frame, or on a steady grid: that rate (that of the
     weights for native), exactly, however the camera stutters. min_score: joints seen with less count
     as not seen. predict_s: how long a person no longer seen is predicted before being lost, in seconds;

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lifter.diffusion import cosine_betas, reverse_chain, sinusoid, standard_normal
 from lifter.layers import Mirror, expect_windows
 from lifter.mixste import MixSTE
+from lifter.prune import take
 from lifter.spec import Schedule
 from stream.errors import ConfigError, ShapeError
 
@@ -24,14 +25,19 @@ ETA = 1.0  # as released: every step adds as much fresh noise as the forward pro
 class Denoiser(MixSTE):
     """MixSTE that is also told noisy poses and their noise level."""
 
+    remembers = False  # the noise belongs to a place in the window, not to a frame
+
     def __init__(self, in_channels: int, width: int = 512, **settings: Any) -> None:
         super().__init__(in_channels=in_channels + 3, width=width, **settings)
         self.time_mlp = nn.Sequential(  # place 0 is the sinusoid's, which needs float32 in any precision
             nn.Identity(), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
 
-    def denoise(self, keypoints: Tensor, noisy: Tensor, level: Tensor) -> Tensor:
-        """Clean poses (B, H, F, J, 3) from keypoints (B, F, J, C), noisy (B, H, F, J, 3), level (B,)."""
+    def denoise(self, keypoints: Tensor, noisy: Tensor, level: Tensor, asked: slice | None = None) -> Tensor:
+        """Clean poses (B, H, F, J, 3) from keypoints (B, F, J, C), noisy (B, H, F, J, 3), level (B,).
+
+        asked: rows of the window to answer for, None for all.
+        """
         (F, J, _), B = self.shape, keypoints.shape[0]
         if noisy.ndim != 5 or (noisy.shape[0], *noisy.shape[2:]) != (B, F, J, 3) or level.shape != (B,):
             raise ShapeError(
@@ -43,8 +49,8 @@ class Denoiser(MixSTE):
         x = torch.cat([known, noisy], dim=-1).flatten(0, 1)  # (B * H, F, J, C + 3)
         time = self.time_mlp(sinusoid(level, self.Spatial_pos_embed.shape[-1]).to(x.dtype))  # (B, D)
         time = time[:, None].expand(-1, H, -1).flatten(0, 1)  # (B * H, D)
-        tokens, kept = self.encode(x, time[:, None, None])
-        return self.hourglass.recover(tokens, kept, self.head).unflatten(0, (B, H))
+        known = self.by_frame(take(x, self.hourglass.entering), time[:, None, None])
+        return self(x, asked, known).unflatten(0, (B, H))
 
 
 class D3DP(nn.Module):
@@ -97,14 +103,20 @@ class D3DP(nn.Module):
         drawn = standard_normal(steps, hypotheses, frames, joints, 3, seed=seed)
         self.register_buffer("noise", drawn, persistent=False)
 
-    def forward(self, keypoints: Tensor, noisy: Tensor | None = None, level: Tensor | None = None) -> Tensor:
-        """Poses (B, F, J, 3): the mean of all hypotheses (P-Agg of the paper).
+    def forward(
+        self,
+        keypoints: Tensor,
+        noisy: Tensor | None = None,
+        level: Tensor | None = None,
+        asked: slice | None = None,
+    ) -> Tensor:
+        """Poses (B, F, J, 3), or of the rows asked for: the mean of all hypotheses (P-Agg of the paper).
 
         With noisy poses (B, F, J, 3), or (B, H, F, J, 3), at level (B,) int64: the denoiser's answer
         in that shape, which is what training needs.
         """
         if noisy is None and level is None:
-            return self.sample(keypoints)[:, -1].mean(dim=1)
+            return self._answers(keypoints, None, asked)[-1].mean(dim=1)
         expect_windows(keypoints, self)
         if noisy is None or level is None:
             raise ShapeError("D3DP: expected noisy poses and their level together, got one of them")
@@ -117,6 +129,10 @@ class D3DP(nn.Module):
 
         noise (K, B, H, F, J, 3) standard normal: where the chain starts and what its steps add.
         """
+        return torch.stack(self._answers(keypoints, noise), dim=1)
+
+    def _answers(self, keypoints: Tensor, noise: Tensor | None, asked: slice | None = None) -> list[Tensor]:
+        """All hypotheses (B, H, F, J, 3) after each step; those of the last one for the rows asked for."""
         expect_windows(keypoints, self)
         if noise is None:
             noise = self.noise[:, None].expand(-1, keypoints.shape[0], -1, -1, -1, -1)
@@ -128,19 +144,21 @@ class D3DP(nn.Module):
             )
         sample, answers = noise[0], []  # (B, H, F, J, 3)
         for i, step in enumerate(self.chain):
-            clean = self._guess(keypoints, sample.clamp(-LIMIT, LIMIT), step.level).clamp(-LIMIT, LIMIT)
-            fresh = noise[i + 1] if i + 1 < len(noise) else None
-            sample = step.advance(clean, step.noise_from_clean(sample, clean), fresh)
+            last = i + 1 == len(self.chain)
+            noisy = sample.clamp(-LIMIT, LIMIT)
+            clean = self._guess(keypoints, noisy, step.level, asked if last else None).clamp(-LIMIT, LIMIT)
             answers.append(clean)
-        return torch.stack(answers, dim=1)
+            if not last:
+                sample = step.advance(clean, step.noise_from_clean(sample, clean), noise[i + 1])
+        return answers
 
-    def _guess(self, keypoints: Tensor, noisy: Tensor, level: int) -> Tensor:
+    def _guess(self, keypoints: Tensor, noisy: Tensor, level: int, asked: slice | None) -> Tensor:
         """Clean poses (B, H, F, J, 3), with `flip` the average of both mirror images."""
         if self.flip:
             keypoints = torch.cat([keypoints, self.mirror(keypoints)])  # (2B, F, J, C)
             noisy = torch.cat([noisy, self.mirror(noisy)])  # (2B, H, F, J, 3)
         levels = torch.full(keypoints.shape[:1], level, device=keypoints.device)
-        clean = self.pose_estimator.denoise(keypoints, noisy, levels)
+        clean = self.pose_estimator.denoise(keypoints, noisy, levels, asked)
         if not self.flip:
             return clean
         straight, mirrored = clean.unflatten(0, (2, -1)).unbind()

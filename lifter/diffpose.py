@@ -34,6 +34,7 @@ class DiffPose(nn.Module):
     backbone: width, depth and whatever else MixSTE takes.
     """
 
+    remembers = True  # whether `by_frame` can be told ahead
     noise: Tensor  # (H, F, J, 5) float32
     left: Tensor  # (LEVELS,) float32, alpha-bar
     spread: Tensor  # (5,) float32
@@ -75,9 +76,17 @@ class DiffPose(nn.Module):
         self.register_buffer("left", torch.cumprod(1 - betas, dim=0), persistent=False)
         self.register_buffer("spread", torch.tensor(SPREAD), persistent=False)
 
-    def forward(self, keypoints: Tensor, noisy: Tensor | None = None, level: Tensor | None = None) -> Tensor:
-        """Poses (B, F, J, 3), the mean of all hypotheses.
+    def forward(
+        self,
+        keypoints: Tensor,
+        noisy: Tensor | None = None,
+        level: Tensor | None = None,
+        asked: slice | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """Poses (B, F, J, 3), or of the rows asked for: the mean of all hypotheses.
 
+        known: what `by_frame` says of the frames that enter the MixSTE, if at hand.
         With a noisy sample (B, F, J, 5) at level (B, F) int64: the noise (B, F, J, 5) that the denoiser
         finds in it, which is what training needs.
         """
@@ -86,25 +95,30 @@ class DiffPose(nn.Module):
         if noisy is not None or level is not None:
             raise ShapeError("DiffPose: expected a noisy sample and its level together, got one of them")
         expect_windows(keypoints, self)
-        lifted = self.lift(keypoints)
-        return self.refine(torch.cat([keypoints, lifted], dim=-1))
+        lifted = self.lift(keypoints, asked, known)
+        rows = asked or slice(None)  # the denoiser looks at every frame on its own
+        return self.refine(torch.cat([keypoints[:, rows], lifted], dim=-1), rows)
 
-    def lift(self, keypoints: Tensor) -> Tensor:
-        """Poses (B, F, J, 3) of the frozen MixSTE."""
-        poses = self.pose(keypoints)
-        if not self.flip:
-            return poses
-        return (poses + self.mirror(self.pose(self.mirror(keypoints)))) / 2
+    def by_frame(self, x: Tensor) -> Tensor:
+        """What one frame tells the MixSTE without the others: (..., 2 with flip, J, D) of x (..., J, C)."""
+        return torch.stack([self.pose.by_frame(seen) for seen in self._seen(x)], dim=-3)
 
-    def refine(self, lifted: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Poses (B, F, J, 3) from keypoints and lifted poses (B, F, J, 5) by the reverse chain.
+    def lift(self, keypoints: Tensor, asked: slice | None = None, known: Tensor | None = None) -> Tensor:
+        """Poses (B, F, J, 3) of the frozen MixSTE, or of the rows asked for."""
+        seen = self._seen(keypoints)
+        tokens = [None] * len(seen) if known is None else known.unbind(dim=2)
+        poses = [self.pose(x, asked, each) for x, each in zip(seen, tokens, strict=True)]
+        return (poses[0] + self.mirror(poses[1])) / 2 if self.flip else poses[0]
 
-        noise (B, H, F, J, 5) standard normal draws the hypotheses; without it, one starts from `lifted`.
-        """
-        if noise is None and self.hypotheses > 1:
-            noise = self.noise.expand(lifted.shape[0], -1, -1, -1, -1)
+    def _seen(self, x: Tensor) -> list[Tensor]:
+        """What the MixSTE looks at: x, with `flip` its mirror image too."""
+        return [x, self.mirror(x)] if self.flip else [x]
+
+    def refine(self, lifted: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Poses (B, F, J, 3) by the reverse chain, of keypoints and lifted poses (B, F, J, 5) of these rows."""
         sample = lifted[:, None]  # (B, H, F, J, 5)
-        if noise is not None:
+        if self.hypotheses > 1:
+            noise = self.noise[:, rows].expand(len(lifted), -1, -1, -1, -1)
             sample = self.chain[0].signal * sample + self.chain[0].noise * self.spread * noise
         shape, sample = sample.shape, sample.flatten(0, 2)  # (B * H * F, J, 5)
         for step in self.chain:

@@ -3,11 +3,16 @@
 An architecture holds one `Hourglass`, calls `prune` where a stage may sit (it does nothing at blocks
 without one) and ends with `recover`:
 
-    kept = self.hourglass.every_frame
+    kept = self.hourglass.entering
+    tokens = self.embed(take(x, kept))
     for i, block in enumerate(self.blocks):
         tokens, kept = self.hourglass.prune(i, tokens, kept, x, block.received)
-        tokens = block(tokens)
-    return self.hourglass.recover(tokens, kept, self.head)
+        needed, kept = self.hourglass.narrow(i, kept, asked)
+        tokens = block(tokens, needed)
+    return self.hourglass.recover(tokens, kept, self.head, asked)
+
+Nothing is computed that the answer is not made of. Frames that a sampler drops before the first block
+never enter; from the last block only those tokens come out that the poses `asked` for are made of.
 """
 
 from collections.abc import Callable
@@ -33,6 +38,7 @@ class Hourglass(nn.Module):
     """
 
     every_frame: Tensor  # (F,) int64
+    frugal: bool = True  # False computes as the paper writes it down, the same poses for more work
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class Hourglass(nn.Module):
         if frames < 1 or depth < 1:
             raise ConfigError(f"expected at least one frame and one block, got {frames} and {depth}")
         self.register_buffer("every_frame", torch.arange(frames), persistent=False)
+        self.last = depth - 1
         self.at: tuple[int, ...] = ()
         self.pruners, self.positions = nn.ModuleList(), nn.ParameterList()
         self.recoverer: nn.Module = Kept()
@@ -68,6 +75,18 @@ class Hourglass(nn.Module):
             self.recoverer = TRA(frames, width, heads, qkv_bias)
             self.positions.extend(nn.Parameter(torch.zeros(1, keep, width)) for keep in schedule.keep)
 
+    @property
+    def entering(self) -> Tensor:
+        """Places (K,) in the window of the frames that must be looked at."""
+        if self.samples_first:
+            return self.pruners[0].index  # type: ignore[return-value]
+        return self.every_frame
+
+    @property
+    def samples_first(self) -> bool:
+        """Whether the first prune is known before any block, so that what it drops need not enter."""
+        return self.frugal and self.at[:1] == (0,) and isinstance(self.pruners[0], TPS)
+
     def prune(
         self, block: int, tokens: Tensor, kept: Tensor, x: Tensor, attention: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
@@ -79,19 +98,23 @@ class Hourglass(nn.Module):
         if block not in self.at:
             return tokens, kept
         stage = self.at.index(block)
-        index = self.pruners[stage](Clues(tokens, take(x, kept), kept, attention))
-        tokens, kept = take(tokens, index), take(kept, index)
+        if stage > 0 or not self.samples_first:
+            index = self.pruners[stage](Clues(tokens, take(x, kept), kept, attention))
+            tokens, kept = take(tokens, index), take(kept, index)
         if self.positions:
             tokens = tokens + self.positions[stage][:, :, None]
         return tokens, kept
 
-    def recover(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
-        """Poses (B, F, J, 3) from the tokens (B, K, J, D) of the last block and the regression head."""
-        return self.recoverer(tokens, kept, head)
+    def narrow(self, block: int, kept: Tensor, asked: slice | None) -> tuple[Tensor | None, Tensor]:
+        """Which tokens must leave `block`, positions (n,) or (B, n) or None for all, and their places.
 
-    def centre(self, poses: Tensor, kept: Tensor) -> Tensor:
-        """Pose (B, 1, J, 3) of frame F // 2, from the poses of one, of all or of the kept frames."""
-        if poses.shape[1] == 1:
-            return poses
-        places = self.every_frame if poses.shape[1] == len(self.every_frame) else kept
-        return take(poses, (places < len(self.every_frame) // 2).sum(dim=-1, keepdim=True))
+        asked: rows of the window, None for all. In training all tokens leave, as they were meant to learn.
+        """
+        if block < self.last or self.training or not self.frugal:
+            return None, kept
+        needed = self.recoverer.needs(kept, asked)  # type: ignore[operator]
+        return needed, kept if needed is None else take(kept, needed)
+
+    def recover(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
+        """Poses (B, F, J, 3), or of the rows asked for, from tokens (B, K, J, D) and the regression head."""
+        return self.recoverer(tokens, kept, head, asked)

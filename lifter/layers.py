@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from lifter.prune import take
 from stream.errors import ConfigError, ShapeError
 from stream.skeletons import get
 
@@ -27,7 +28,7 @@ class DropPath(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the tokens of x (N, K, D) (eq. 3)."""
+    """Multi-head self-attention over the tokens of x (N, K, D) (eq. 3), for all or those at `asked`."""
 
     def __init__(self, width: int, heads: int = 8, qkv_bias: bool = True, dropout: float = 0.0) -> None:
         super().__init__()
@@ -37,17 +38,28 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
         N, K, D = x.shape
-        q, k, v = self.qkv(x).view(N, K, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        x = nn.functional.scaled_dot_product_attention(q, k, v)  # (N, heads, K, D / heads)
-        return self.dropout(self.proj(x.transpose(1, 2).reshape(N, K, D)))
+        x = x.to(self.qkv.weight.dtype)  # which may be lower than that of the tokens
+        if asked is None:
+            q, k, v = self.qkv(x).view(N, K, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        else:
+            q = self._rows(take(x, asked), 0, D).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            k, v = self._rows(x, D, 3 * D).view(N, K, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        x = nn.functional.scaled_dot_product_attention(q, k, v)  # (N, heads, Q, D / heads)
+        return self.dropout(self.proj(x.transpose(1, 2).flatten(2)))
 
     def received(self, x: Tensor) -> Tensor:
         """How much attention each frame of x (B, K, J, D) gets from all frames, (B, K), mean over joints."""
         B, K, J, _ = x.shape
+        x = x.to(self.qkv.weight.dtype)
         q, k, _ = self.qkv(by_joint(x)).view(B * J, K, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         return received(q, k).view(B, J, K).mean(dim=1)
+
+    def _rows(self, x: Tensor, start: int, end: int) -> Tensor:
+        """What rows start to end of the joint weights of q, k and v make of x."""
+        bias = None if self.qkv.bias is None else self.qkv.bias[start:end]
+        return nn.functional.linear(x, self.qkv.weight[start:end], bias)
 
 
 class CrossAttention(nn.Module):
@@ -64,13 +76,16 @@ class CrossAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = self._split(self.linear_q(q)), self._split(self.linear_k(k)), self._split(self.linear_v(v))
+        dtype = self.proj.weight.dtype
+        q, k = self._split(self.linear_q(q.to(dtype))), self._split(self.linear_k(k.to(dtype)))
+        v = self._split(self.linear_v(v.to(dtype)))
         x = nn.functional.scaled_dot_product_attention(q, k, v)  # (N, heads, Q, D / heads)
         return self.dropout(self.proj(x.transpose(1, 2).flatten(2)))
 
     def received(self, q: Tensor, k: Tensor) -> Tensor:
         """How much attention each of the tokens k gets from all queries, (N, K)."""
-        return received(self._split(self.linear_q(q)), self._split(self.linear_k(k)))
+        dtype = self.proj.weight.dtype
+        return received(self._split(self.linear_q(q.to(dtype))), self._split(self.linear_k(k.to(dtype))))
 
     def _split(self, x: Tensor) -> Tensor:
         """(N, K, D) -> (N, heads, K, D / heads)."""
@@ -92,11 +107,12 @@ class Mlp(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.fc1.weight.dtype)
         return self.dropout(self.fc2(self.dropout(nn.functional.gelu(self.fc1(x)))))
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block over the tokens of x (N, K, D)."""
+    """Pre-norm transformer block over the tokens of x (N, K, D), for all or those at `asked`."""
 
     def __init__(
         self, width: int, heads: int, hidden: int, drop_path: float = 0.0, dropout: float = 0.0
@@ -108,8 +124,9 @@ class Block(nn.Module):
         self.mlp = Mlp(width, hidden, dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        mixed = self.attn(self.norm1(x), asked)
+        x = (x if asked is None else take(x, asked)) + self.drop_path(mixed)
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def received(self, x: Tensor) -> Tensor:
@@ -162,6 +179,11 @@ def module_list(modules: Iterable[M]) -> list[M]:
 def by_joint(tokens: Tensor) -> Tensor:
     """(B, K, J, D) -> (B * J, K, D), the layout of temporal attention."""
     return tokens.transpose(1, 2).flatten(0, 1)
+
+
+def per_joint(index: Tensor | None, joints: int) -> Tensor | None:
+    """An index of frames, (r,) or (B, r), for tokens laid out `by_joint`: (r,) or (B * J, r)."""
+    return index if index is None or index.ndim == 1 else index.repeat_interleave(joints, dim=0)
 
 
 def drop_path_rates(rate: float, depth: int) -> list[float]:

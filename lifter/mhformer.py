@@ -17,6 +17,7 @@ from lifter.layers import (
     expect_windows,
     module_list,
 )
+from lifter.prune import take
 from lifter.spec import Schedule
 from stream.errors import ConfigError
 
@@ -73,24 +74,27 @@ class MHFormer(nn.Module):
             schedule = msgspec.structs.replace(schedule, at=(*schedule.at[:-1], depth - 1))
         self.hourglass = Hourglass(schedule, frames, depth, 3 * width, heads)
 
-    def forward(self, x: Tensor) -> Tensor:
-        tokens, kept = self.encode(x)
-        poses = self.hourglass.recover(tokens, kept, self.regress)
-        return poses if self.output == "sequence" else self.hourglass.centre(poses, kept)
+    def forward(self, x: Tensor, asked: slice | None = None) -> Tensor:
+        if self.output == "centre":
+            centre = self.shape[0] // 2
+            asked = slice(centre, centre + 1)
+        return self.hourglass.recover(*self.encode(x, asked), self.regress, asked)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, asked: slice | None = None) -> tuple[Tensor, Tensor]:
         """Tokens (B, K, 1, 3 D), hypotheses side by side, and the places (K,) or (B, K) of their frames."""
         expect_windows(x, self)
         rows = x.flatten(2).transpose(1, 2)  # (B, J * C_in, F): a trajectory per joint and coordinate
         first = rows + self.Transformer_encoder_1(self.norm_1(rows))
         second = first + self.Transformer_encoder_2(self.norm_2(first))
         third = second + self.Transformer_encoder_3(self.norm_3(second))
-        streams = self.embedding_1(first), self.embedding_2(second), self.embedding_3(third)  # (B, D, F)
-        tokens = self.Transformer_hypothesis.place([stream.transpose(1, 2) for stream in streams])
-        kept = self.hourglass.every_frame
+        kept = self.hourglass.entering
+        first, second, third = (rows.index_select(2, kept) for rows in (first, second, third))
+        streams = self.embedding_1(first), self.embedding_2(second), self.embedding_3(third)  # (B, D, K)
+        tokens = self.Transformer_hypothesis.place([stream.transpose(1, 2) for stream in streams], kept)
         for i, block in enumerate(self.Transformer_hypothesis.blocks()):
             tokens, kept = self.hourglass.prune(i, tokens, kept, x, block.received)
-            tokens = block(tokens[:, :, 0])[:, :, None]
+            needed, kept = self.hourglass.narrow(i, kept, asked)
+            tokens = block(tokens[:, :, 0], needed)[:, :, None]
         return self.Transformer_hypothesis.norm(tokens), kept
 
     def regress(self, tokens: Tensor) -> Tensor:
@@ -148,10 +152,10 @@ class Hypotheses(nn.Module):
         self.CHI_blocks = module_list([Interaction(width, heads, hidden, last, dropout)])
         self.norm = nn.LayerNorm(3 * width, eps=1e-6)
 
-    def place(self, streams: list[Tensor]) -> Tensor:
-        """Three (B, F, D) -> (B, F, 1, 3 D), each with its position embedding."""
+    def place(self, streams: list[Tensor], kept: Tensor) -> Tensor:
+        """Three (B, K, D) -> (B, K, 1, 3 D), each with its embedding of the frames' places kept (K,)."""
         positions = self.pos_embed_1, self.pos_embed_2, self.pos_embed_3
-        placed = [stream + position for stream, position in zip(streams, positions, strict=True)]
+        placed = [stream + position[:, kept] for stream, position in zip(streams, positions, strict=True)]
         return self.dropout(torch.cat(placed, dim=-1))[:, :, None]
 
     def blocks(self) -> list["SelfRefinement | Interaction"]:
@@ -169,10 +173,11 @@ class SelfRefinement(nn.Module):
         self.mlp = Mlp(3 * width, hidden, dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, K, 3 D) -> (B, K, 3 D)."""
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        """(B, K, 3 D) -> (B, K, 3 D), or of the frames at `asked` alone."""
         a, b, c = self._normed(x)
-        refined = (self.attn_1(a), self.attn_2(b), self.attn_3(c))
+        refined = (self.attn_1(a, asked), self.attn_2(b, asked), self.attn_3(c, asked))
+        x = x if asked is None else take(x, asked)
         x = x + torch.cat([self.drop_path(stream) for stream in refined], dim=-1)
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
@@ -204,12 +209,18 @@ class Interaction(nn.Module):
         self.mlp = Mlp(3 * width, hidden, dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, K, 3 D) -> (B, K, 3 D)."""
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        """(B, K, 3 D) -> (B, K, 3 D), or of the frames at `asked` alone.
+
+        The third hypothesis looks at all frames of the second, which looks at those of the first.
+        """
         a, b, c = x.chunk(3, dim=-1)
         a = a + self.drop_path(self.attn_1(self.norm3_11(b), self.norm3_12(c), self.norm3_13(a)))
         b = b + self.drop_path(self.attn_2(self.norm3_21(a), self.norm3_22(c), self.norm3_23(b)))
-        c = c + self.drop_path(self.attn_3(self.norm3_31(a), self.norm3_32(b), self.norm3_33(c)))
+        known, value = self.norm3_32(b), self.norm3_33(c)
+        if asked is not None:
+            a, b, c = take(a, asked), take(b, asked), take(c, asked)
+        c = c + self.drop_path(self.attn_3(self.norm3_31(a), known, value))
         x = torch.cat((a, b, c), dim=-1)
         return x + self.drop_path(self.mlp(self.norm2(x)))
 

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from lifter.hourglass import Hourglass
-from lifter.layers import Block, by_joint, drop_path_rates, expect_windows, module_list
+from lifter.layers import Block, by_joint, drop_path_rates, expect_windows, module_list, per_joint
+from lifter.prune import take
 from lifter.spec import Schedule
 
 
@@ -14,6 +15,8 @@ class MixSTE(nn.Module):
     A prune at block b sits before spatial block b; at b = 0 between spatial and temporal block 0.
     All blocks share one spatial and one temporal norm. Names follow the released state dicts.
     """
+
+    remembers = True  # whether `by_frame` can be told ahead
 
     def __init__(
         self,
@@ -41,27 +44,36 @@ class MixSTE(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3))
         self.hourglass = Hourglass(schedule, frames, depth, width, heads)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.hourglass.recover(*self.encode(x), self.head)
+    def forward(self, x: Tensor, asked: slice | None = None, known: Tensor | None = None) -> Tensor:
+        """Poses of the rows asked for; known (B, K, J, D): `by_frame` of the frames entering, if at hand."""
+        return self.hourglass.recover(*self.encode(x, asked, known), self.head, asked)
 
-    def encode(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames.
+    def by_frame(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What one frame tells without the others: tokens (..., J, D) of x (..., J, C) before any time.
 
-        condition (B, 1, 1, D) is added to every embedded token (what a diffusion lifter knows besides x).
+        condition (..., 1, D) is added to embedded tokens (what a diffusion lifter knows besides x).
         """
+        tokens = self.Spatial_patch_to_embedding(x) + self.Spatial_pos_embed[0]
+        return self._spatial(0, tokens if condition is None else tokens + condition)
+
+    def encode(
+        self, x: Tensor, asked: slice | None = None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames."""
         expect_windows(x, self)
-        tokens = self.Spatial_patch_to_embedding(x) + self.Spatial_pos_embed  # (B, F, J, D)
-        if condition is not None:
-            tokens = tokens + condition
-        kept = self.hourglass.every_frame
-        for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
+        kept = self.hourglass.entering
+        tokens = self.by_frame(take(x, kept)) if known is None else known  # (B, K, J, D)
+        tokens = tokens + self.Temporal_pos_embed[:, kept, None]
+        for i, temporal in enumerate(self.TTEblocks):
+            tokens, kept = self.hourglass.prune(i, tokens, kept, x, temporal.received)
             if i > 0:
-                tokens, kept = self.hourglass.prune(i, tokens, kept, x, temporal.received)
-            B, K, J, D = tokens.shape
-            tokens = self.Spatial_norm(spatial(tokens.reshape(B * K, J, D))).view(B, K, J, D)
-            if i == 0:
-                tokens = tokens + self.Temporal_pos_embed[:, :, None]
-                tokens, kept = self.hourglass.prune(i, tokens, kept, x, temporal.received)
-            tokens = self.Temporal_norm(temporal(by_joint(tokens)))  # (B * J, K, D)
+                tokens = self._spatial(i, tokens)
+            needed, kept = self.hourglass.narrow(i, kept, asked)
+            B, _, J, D = tokens.shape
+            tokens = self.Temporal_norm(temporal(by_joint(tokens), per_joint(needed, J)))  # (B * J, K, D)
             tokens = tokens.view(B, J, -1, D).transpose(1, 2)
         return tokens, kept
+
+    def _spatial(self, block: int, tokens: Tensor) -> Tensor:
+        """Joints of a frame attend to one another: (..., J, D) -> (..., J, D)."""
+        return self.Spatial_norm(self.STEblocks[block](tokens.flatten(0, -3))).view(tokens.shape)

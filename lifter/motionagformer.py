@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lifter.hourglass import Hourglass
-from lifter.layers import Attention, DropPath, Mlp, by_joint, expect_windows, module_list
+from lifter.layers import Attention, DropPath, Mlp, by_joint, expect_windows, module_list, per_joint
+from lifter.prune import take
 from lifter.spec import Schedule, frames_in_blocks
 from stream.errors import ConfigError
 
@@ -60,17 +61,35 @@ class MotionAGFormer(nn.Module):
         self.rep_logit = nn.Sequential(OrderedDict(fc=nn.Linear(width, rep_width), act=nn.Tanh()))
         self.head = nn.Linear(rep_width, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.hourglass.recover(*self.encode(x), self.regress)
+    def forward(self, x: Tensor, asked: slice | None = None, known: Tensor | None = None) -> Tensor:
+        """Poses of the rows asked for; known: what `by_frame` says of the frames entering, if at hand."""
+        return self.hourglass.recover(*self.encode(x, asked, known), self.regress, asked)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def remembers(self) -> bool:
+        """Whether `by_frame` can be told ahead: not where a prune before the first layer changes tokens."""
+        hourglass = self.hourglass
+        return hourglass.at[:1] != (0,) or (hourglass.samples_first and not hourglass.positions)
+
+    def by_frame(self, x: Tensor) -> Tensor:
+        """What one frame tells without the others: the first streams (..., 2, J, D) of x (..., J, C)."""
+        return torch.stack(self.layers[0].over_joints(self.joints_embed(x) + self.pos_embed[0]), dim=-3)
+
+    def encode(
+        self, x: Tensor, asked: slice | None = None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Tokens (B, K, J, D) of the last layer and the places (K,) or (B, K) of their frames."""
         expect_windows(x, self)
-        tokens = self.joints_embed(x) + self.pos_embed  # (B, F, J, D)
-        kept = self.hourglass.every_frame
+        kept = self.hourglass.entering
+        tokens = self.joints_embed(take(x, kept)) + self.pos_embed if known is None else x  # (B, K, J, D)
         for i, layer in enumerate(self.layers):
-            tokens, kept = self.hourglass.prune(i, tokens, kept, x, layer.received)
-            tokens = layer(tokens)
+            if i == 0 and known is not None:
+                attended, gathered = known.unbind(dim=2)
+            else:
+                tokens, kept = self.hourglass.prune(i, tokens, kept, x, layer.received)
+                attended, gathered = layer.over_joints(tokens)
+            needed, kept = self.hourglass.narrow(i, kept, asked)
+            tokens = layer.over_time(attended, gathered, needed)
         return self.norm(tokens), kept
 
     def regress(self, tokens: Tensor) -> Tensor:
@@ -97,10 +116,14 @@ class Layer(nn.Module):
         nn.init.zeros_(self.fusion.weight)
         nn.init.constant_(self.fusion.bias, 0.5)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, K, J, D) -> (B, K, J, D)."""
-        attended = self.att_temporal.over_time(self.att_spatial.over_joints(x))
-        gathered = self.graph_temporal.over_time(self.graph_spatial.over_joints(x))
+    def over_joints(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both streams (B, K, J, D) of x (B, K, J, D), each frame on its own."""
+        return self.att_spatial.over_joints(x), self.graph_spatial.over_joints(x)
+
+    def over_time(self, attended: Tensor, gathered: Tensor, asked: Tensor | None) -> Tensor:
+        """(B, K, J, D) of both streams, of the frames at `asked` if given."""
+        attended = self.att_temporal.over_time(attended, asked)
+        gathered = self.graph_temporal.over_time(gathered, asked)
         share = self.fusion(torch.cat((attended, gathered), dim=-1)).softmax(dim=-1)  # (B, K, J, 2)
         return attended * share[..., :1] + gathered * share[..., 1:]
 
@@ -126,10 +149,12 @@ class MixerBlock(nn.Module):
         """(B, K, J, D) -> (B, K, J, D), each frame on its own."""
         return self._add(x, self.mixer(self.norm1(x).flatten(0, 1)).view(x.shape))
 
-    def over_time(self, x: Tensor) -> Tensor:
-        """(B, K, J, D) -> (B, K, J, D), each joint on its own."""
-        B, K, J, D = x.shape
-        return self._add(x, self.mixer(by_joint(self.norm1(x))).view(B, J, K, D).transpose(1, 2))
+    def over_time(self, x: Tensor, asked: Tensor | None) -> Tensor:
+        """(B, K, J, D) -> (B, K, J, D), each joint on its own, or only the frames at `asked`."""
+        B, _, J, D = x.shape
+        mixed = self.mixer(by_joint(self.norm1(x)), per_joint(asked, J))
+        x = x if asked is None else take(x, asked)
+        return self._add(x, mixed.view(B, J, -1, D).transpose(1, 2))
 
     def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
         x = x + self.drop_path(self.layer_scale_1 * mixed)
@@ -146,12 +171,19 @@ class Graph(nn.Module):
         for linear in (self.U, self.V):
             nn.init.normal_(linear.weight, std=(2 / width) ** 0.5)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, D) -> (N, T, D)."""
+    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        """(N, T, D) -> (N, T, D), or of the nodes at `asked` (n,) or (N, n) alone; not while training."""
         edges = self.edges(x)  # (T, T) or (N, T, T), 1 where the row's node gathers from the column's
         scale = edges.sum(dim=-1, keepdim=True) ** -0.5
-        gathered = (scale * edges * scale.mT) @ self.V(x)
-        return (x + self.batch_norm(gathered + self.U(x))).relu()
+        edges = scale * edges * scale.mT
+        if asked is None:
+            return (x + self.batch_norm(edges @ self.V(x) + self.U(x))).relu()
+        here = take(x, asked)
+        norm = self.batch_norm
+        gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)  # type: ignore[arg-type]
+        offset = norm.bias - norm.running_mean * gain  # type: ignore[operator]
+        mixed = take(edges, asked) @ self.V(x) + self.U(here)
+        return (here + mixed * gain[asked, None] + offset[asked, None]).relu()
 
     def edges(self, x: Tensor) -> Tensor:
         raise NotImplementedError

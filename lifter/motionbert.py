@@ -6,7 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from lifter.hourglass import Hourglass
-from lifter.layers import Attention, DropPath, Mlp, by_joint, drop_path_rates, expect_windows, module_list
+from lifter.layers import (
+    Attention,
+    DropPath,
+    Mlp,
+    by_joint,
+    drop_path_rates,
+    expect_windows,
+    module_list,
+    per_joint,
+)
+from lifter.prune import take
 from lifter.spec import Schedule
 
 
@@ -49,18 +59,19 @@ class MotionBERT(nn.Module):
         self.hourglass = Hourglass(schedule, frames, depth, width, heads)
         self._initialise()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.hourglass.recover(*self.encode(x), self.regress)
+    def forward(self, x: Tensor, asked: slice | None = None) -> Tensor:
+        return self.hourglass.recover(*self.encode(x, asked), self.regress, asked)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, asked: slice | None = None) -> tuple[Tensor, Tensor]:
         """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames."""
         expect_windows(x, self)
-        tokens = self.joints_embed(x) + self.pos_embed + self.temp_embed  # (B, F, J, D)
-        kept = self.hourglass.every_frame
+        kept = self.hourglass.entering
+        tokens = self.joints_embed(take(x, kept)) + self.pos_embed + self.temp_embed[:, kept]  # (B, K, J, D)
         for i, (st, ts, fuse) in enumerate(zip(self.blocks_st, self.blocks_ts, self.ts_attn, strict=True)):
             tokens, kept = self.hourglass.prune(i, tokens, kept, x, ts.received)
-            a = st.temporal(st.spatial(tokens))  # (B, K, J, D)
-            b = ts.spatial(ts.temporal(tokens))
+            needed, kept = self.hourglass.narrow(i, kept, asked)
+            a = st.temporal(st.spatial(tokens), needed)  # (B, K, J, D)
+            b = ts.spatial(ts.temporal(tokens, needed))
             share = fuse(torch.cat((a, b), dim=-1)).softmax(dim=-1)  # (B, K, J, 2)
             tokens = a * share[..., :1] + b * share[..., 1:]
         return self.norm(tokens), kept
@@ -100,10 +111,12 @@ class StreamBlock(nn.Module):
         x = x + self.drop_path(attended)
         return x + self.drop_path(self.mlp_s(self.norm2_s(x)))
 
-    def temporal(self, x: Tensor) -> Tensor:
-        """Frames of a joint attend to one another: (B, K, J, D) -> (B, K, J, D)."""
-        B, K, J, D = x.shape
-        attended = self.attn_t(by_joint(self.norm1_t(x))).view(B, J, K, D).transpose(1, 2)
+    def temporal(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Frames of a joint attend to one another: (B, K, J, D) -> (B, K, J, D), or those at `asked` do."""
+        B, _, J, D = x.shape
+        attended = self.attn_t(by_joint(self.norm1_t(x)), per_joint(asked, J))
+        attended = attended.view(B, J, -1, D).transpose(1, 2)
+        x = x if asked is None else take(x, asked)
         x = x + self.drop_path(attended)
         return x + self.drop_path(self.mlp_t(self.norm2_t(x)))
 

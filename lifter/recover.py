@@ -1,7 +1,10 @@
 """How the pruned frames come back: the token recovering modules of section 3.2.
 
-A recoverer is called with the tokens of the last block (B, K, J, D), their places in the window
-and the regression head, and answers with poses (B, F, J, 3).
+A recoverer is called with the tokens of the last block (B, K, J, D), their places in the window,
+the regression head and the rows of the window asked for (a slice with start and stop, None for all),
+and answers with the poses of those rows (B, F, J, 3). Before the last block, `needs(kept, asked)` tells
+which of the kept frames the answer is made of, as positions (n,) or (B, n), None for all of them: no
+other token need leave that block.
 """
 
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 
 from lifter.layers import CrossAttention
 from lifter.prune import take
+from stream.errors import ConfigError
 
 Head = Callable[[Tensor], Tensor]  # (B, K, J, D) -> (B, K, J, 3)
 
@@ -54,18 +58,31 @@ class TRI(nn.Module):
 
     def __init__(self, frames: int, places: np.ndarray | None) -> None:
         super().__init__()
-        self.known = places is not None
+        self.known, self.places = places is not None, places
         self.register_buffer("times", torch.arange(frames), persistent=False)
         if places is not None:
             plan = between(torch.tensor(places.tolist()), self.times)
             for name, value in zip(("left", "right", "weight"), plan, strict=True):
                 self.register_buffer(name, value, persistent=False)
 
-    def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
+    def needs(self, kept: Tensor, asked: slice | None) -> Tensor | None:
+        if asked is None:
+            return None
+        K = kept.shape[-1]
+        if self.places is not None:
+            first = max(0, int(np.searchsorted(self.places, asked.start, side="right")) - 1)
+            end = min(K, int(np.searchsorted(self.places, asked.stop - 1)) + 1)
+            return self.times[first:end]
+        # Those inside and one on either side, of any choice: a number that does not hang on the choice.
+        number = min(K, asked.stop - asked.start + 2)
+        first = (kept < asked.start).sum(dim=-1, keepdim=True) - 1
+        return first.clamp(0, K - number) + self.times[:number]
+
+    def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
         poses = head(tokens)  # (B, K, J, 3)
-        if self.known:
+        if self.known and asked is None:
             return blend(poses, self.left, self.right, self.weight)
-        return interpolate(poses, kept, self.times)
+        return interpolate(poses, kept, self.times if asked is None else self.times[asked])
 
 
 class TRA(nn.Module):
@@ -79,11 +96,15 @@ class TRA(nn.Module):
         self.tokens = nn.Parameter(torch.zeros(1, frames, width))
         self.attention = CrossAttention(width, heads, qkv_bias)
 
-    def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
+    def needs(self, kept: Tensor, asked: slice | None) -> None:
+        return None
+
+    def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
         B, K, J, D = tokens.shape
         known = tokens.transpose(1, 2).reshape(B * J, K, D)
-        asked = self.tokens.expand(B * J, -1, -1)  # (B * J, F, D)
-        recovered = asked + self.attention(asked, known, known)
+        queries = self.tokens if asked is None else self.tokens[:, asked]
+        queries = queries.expand(B * J, -1, -1)  # (B * J, F, D)
+        recovered = queries + self.attention(queries, known, known)
         return head(recovered.view(B, J, -1, D).transpose(1, 2))
 
 
@@ -94,13 +115,33 @@ class Centre(nn.Module):
         super().__init__()
         self.centre = centre
 
-    def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
-        position = (kept < self.centre).sum(dim=-1, keepdim=True)  # kept frames are sorted
-        return head(take(tokens, position))  # (B, 1, J, 3)
+    def needs(self, kept: Tensor, asked: slice | None) -> Tensor:
+        if asked is not None and asked != slice(self.centre, self.centre + 1):
+            raise ConfigError(
+                f"asked: a model for the centre answers for row {self.centre} alone, got {asked}"
+            )
+        return _first_from(self.centre, kept)
+
+    def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
+        return head(take(tokens, _first_from(self.centre, kept)))  # (B, 1, J, 3)
 
 
 class Kept(nn.Module):
-    """Recovers nothing: poses of the frames still alive, all of them in a model without pruning."""
+    """Recovers nothing: poses of the frames still alive, all of them in a model without pruning.
 
-    def forward(self, tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
-        return head(tokens)
+    One row can be asked for where every pruner kept it, more only where nothing was pruned.
+    """
+
+    def needs(self, kept: Tensor, asked: slice | None) -> Tensor | None:
+        if asked is None:
+            return None
+        return _first_from(asked.start, kept) + torch.arange(asked.stop - asked.start, device=kept.device)
+
+    def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
+        poses, needed = head(tokens), self.needs(kept, asked)
+        return poses if needed is None else take(poses, needed)
+
+
+def _first_from(row: int, kept: Tensor) -> Tensor:
+    """Position (1,) or (B, 1) of the first frame at `row` or later among those kept, (K,) or (B, K)."""
+    return (kept < row).sum(dim=-1, keepdim=True)

@@ -102,12 +102,14 @@ def report(
         list[str] | None, typer.Option(metavar="NAME=FILE", help="Other weights to set beside these.")
     ] = None,
     card: Annotated[Path | None, typer.Option(help="A model card that quotes the first tables.")] = None,
+    brief: Annotated[bool, typer.Option("--brief", help="Nothing of what disturbs it.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Few clips, to see that it works.")] = False,
 ) -> None:
     """Measure everything that is said of a lifter and write it into documents. See docs/training.md."""
-    from stream.reporting import report
+    from stream.reporting import Order, report
 
-    report(weights, data, output, benchmark, beside or (), card, quick)
+    extent: Any = "quick" if quick else "brief" if brief else "full"
+    report(Order(weights, data, output, benchmark, tuple(beside or ()), card, extent))
 
 
 def one_of(what: str, given: str, known: tuple[str, ...]) -> None:

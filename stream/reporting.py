@@ -1,9 +1,11 @@
 """`poselift report`: measures a lifter on motion capture and real videos, and writes the documents."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from stream.errors import ConfigError
 from stream.terminal import say
@@ -12,52 +14,56 @@ PLACE = "report"  # <!-- report --> and <!-- /report --> in the documents
 PICTURE = "robustness.png"
 
 
-def report(
-    weights: str,
-    data: Path,
-    output: Path,
-    benchmark: Path | None = None,
-    beside: Sequence[str] = (),
-    card: Path | None = None,
-    quick: bool = False,
-) -> None:
-    """Write the tables into `output`, and their short form into `card`, between the marks of this place.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be measured, and where it is written.
 
-    benchmark: a folder of real videos (`stream.filmed`); beside: NAME=FILE of other weights.
+    weights: packaged, or a file; data: a folder of motion capture; output: the document of all tables, beside
+    which the picture is put; benchmark: a folder of real videos (`stream.filmed`); beside: NAME=FILE of other
+    weights; card: a document that quotes the first tables; extent: see `lifter.training.dossier`.
     """
-    from lifter.training import document, dossier, dossier_page
 
-    others = dossier.pairs(beside)
+    weights: str
+    data: Path
+    output: Path
+    benchmark: Path | None = None
+    beside: tuple[str, ...] = ()
+    card: Path | None = None
+    extent: Literal["full", "brief", "quick"] = "full"
+
+    def command(self, others: Iterable[str]) -> str:
+        """What to type for these figures, whichever folders are one's own."""
+        words = ["poselift", "report", self.weights, "--data", "DIR"]
+        words += ["--benchmark", "DIR/benchmark"] if self.benchmark else []
+        for name in others:
+            words += ["--beside", shlex.quote(f"{name}={name.replace(' ', '-')}.safetensors")]
+        words += ["--out", str(self.output)]
+        words += ["--card", str(self.card)] if self.card else []
+        return " ".join(words + ([] if self.extent == "full" else [f"--{self.extent}"]))
+
+
+def report(order: Order) -> None:
+    """Write all tables into one document and their short form into another, between the marks there."""
+    from lifter.training import document, dossier, dossier_disturbed, dossier_page
+
+    others = dossier.pairs(order.beside)
     if find_spec("matplotlib") is None:
         raise ConfigError("a report needs the package matplotlib; pip install 'poselift[train]'")
-    if not (data / dossier.TEST).is_file():
-        raise ConfigError(f"{data}: expected a folder with {dossier.TEST}")
-    document.check(output, PLACE, new=True)
-    if card is not None:
-        document.check(card, PLACE)
+    if not (order.data / dossier.TEST).is_file():
+        raise ConfigError(f"{order.data}: expected a folder with {dossier.TEST}")
+    document.check(order.output, PLACE, new=True)
+    if order.card is not None:
+        document.check(order.card, PLACE)
     videos = []
-    if benchmark is not None:
+    if order.benchmark is not None:
         from stream.filmed import footage
 
         say("detecting people in the real videos")
-        videos = footage(benchmark)
-    measured = dossier.measure(weights, data, others, videos, quick, say)
-    command = _command(weights, output, benchmark is not None, list(others), card, quick)
-    dossier_page.plot(measured, output.with_name(PICTURE))
-    document.put(output, PLACE, dossier_page.page(measured, command, PICTURE))
-    if card is not None:
-        document.put(card, PLACE, dossier_page.card(measured))
-    say(f"written: {output}, {output.with_name(PICTURE)}{f', {card}' if card else ''}")
-
-
-def _command(
-    weights: str, output: Path, benchmark: bool, others: Sequence[str], card: Path | None, quick: bool
-) -> str:
-    """What to type for these figures, whichever folders are one's own."""
-    words = ["poselift", "report", weights, "--data", "DIR"]
-    words += ["--benchmark", "DIR/benchmark"] if benchmark else []
-    for name in others:
-        words += ["--beside", shlex.quote(f"{name}={name.replace(' ', '-')}.safetensors")]
-    words += ["--out", str(output)]
-    words += ["--card", str(card)] if card else []
-    return " ".join(words + (["--quick"] if quick else []))
+        videos = footage(order.benchmark)
+    found = dossier.measure(order.weights, order.data, others, videos, order.extent, say)
+    if found.disturbed:
+        dossier_disturbed.plot(found.disturbed, found.spec.name, order.output.with_name(PICTURE))
+    document.put(order.output, PLACE, dossier_page.page(found, order.command(others), PICTURE))
+    if order.card is not None:
+        document.put(order.card, PLACE, dossier_page.card(found))
+    say(f"written: {order.output}")

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import fill
+
+import numpy as np
 
 from stream.errors import ConfigError
 
@@ -18,6 +21,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
     rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
     return "\n".join([row(lines[0]), rule, *map(row, lines[1:])])
+
+
+def pair(errors: tuple[float, float]) -> str:
+    """MPJPE / P-MPJPE; nothing where nothing was measured."""
+    return "" if np.isnan(errors[0]) else f"{errors[0]:.1f} / {errors[1]:.1f}"
+
+
+def percent(value: float, base: float) -> str:
+    """By how much a value is over its base."""
+    return "" if np.isnan(value / base) else f"{100 * (value / base - 1):+.1f} %"
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines of 110 letters."""
+    return fill(text, width=110, break_on_hyphens=False, break_long_words=False)
 
 
 def check(document: Path, place: str, new: bool = False) -> None:

@@ -9,6 +9,7 @@ DIR holds motion_test.npz, and motion_train.npz for the mean poses.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ QUICK_EVERY = 40
 RATES_HZ = (25, 30, 50, 60)
 SIZES = (0.2, 0.4, 0.8)  # of the image's height
 ROLL_DEGREES = 10.0
+Extent = Literal["full", "brief", "quick"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Dossier:
     known: list[str]  # groups that the training data has too
     models: list[Accuracy]
     sizes: list[tuple[float, int]]
-    disturbed: Disturbed
+    disturbed: Disturbed | None
     film: Film | None
 
 
@@ -92,18 +94,19 @@ def measure(
     data: Path,
     beside: Mapping[str, str | Path] | None = None,
     footage: Sequence[Footage] = (),
-    quick: bool = False,
+    extent: Extent = "full",
     say: Callable[[str], None] = print,
 ) -> Dossier:
     """Measure weights (packaged, or a file) on the motion capture in `data` and on real videos.
 
-    beside: other weights by the names they shall have. quick: few clips, to see that it works.
+    beside: other weights by the names they shall have. extent: "full"; "brief", no disturbances; or "quick",
+    few clips, to see that it works.
     """
     reader = _reader(name)
     others = {other: _reader(path) for other, path in (beside or {}).items()}
     say("making the test clips")
-    everything = list(takes(data / TEST, QUICK_EVERY if quick else 1))
-    some = everything if quick else everything[::DISTURBED_EVERY]
+    everything = list(takes(data / TEST, QUICK_EVERY if extent == "quick" else 1))
+    some = everything[:: 1 if extent == "quick" else DISTURBED_EVERY]
     models = _models(reader, others, everything, say)
     groups = sorted({exam.group(take) for take in everything})
     known = groups
@@ -112,7 +115,10 @@ def measure(
         models += _mean_poses(data / TRAIN, everything)
         trained = {source.partition("_")[0] for source in motion.read(data / TRAIN).source}
         known = [group for group in groups if group in trained] or groups
-    say("disturbances")
+    disturbed = None
+    if extent != "brief":
+        say("disturbances")
+        disturbed = _disturbed(some, reader, extent == "quick")
     return Dossier(
         reader.spec,
         {group: _count(everything, group) for group in groups},
@@ -120,7 +126,7 @@ def measure(
         known,
         models,
         exam.by_size(everything, models[0].every, SIZES),
-        _disturbed(some, reader, quick),
+        disturbed,
         _film(footage, {reader.spec.name: reader} | others) if footage else None,
     )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lifter.training import disturb, metrics
 from lifter.training.benchmark import Take
 from lifter.training.reading import Place, Reader
+from lifter.training.real import asymmetry, bone_variation
 from stream.messages import F32
 
 STEP_FRAMES, FIRST_FRAME = 120, 40  # single frames that are lifted: every 2.4 s, after 0.8 s
@@ -27,11 +28,15 @@ class Errors:
 
     groups: list[str] = field(default_factory=list)
     frames: list[F64] = field(default_factory=list)
+    steady: list[F64] = field(default_factory=list)
 
-    def add(self, take: Take, poses: F32, truth: F32) -> None:
+    def add(self, take: Take, poses: F32, truth: F32, whole: bool = False) -> None:
+        """Count poses (N, 17, 3) of a take; whole: they are of successive frames."""
         a, b = poses.astype(np.float64), truth.astype(np.float64)
         self.groups.append(group(take))
         self.frames.append(np.stack([metrics.mpjpe(a, b), metrics.p_mpjpe(a, b)], axis=1))
+        if whole:
+            self.steady.append(steadiness(a, b))
 
     def mean(self, groups: Sequence[str] | None = None) -> tuple[float, float]:
         """Means over the frames of some groups of takes, or of all."""
@@ -39,6 +44,29 @@ class Errors:
         if not chosen:
             return float("nan"), float("nan")
         return tuple(np.concatenate(chosen).mean(axis=0).tolist())
+
+    def mean_steadiness(self, groups: Sequence[str]) -> F64:
+        """Means of `steadiness` over the frames of some groups of whole takes."""
+        chosen = [place for place, name in enumerate(self.groups) if name in groups]
+        weights = [len(self.frames[place]) for place in chosen]
+        return np.average([self.steady[place] for place in chosen], axis=0, weights=weights)
+
+
+def steadiness(poses: F64, truth: F64) -> F64:
+    """Of successive poses (L, 17, 3): velocity error, acceleration, the truth's acceleration, bones, sides.
+
+    In mm per frame, mm per frame squared; bones: how their lengths vary over time, percent; sides: by how
+    much the left and the right bone of a limb differ, mm.
+    """
+    return np.array(
+        [
+            metrics.mpjve(poses, truth).mean(),
+            metrics.acceleration(poses, truth).mean(),
+            metrics.acceleration(truth, truth).mean(),
+            bone_variation(poses),
+            asymmetry(poses),
+        ]
+    )
 
 
 def group(take: Take) -> str:
@@ -50,7 +78,7 @@ def every_frame(takes: Sequence[Take], lift: Lift) -> Errors:
     """Errors of all frames of the poses that `lift` finds."""
     errors = Errors()
     for take in takes:
-        errors.add(take, lift(take), take.truth)
+        errors.add(take, lift(take), take.truth, whole=True)
     return errors
 
 

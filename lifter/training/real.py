@@ -11,6 +11,7 @@ from stream.messages import F32
 
 LIMB_JOINTS = (1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16)
 _LIMBS = ((1, 2), (2, 3), (4, 5), (5, 6), (11, 12), (12, 13), (14, 15), (15, 16))
+_RIGHT, _LEFT = (0, 1, 6, 7), (2, 3, 4, 5)  # among those
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +54,20 @@ def marks(poses: F32, footage: Footage) -> Marks:
 
 def bone_variation(poses: NDArray) -> float:
     """How the lengths of thighs, shins and arms of poses (L, 17, 3) vary over time: deviation, percent."""
+    length = _lengths(poses)
+    return float(100 * (length.std(axis=0) / length.mean(axis=0).clip(1e-9)).mean())
+
+
+def asymmetry(poses: NDArray) -> float:
+    """By how much thighs, shins and arms of poses (L, 17, 3) differ in length from the other side's, mm."""
+    length = _lengths(poses)
+    return float(metrics.MM * np.abs(length[:, _RIGHT] - length[:, _LEFT]).mean())
+
+
+def _lengths(poses: NDArray) -> NDArray[np.float64]:
+    """Lengths (L, 8) of thighs, shins and arms, metres."""
     first, second = zip(*_LIMBS, strict=True)
-    length = np.linalg.norm((poses[:, first] - poses[:, second]).astype(np.float64), axis=-1)  # (L, 8)
-    return float(100 * (length.std(axis=0) / length.mean(axis=0)).mean())
+    return np.linalg.norm((poses[:, first] - poses[:, second]).astype(np.float64), axis=-1)
 
 
 def offline(reader: Reader, footage: Footage) -> F32:

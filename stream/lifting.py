@@ -95,7 +95,7 @@ class Lifting:
                 one = self._begin(intake)
             if one is not None:
                 batch += [(one, *one.left.popleft()) for _ in range(min(most, len(one.left)))]
-            if batch and intake.lossless:
+            if batch and intake.lossless and most:
                 break
         return batch
 

@@ -33,7 +33,7 @@ class Echo:
 class Bench:
     """Intakes, an echoing lifter and what it sent, on a clock that only the test moves."""
 
-    def __init__(self, hop="auto", lag: int = 0, lossless: bool = False) -> None:
+    def __init__(self, hop="auto", lag: int = 0, lossless: bool = False, blend: int = 0) -> None:
         self.clock = FakeClock()
         self.health = Health()
         self.sent: list[PoseFrame] = []
@@ -41,7 +41,7 @@ class Bench:
         self.intakes = {name: Intake(name, 9, lossless, 0.25, self.health) for name in ("cam0", "cam1")}
         emitter = Emitter("h36m17", ModelInfo("echo", "0"), "s", "live", lag)
         self.lifting = Lifting(
-            self.lifter, emitter, hop, Finish(lambda *_: []), self.clock, self.health, self.sent.append
+            self.lifter, emitter, hop, blend, Finish(lambda *_: []), self.clock, self.health, self.sent.append
         )
 
     def see(self, seq: int, *ids: str, camera: str = "cam0", joints_missing: tuple[int, ...] = ()) -> None:

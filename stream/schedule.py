@@ -1,0 +1,132 @@
+"""Whose windows are lifted next, and how many at once.
+
+Every source gets an even share of the lifter's time, whatever it asks for: whoever was served least goes
+first (start-time fair queueing, Goyal, Vin and Cheng 1996). So one with twenty people does not make one
+with a single person wait. Only a pass that an even share would finish too late, after poses waiting behind
+it are lost, goes before its turn, the earliest deadline first, as long as it can still be saved.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from stream.clock import Clock
+
+_BATCH_S = 0.05  # longer than this nobody waits for somebody else's windows, nor does a stop
+_MOST = 32  # windows at once; more would only cost memory
+_FIRST = 4  # windows at once while nothing is known
+_KEEP = 0.9  # weight of what was measured before, per batch
+
+
+class Waiting(Protocol):
+    """A source whose poses wait (an intake)."""
+
+    @property
+    def filled(self) -> float:
+        """How much of what may wait does, 0 to 1; at 1 poses are lost."""
+        ...
+
+
+T = TypeVar("T", bound=Waiting)
+
+
+class Cost:
+    """What a batch takes: a fixed time and a time per window, fitted to the latest batches."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(5)  # of 1, windows, windows squared, seconds, windows x seconds
+        self._largest = _FIRST / 2  # windows of a batch lately
+
+    def took(self, windows: int, seconds: float) -> None:
+        """Learn from a batch."""
+        self._sums *= _KEEP
+        self._sums += (1, windows, windows**2, seconds, windows * seconds)
+        self._largest = max(_KEEP * self._largest, windows)
+
+    @property
+    def window_s(self) -> float:
+        """What one window more adds."""
+        weight, n, squares, seconds, products = self._sums.tolist()
+        if not weight:
+            return 0.0
+        spread = weight * squares - n**2
+        if spread < 1e-3 * n**2:  # batches all alike do not tell: take nothing for fixed
+            return seconds / n
+        return min(max((weight * products - n * seconds) / spread, 0.0), seconds / n)
+
+    def windows(self) -> int:
+        """How many to lift at once: what fits in the time, but enough to be worth the fixed part.
+
+        No more than twice as many as were seen, since beyond that the fit is a guess.
+        """
+        most = max(1, min(_MOST, int(2 * self._largest)))
+        each_s = self.window_s
+        if not each_s:
+            return most
+        weight, n, _, seconds, _ = self._sums.tolist()
+        fixed_s = (seconds - each_s * n) / weight
+        return max(1, min(most, int(max(_BATCH_S - fixed_s, fixed_s) / each_s)))
+
+
+@dataclass(slots=True)
+class _Account:
+    """served_s: lifter time had so far, made up to the others' after idling.
+
+    Of the open pass: when it began, how full the source was then, and how many windows are left.
+    """
+
+    served_s: float = 0.0
+    begun_ns: int = 0
+    filled: float = 0.0
+    left: int = 0
+
+
+class Schedule:
+    """Turns of sources: `order` says whose it is; `begin` and `served` tell it what happens."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.cost = Cost()
+        self._clock = clock
+        self._accounts: dict[Waiting, _Account] = {}
+        self._turn_s = 0.0  # served_s of whoever was served least among those who wait
+
+    def order(self, sources: Iterable[T]) -> list[T]:
+        """The sources, whoever is next first."""
+        sources = list(sources)
+        waiting = sum(self._account(source).left > 0 or source.filled > 0 for source in sources)
+        return sorted(sources, key=lambda source: self._key(source, waiting))
+
+    def begin(self, source: Waiting, windows: int) -> None:
+        """A pass over this source's people begins."""
+        account = self._account(source)
+        account.begun_ns, account.filled, account.left = self._clock.now_ns(), source.filled, windows
+
+    def served(self, batch: Sequence[Waiting], seconds: float) -> None:
+        """A batch was lifted, of one window each of these sources; of one that is named twice, of two."""
+        self.cost.took(len(batch), seconds)
+        waiting = [account.served_s for account in self._accounts.values() if account.left]
+        self._turn_s = max(self._turn_s, min(waiting))
+        for source in batch:
+            account = self._account(source)
+            account.served_s = max(account.served_s, self._turn_s) + seconds / len(batch)
+            account.left -= 1
+
+    def _key(self, source: Waiting, waiting: int) -> tuple[float, float]:
+        account = self._account(source)
+        left_s = account.left * self.cost.window_s
+        deadline_s = self._lost_in_s(source, account)
+        urgent = left_s <= deadline_s < waiting * left_s
+        return (deadline_s if urgent else math.inf, max(account.served_s, self._turn_s))
+
+    def _lost_in_s(self, source: Waiting, account: _Account) -> float:
+        """How long until poses are lost behind the open pass, as they came since it began."""
+        came = source.filled - account.filled
+        if not account.left or came <= 0:
+            return math.inf
+        return (1 - source.filled) / came * (self._clock.now_ns() - account.begun_ns) / 1e9
+
+    def _account(self, source: Waiting) -> _Account:
+        return self._accounts.setdefault(source, _Account())

@@ -15,7 +15,8 @@ ANKLE_M = 0.085  # of an adult, over the floor
 _DEPTH = 0.3  # how much a speed along the line of sight counts, which one camera sees badly
 _SINK_S, _CLIMB_S = 0.3, 3.0  # how quickly the level on which somebody stands follows their feet
 # How far from the floor somebody may seem to stand: people's size, and so their distance, is a guess.
-_REACH_M = 0.35
+_REACH_M, _ANYWHERE_M = 0.35, 1e6
+_LEAP_M = 0.2  # where no floor is known, feet this far above their level are in the air
 
 
 class Feet:
@@ -29,6 +30,7 @@ class Feet:
     def __init__(self) -> None:
         self._left, self._right = _Foot(), _Foot()
         self._level_m: float | None = None
+        self._was_floor = False
         self._at_s = -math.inf
 
     def update(self, ankles: tuple[Point | None, Point | None], over: "Over", at_s: float) -> Contact | None:
@@ -43,16 +45,20 @@ class Feet:
     def _level(self, low_m: float, is_floor: bool, at_s: float) -> float:
         """The height from which feet count as raised, the lower foot being at `low_m`."""
         since_s, self._at_s = max(0.0, at_s - self._at_s), at_s
-        if not is_floor:
-            return low_m
+        if is_floor != self._was_floor:  # heights count from elsewhere now
+            self._was_floor, self._level_m = is_floor, None
         slow = [foot.height_m for foot in (self._left, self._right) if foot.speed < _REST]
         here = min(slow, default=math.inf)
-        if abs(here) <= _REACH_M:
+        if abs(here) <= (_REACH_M if is_floor else _ANYWHERE_M):
             if self._level_m is None:
                 self._level_m = here
             rate_s = _SINK_S if here < self._level_m else _CLIMB_S
             self._level_m += (here - self._level_m) * min(1.0, since_s / rate_s)
-        return min(max(low_m, -_REACH_M), _REACH_M) if self._level_m is None else self._level_m
+        if is_floor:
+            return min(max(low_m, -_REACH_M), _REACH_M) if self._level_m is None else self._level_m
+        # Which way is up is not certain either: walking far may look like rising, but not like a leap.
+        leaps = self._level_m is not None and low_m - self._level_m > _LEAP_M
+        return self._level_m if leaps and self._level_m is not None else low_m
 
 
 class Over:

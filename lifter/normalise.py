@@ -90,7 +90,8 @@ def decode(poses: Tensor, context: Context) -> Tensor:
     poses = poses - poses[:, :, :1]
     if not context.metric:
         ends, starts = zip(*SIZE_BONES, strict=True)
-        bones = torch.linalg.vector_norm(poses[:, :, ends] - poses[:, :, starts], dim=-1)  # (B, F, bones)
+        differ = _take(poses, ends) - _take(poses, starts)
+        bones = torch.linalg.vector_norm(differ, dim=-1)  # (B, F, bones)
         poses = poses * (SIZE_M / bones.sum(dim=2).mean(dim=1).clamp(min=1e-6))[:, None, None, None]
     if context.rotation is None:
         return poses
@@ -125,24 +126,25 @@ def _person(keypoints: Tensor, size_wh: Tensor, focal_px: Tensor | None) -> tupl
 
 def _centre(rays: Tensor, score: Tensor) -> Tensor:
     """Where the trunk is on the image plane at focal length 1, (B, F, 2), smooth in time."""
-    weight = score * rays.new_tensor(_TRUNK) + 1e-4  # (B, F, J); the rest keeps an empty window defined
-    smooth = _gaussian(rays.shape[1], _CENTRE_FRAMES).to(rays)
+    weight = (
+        score * _constant(_TRUNK, rays.device) + 1e-4
+    )  # (B, F, J); the rest keeps an empty window defined
+    smooth = _gaussian(rays.shape[1], _CENTRE_FRAMES, rays.device)
     total = smooth @ (rays * weight[..., None]).sum(dim=2)
     return total / (smooth @ weight.sum(dim=2, keepdim=True))
 
 
 def _apparent_size(xy: Tensor, score: Tensor) -> Tensor:
     """Image-plane units per metre at the person, (B, F, 1, 1), smooth in time."""
-    first = [a for a, _, _ in _SPANS]
-    second = [b for _, b, _ in _SPANS]
-    metres = xy.new_tensor([length for *_, length in _SPANS])
-    ratio = torch.linalg.vector_norm(xy[:, :, first] - xy[:, :, second], dim=-1) / metres  # (B, F, S)
-    weight = torch.minimum(score[:, :, first], score[:, :, second]).square()
+    first, second, lengths = zip(*_SPANS, strict=True)
+    metres = _constant(lengths, xy.device)
+    ratio = torch.linalg.vector_norm(_take(xy, first) - _take(xy, second), dim=-1) / metres  # (B, F, S)
+    weight = torch.minimum(_take(score, first), _take(score, second)).square()
     typical = ratio.masked_fill(weight < 0.04, torch.nan).flatten(1).nanmedian(dim=1).values
     typical = typical.nan_to_num(nan=0.3).clamp(min=1e-3)[:, None, None]
     ratio = ratio.clamp(max=2.5 * typical)  # an outlier makes a bone long, never short
     weight, squares = weight * metres.square(), ratio.square()
-    smooth = _gaussian(xy.shape[1], _SIZE_FRAMES).to(xy)
+    smooth = _gaussian(xy.shape[1], _SIZE_FRAMES, xy.device)
     total = smooth @ (weight * squares).sum(dim=2, keepdim=True) + 1e-4 * typical.square()
     return (total / (smooth @ weight.sum(dim=2, keepdim=True) + 1e-4)).clamp(min=1e-8).sqrt()[..., None]
 
@@ -156,9 +158,24 @@ def _towards(centre: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
+def _take(x: Tensor, joints: tuple[int, ...]) -> Tensor:
+    """Some joints of x (B, F, J, ...)."""
+    return x.index_select(2, _constant(joints, x.device))
+
+
+# Kept on the device: a copy from the host would hold up a GPU at every call, and a recorded graph has no
+# place for it. Kept as normal tensors, for training may come after inference in one process.
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers on a device: int64 if all are, else float32."""
+    return torch.tensor(values, device=device)
+
+
 @lru_cache(maxsize=32)
-def _gaussian(frames: int, deviation: float) -> Tensor:
+@torch.inference_mode(False)
+def _gaussian(frames: int, deviation: float, device: torch.device) -> Tensor:
     """Weights (F, F) of every frame in the smoothed value of every frame; rows add up to 1."""
     time = torch.arange(frames, dtype=torch.float32)
     weights = torch.exp(-0.5 * ((time[:, None] - time[None]) / deviation).square())
-    return weights / weights.sum(dim=1, keepdim=True)
+    return (weights / weights.sum(dim=1, keepdim=True)).to(device)

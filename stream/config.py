@@ -35,7 +35,8 @@ _MOST_THREADS = 256  # more than that, and the system's limit ends the process w
 
 class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """weights: a packaged name (`poselift models`) or a .safetensors file; device: auto, cpu, cuda, cuda:1;
-    dtype: float32, bfloat16, float16; threads: of the CPU for lifting (null = half of the cores).
+    dtype: float32, bfloat16, float16; engine: what computes the lifter (lifter/engines.py), auto takes what
+    `poselift bench --tune` found fastest; threads: of the CPU for lifting (null = half of the cores).
 
     hop: frames between lifts, or auto: as soon as the lifter is free; a machine too slow for it widens it.
     lag: frames of look-ahead; 0 publishes the newest frame at once, half waits for half a window, for
@@ -53,6 +54,7 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     weights: str = "small"
     device: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    engine: Literal["auto", "eager", "onednn", "compile", "onnx", "openvino", "graphs"] = "auto"
     threads: int | None = None
     hop: int | Literal["auto"] = "auto"
     lag: int | Literal["half"] = 0

@@ -50,7 +50,11 @@ class Pipeline:
         self._error: Exception | None = None
         settings = config.lifter
         self.lifter = load(
-            settings.weights, device=settings.device, dtype=settings.dtype, threads=settings.threads
+            settings.weights,
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            engine=settings.engine,
         )
         self.spec = self.lifter.spec
         self._lag = self.spec.frames // 2 if settings.lag == "half" else settings.lag

@@ -56,6 +56,9 @@ def lag_curve(
     hops: Annotated[str | None, typer.Option(help="Frames between passes, e.g. 1,5.")] = None,
     clips: Annotated[int, typer.Option(help="Clips, spread evenly over those long enough.")] = 40,
     frames: Annotated[int, typer.Option(help="Successive frames scored of each clip.")] = 80,
+    blend: Annotated[
+        int | None, typer.Option(help="Frames over which passes blend; default: as `lifter.blend` auto.")
+    ] = None,
     clean: Clean = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
 ) -> None:
@@ -65,13 +68,14 @@ def lag_curve(
 
     import lifter
     from lifter.training import lag_report, score
-    from lifter.training.lag_curve import measure
+    from lifter.training.lag_curve import Settings, measure
 
     lag_report.check(output, document)
     runner = lifter.load(weights)
-    settings = (
+    settings = Settings(
         None if lags is None else numbers("--lags", lags),
         None if hops is None else numbers("--hops", hops),
+        blend,
     )
     videos = score.sequences(data, "clean" if clean else "detector")
     with Progress(console=Console(stderr=True), transient=True) as bar:

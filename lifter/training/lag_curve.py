@@ -4,7 +4,8 @@
 
 Every pose is the one that the live pipeline would have sent. Videos go through its ring buffer, so that a
 window holds what was seen until then and repeats the first frame before it. Passes come every `hop` frames,
-each with `lag` frames after the last one it answers for; the video's end cuts them short.
+each with `lag` frames after the last one it answers for; the video's end cuts them short. Each is blended
+with the pass before. Frames are taken as they come, whatever their rate (`lifter.resample: native`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,14 +21,27 @@ from lifter.training.evaluate import Sequence as Video
 from stream.errors import ConfigError
 from stream.messages import F32
 from stream.ring import Ring
+from stream.seams import Seams, auto_frames
 
 LAGS = (0, 1, 2, 4, 8, 16, 32, 60, 121)
 HOPS = (1, 5, 10, 40)
 MIN_SCORE = 0.05  # joints with less count as not seen, as `lifter.min_score` has it
 _BATCH = 4  # more windows at once fit no cache, and take longer
+_SETTLED = 40  # frames before the first one scored: what was blended earlier has faded
 _LEAST = 3  # frames that have a second difference
 
-Setting = tuple[int, int]  # lag, hop
+Pair = tuple[int, int]  # lag, hop
+
+
+class Settings(NamedTuple):
+    """What is tried: lags and hops, None for those of LAGS and HOPS that fit the lifter's window.
+
+    blend: over how many frames a seam between passes fades, None for what the lag suggests.
+    """
+
+    lags: Sequence[int] | None = None
+    hops: Sequence[int] | None = None
+    blend: int | None = None
 
 
 class Row(NamedTuple):
@@ -57,35 +71,35 @@ class Curve(NamedTuple):
     full: int
     ahead: int
     rate_hz: float | None
+    blend: int | None
 
 
 def measure(
     runner: Runner,
     videos: Iterable[Video],
-    settings: tuple[Sequence[int] | None, Sequence[int] | None] = (None, None),
+    settings: Settings = Settings(),  # noqa: B008
     clips: int = 40,
     frames: int = 80,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Curve:
     """Errors over `frames` successive frames of each of `clips` videos, the same frames for every row.
 
-    settings: lags and hops, None for those of LAGS and HOPS that fit the lifter's window. The videos are
-    spread evenly over those that are long enough (over all when none is); their frames are the last ones
-    followed by the longest lag, so that windows are full if they can.
+    The videos are spread evenly over those that are long enough (over all when none is); their frames are the
+    last ones followed by the longest lag, so that windows are full if they can.
     """
-    lags, hops = _checked(runner.spec, *settings)
+    lags, hops = _checked(runner.spec, settings)
     if clips < 1 or frames < _LEAST:
         raise ConfigError(f"lag-curve: expected 1 clip or more of {_LEAST}, got {clips} of {frames} frames")
     chosen = _spread(videos, frames + max(lags), clips)
-    pairs: list[Setting] = list(dict.fromkeys([(lag, 1) for lag in lags] + [(0, hop) for hop in hops]))
-    values: dict[Setting, list[tuple[float, ...]]] = {pair: [] for pair in pairs}
+    pairs: list[Pair] = list(dict.fromkeys([(lag, 1) for lag in lags] + [(0, hop) for hop in hops]))
+    values: dict[Pair, list[tuple[float, ...]]] = {pair: [] for pair in pairs}
     jitter, scored, full, ahead = [], 0, 0, 0
     for done, video in enumerate(chosen):
         length = len(video.keypoints)
         end = max(min(frames, length), length - max(lags))
         here = np.arange(max(0, end - frames), end)
         truth = _scored(video, video.truth[here], here)
-        for pair, poses in published(runner, video, here, pairs).items():
+        for pair, poses in published(runner, video, here, pairs, settings.blend).items():
             values[pair].append(_errors(_scored(video, poses), truth))
         jitter.append(metrics.acceleration(truth, truth).mean())
         scored += len(here)
@@ -95,7 +109,8 @@ def measure(
     rate_hz = _rate(chosen)
     rows = {pair: _row(*pair, np.mean(each, axis=0), rate_hz) for pair, each in values.items()}
     by_lag, by_hop = tuple(rows[lag, 1] for lag in lags), tuple(rows[0, hop] for hop in hops)
-    return Curve(by_lag, by_hop, float(np.mean(jitter)), len(chosen), scored, full, ahead, rate_hz)
+    steps = float(np.mean(jitter))
+    return Curve(by_lag, by_hop, steps, len(chosen), scored, full, ahead, rate_hz, settings.blend)
 
 
 def window_ends(frames: NDArray[np.int64], lag: int, hop: int, length: int) -> NDArray[np.int64]:
@@ -104,24 +119,39 @@ def window_ends(frames: NDArray[np.int64], lag: int, hop: int, length: int) -> N
 
 
 def published(
-    runner: Runner, video: Video, frames: NDArray[np.int64], pairs: Iterable[Setting]
-) -> dict[Setting, F32]:
-    """Poses (N, J, 3) of `frames` (N,) as sent live with each lag and hop; equal windows are lifted once."""
-    length = len(video.keypoints)
-    ends = {pair: window_ends(frames, *pair, length) for pair in pairs}
-    ring = Ring(max(length, runner.spec.frames) + 2, runner.spec.joints)
+    runner: Runner,
+    video: Video,
+    frames: NDArray[np.int64],
+    pairs: Iterable[Pair],
+    blend: int | None = None,
+) -> dict[Pair, F32]:
+    """Poses (N, J, 3) of successive `frames` (N,) as sent live with each lag and hop.
+
+    blend: as in `Settings`. Windows that pairs have in common are lifted once.
+    """
+    length, window = len(video.keypoints), runner.spec.frames
+    first = max(0, int(frames[0]) - _SETTLED)
+    ends = {pair: window_ends(np.arange(first, frames[-1] + 1), *pair, length) for pair in pairs}
+    ring = Ring(max(length, window) + 2, runner.spec.joints)
     for index, seen in enumerate(video.keypoints):
         ring.push(seen[:, :2], np.where(seen[:, 2] < MIN_SCORE, np.float32(0), seen[:, 2]), index)
     needed = np.unique(np.concatenate(list(ends.values())))
     answers: dict[int, F32] = {}
-    for first in range(0, len(needed), _BATCH):
-        batch = needed[first : first + _BATCH].tolist()
-        windows = [ring.window(runner.spec.frames, video.size_wh, end) for end in batch]
+    for place in range(0, len(needed), _BATCH):
+        batch = needed[place : place + _BATCH].tolist()
+        windows = [ring.window(window, video.size_wh, end) for end in batch]
         answers.update(zip(batch, runner.lift(windows), strict=True))
-    return {
-        pair: np.stack([answers[end][frame - end] for frame, end in zip(frames, until.tolist(), strict=True)])
-        for pair, until in ends.items()
-    }
+    sent = {}
+    for (lag, hop), until in ends.items():
+        seams, rows = Seams(auto_frames(lag) if blend is None else blend), {}
+        passes = np.arange(first, frames[-1] + 1) // hop
+        for number, end in dict(zip(passes.tolist(), until.tolist(), strict=True)).items():
+            captured = np.maximum(np.arange(end - window, end), 0)
+            last = min((number + 1) * hop, length) - 1
+            poses = seams.blend(ring, captured, answers[end], last)
+            rows.update({frame: poses[frame - end] for frame in range(number * hop, last + 1)})
+        sent[lag, hop] = np.stack([rows[frame] for frame in frames.tolist()])
+    return sent
 
 
 def _scored(video: Video, poses: NDArray, frames: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
@@ -161,14 +191,14 @@ def _rate(videos: Iterable[Video]) -> float | None:
     return rates.pop() if len(rates) == 1 else None
 
 
-def _checked(
-    spec: LifterSpec, lags: Sequence[int] | None, hops: Sequence[int] | None
-) -> tuple[Sequence[int], Sequence[int]]:
+def _checked(spec: LifterSpec, settings: Settings) -> tuple[Sequence[int], Sequence[int]]:
+    """Lags and hops."""
     if spec.output != "sequence":
         raise ConfigError(
             f"lag-curve: {spec.name} answers only for the middle of {spec.frames} frames, whatever the lag; "
             "expected a lifter of sequences"
         )
+    lags, hops, blend = settings
     lags = [lag for lag in LAGS if lag < spec.frames] if lags is None else lags
     hops = [hop for hop in HOPS if hop <= spec.frames] if hops is None else hops
     for what, given, least, most in (("lags", lags, 0, spec.frames - 1), ("hops", hops, 1, spec.frames)):
@@ -176,4 +206,6 @@ def _checked(
             raise ConfigError(
                 f"lag-curve: expected {what} from {least} to {most} for {spec.name}, got {list(given)}"
             )
+    if blend is not None and blend < 0:
+        raise ConfigError(f"lag-curve: expected a number of frames to blend from 0, got {blend}")
     return lags, hops

@@ -26,10 +26,12 @@ def tables(curve: Curve, spec: LifterSpec, data: str) -> str:
     hops = [(str(row.hop), _ms(row.hop - 1, rate), *_numbers(row)) for row in curve.hops]
     hertz = "" if rate is None else f" at {rate:g} Hz"
     cut = "" if curve.ahead == curve.frames else f"; {curve.ahead} are followed by the longest lag"
+    blended = {None: "as live", 0: "not at all"}.get(curve.blend, f"over {curve.blend} frames")
     about = (
         f"{spec.name} (sha256 {spec.sha256[:12]}) on {data}: {curve.frames} frames of {curve.clips} clips"
         f"{hertz}, the same for every row; {curve.full} of them have all {spec.frames} frames of the window "
-        f"behind them, the others begin with a padded one{cut}. Jitter: mean second difference."
+        f"behind them, the others begin with a padded one{cut}. Passes are blended {blended}. "
+        "Jitter: mean second difference."
     )
     first = _table(("lag, frames", "later by", *_HEAD), [*lags, truth])
     second = _table(("hop, frames", "later by up to", *_HEAD), [*hops, truth])

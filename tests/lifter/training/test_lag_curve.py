@@ -10,7 +10,7 @@ import lifter
 from lifter.spec import LifterSpec
 from lifter.training import dry, lag_report
 from lifter.training.evaluate import Sequence
-from lifter.training.lag_curve import Curve, Row, measure, published
+from lifter.training.lag_curve import Curve, Row, Settings, measure, published
 from lifter.training.score import sequences
 from stream.clock import FakeClock
 from stream.emit import Emitter
@@ -20,6 +20,7 @@ from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame
+from stream.seams import auto_frames
 
 SETTINGS = [(lag, hop) for lag in (0, 1, 8) for hop in (1, 5)]
 
@@ -76,7 +77,8 @@ def sent_live(runner, video: Sequence, lag: int, hop: int) -> np.ndarray:
     clock, health, sent = FakeClock(), Health(), list[PoseFrame]()
     intake = Intake("cam0", runner.spec.frames, True, 0.5, health)
     emitter = Emitter("h36m17", ModelInfo("x", "0"), "s", "offline", lag)
-    lifting = Lifting(runner, emitter, hop, Finish(lambda *_: []), clock, health, sent.append)
+    finish = Finish(lambda *_: [])
+    lifting = Lifting(runner, emitter, hop, auto_frames(lag), finish, clock, health, sent.append)
     for seq, seen in enumerate(video.keypoints):
         xy = np.where(seen[:, 2:] > 0, seen[:, :2], np.nan).astype(np.float32)
         person = Keypoints(xy, seen[:, 2].copy(), "anna1")
@@ -95,7 +97,7 @@ def sent_live(runner, video: Sequence, lag: int, hop: int) -> np.ndarray:
 @pytest.mark.parametrize(("lag", "hop"), SETTINGS)
 def test_a_pose_comes_from_the_first_pass_that_knows_as_many_newer_frames_as_the_lag_says(lag, hop):
     frames = np.arange(14, 34)
-    poses = published(Rows(), numbered(40), frames, [(lag, hop)])[lag, hop]
+    poses = published(Rows(), numbered(40), frames, [(lag, hop)], blend=0)[lag, hop]
     newest = np.minimum((frames // hop + 1) * hop + lag, 40) - 1
     expected = np.stack([frames, 12 - (newest - frames), newest], axis=-1)
     np.testing.assert_array_equal(poses, np.repeat(expected[:, None], 17, axis=1))
@@ -110,7 +112,7 @@ def test_poses_are_those_of_the_live_pipeline_from_a_video_s_first_frame_to_its_
 
 
 def test_errors_are_those_of_each_lag_and_hop():
-    curve = measure(Worse(), [swinging(60, rate_hz=50.0)], ((0, 2, 8), (1, 2, 5)), frames=40)
+    curve = measure(Worse(), [swinging(60, rate_hz=50.0)], Settings((0, 2, 8), (1, 2, 5), 0), frames=40)
     assert curve.truth_acceleration == pytest.approx(4.0, abs=1e-3)
     assert (curve.clips, curve.frames, curve.full, curve.ahead, curve.rate_hz) == (1, 40, 40, 40, 50.0)
     shift, still = pytest.approx([0, 20, 80], abs=1e-3), pytest.approx([0, 0, 0], abs=1e-3)
@@ -127,6 +129,15 @@ def test_errors_are_those_of_each_lag_and_hop():
     assert [row.mpjve_per_s for row in curve.hops] == pytest.approx([50 * step for step in steps], abs=0.1)
 
 
+def test_passes_are_blended_as_live_unless_asked_otherwise():
+    rows = [
+        measure(Worse(), [swinging(60)], Settings((0,), (5,), blend), frames=40).hops[0]
+        for blend in (None, 5, 0)
+    ]
+    assert rows[0] == rows[1]
+    assert rows[0].acceleration < 0.7 * rows[2].acceleration
+
+
 def test_only_joints_with_a_truth_count_and_in_metres():
     video = swinging(60)
     truth = video.truth.copy()
@@ -134,14 +145,14 @@ def test_only_joints_with_a_truth_count_and_in_metres():
     some = Sequence(
         "some", video.keypoints, truth / 2, (640, 480), joints=(0, 1, 2, 3, 4), unit_m=np.full(60, 2)
     )
-    row = measure(Worse(), [some], ((3,), (1,)), frames=10).lags[0]
+    row = measure(Worse(), [some], Settings((3,), (1,), 0), frames=10).lags[0]
     assert (row.mpjpe, row.mpjve_per_s) == (pytest.approx(30, abs=1e-3), None)
 
 
 def test_clips_are_spread_over_the_long_ones_and_never_change():
     seen: list[tuple[int, int]] = []
     videos = [swinging(length) for length in (10, 60, 20, 30, 12, 40)]
-    settings = ((0, 8), (1,))
+    settings = Settings((0, 8), (1,))
     curve = measure(Worse(), videos, settings, 2, 12, lambda done, of: seen.append((done, of)))
     # 20 frames and more are long enough; of 60, 20, 30, 40 the first and the last are taken.
     assert (curve.clips, curve.frames, curve.full, curve.ahead) == (2, 24, 24, 24)
@@ -150,7 +161,7 @@ def test_clips_are_spread_over_the_long_ones_and_never_change():
 
 
 def test_where_all_videos_are_short_their_frames_count_as_far_as_they_go():
-    curve = measure(Worse(), [swinging(15)], ((0, 8), (1,)), frames=12)
+    curve = measure(Worse(), [swinging(15)], Settings((0, 8), (1,), 0), frames=12)
     assert (curve.frames, curve.full, curve.ahead) == (12, 0, 7)
     assert curve.lags[1].mpjpe == pytest.approx((7 * 80 + 70 + 60 + 50 + 40 + 30) / 12, abs=1e-3)
 
@@ -159,7 +170,7 @@ def test_videos_with_frames_without_truth_are_left_out():
     known = np.ones(60, bool)
     known[3] = False
     videos = [swinging(60, valid=known), swinging(30)]
-    assert measure(Worse(), videos, ((0,), (1,)), frames=10).clips == 1
+    assert measure(Worse(), videos, Settings((0,), (1,)), frames=10).clips == 1
     with pytest.raises(ConfigError, match="with truth for each, found none"):
         measure(Worse(), videos[:1])
 
@@ -171,11 +182,12 @@ def test_videos_with_frames_without_truth_are_left_out():
         (((-1,), (1,)), r"expected lags from 0 to 12"),
         (((0,), (14,)), r"expected hops from 1 to 13"),
         (((0,), (0,)), r"expected hops from 1 to 13"),
+        (((0,), (1,), -1), "expected a number of frames to blend from 0, got -1"),
     ],
 )
 def test_a_lag_that_no_window_has_is_refused(settings, complaint):
     with pytest.raises(ConfigError, match=complaint):
-        measure(Worse(), [swinging(60)], settings)
+        measure(Worse(), [swinging(60)], Settings(*settings))
 
 
 def test_a_lifter_of_the_middle_has_no_lag_curve():
@@ -190,7 +202,7 @@ def test_lags_that_do_not_fit_a_short_window_are_left_out():
 
 
 ROWS = (Row(0, 1, 50.04, 40, 2, 100, 9), Row(8, 1, 45, 35.5, 1.5, 75, 3))
-CURVE = Curve(ROWS, (Row(0, 1, 50.04, 40, 2, 100, 9),), 1.25, 2, 160, 100, 160, 50.0)
+CURVE = Curve(ROWS, (Row(0, 1, 50.04, 40, 2, 100, 9),), 1.25, 2, 160, 100, 160, 50.0, None)
 SPEC = LifterSpec(name="tiny", sha256="ab" * 32)
 TABLES = """\
 | lag, frames | later by | MPJPE mm | P-MPJPE mm | velocity error mm/frame | mm/s | jitter mm/frame² |
@@ -205,8 +217,8 @@ TABLES = """\
 |       truth |                |          |            |                         |      |             1.25 |
 
 tiny (sha256 abababababab) on motion.npz: 160 frames of 2 clips at 50 Hz, the same for every row; 100 of them
-have all 243 frames of the window behind them, the others begin with a padded one. Jitter: mean second
-difference."""
+have all 243 frames of the window behind them, the others begin with a padded one. Passes are blended as live.
+Jitter: mean second difference."""
 
 
 def test_the_tables_say_what_was_measured():

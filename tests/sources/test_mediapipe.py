@@ -67,6 +67,18 @@ def test_the_score_is_the_landmarks_visibility(model: str, astronaut: U8) -> Non
     assert person.score.max() <= 1
 
 
+def test_the_detectors_own_3d_is_around_the_hips_in_camera_axes(model: str, astronaut: U8) -> None:
+    with MediaPipe(MediaPipe.Settings(path=model), Context("cam0", clock=FakeClock())) as detector:
+        found, (xyz,) = detector.detect_in_space(frame(astronaut))
+    assert len(found.persons) == 1
+    assert (xyz.shape, xyz.dtype) == ((33, 3), np.float32)
+    hips = xyz[[JOINT["left_hip"], JOINT["right_hip"]]]
+    np.testing.assert_allclose(hips.mean(axis=0), 0.0, atol=0.02)
+    assert xyz[JOINT["right_shoulder"], 0] < xyz[JOINT["left_shoulder"], 0]  # x to the right
+    assert -0.8 < xyz[JOINT["nose"], 1] < -0.4  # y down, metres
+    assert xyz[JOINT["nose"], 2] < xyz[JOINT["left_ear"], 2]  # z away: she looks into the camera
+
+
 def test_pixels_are_those_of_a_picture_that_is_not_square(model: str, astronaut: U8) -> None:
     wide = np.zeros((512, 900, 3), np.uint8)
     wide[:, 300:812] = astronaut

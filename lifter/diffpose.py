@@ -115,7 +115,7 @@ class DiffPose(nn.Module):
         return [x, self.mirror(x)] if self.flip else [x]
 
     def refine(self, lifted: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Poses (B, F, J, 3) by the reverse chain, of keypoints and lifted poses (B, F, J, 5) of these rows."""
+        """Poses (B, F, J, 3) by the chain, of keypoints and lifted poses (B, F, J, 5) of `rows`."""
         sample = lifted[:, None]  # (B, H, F, J, 5)
         if self.hypotheses > 1:
             noise = self.noise[:, rows].expand(len(lifted), -1, -1, -1, -1)

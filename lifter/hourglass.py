@@ -71,6 +71,8 @@ class Hourglass(nn.Module):
             self.recoverer = TRI(frames, places)
         elif schedule.recoverer == "centre":
             self.recoverer = Centre(frames // 2)
+        elif schedule.recoverer == "none":
+            self.recoverer = Kept(frames // 2)
         elif schedule.recoverer == "tra":
             self.recoverer = TRA(frames, width, heads, qkv_bias)
             self.positions.extend(nn.Parameter(torch.zeros(1, keep, width)) for keep in schedule.keep)

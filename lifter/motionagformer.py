@@ -117,7 +117,7 @@ class Layer(nn.Module):
         nn.init.constant_(self.fusion.bias, 0.5)
 
     def over_joints(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Both streams (B, K, J, D) of x (B, K, J, D), each frame on its own."""
+        """Both streams (..., J, D) of x (..., J, D), each frame on its own."""
         return self.att_spatial.over_joints(x), self.graph_spatial.over_joints(x)
 
     def over_time(self, attended: Tensor, gathered: Tensor, asked: Tensor | None) -> Tensor:
@@ -146,8 +146,8 @@ class MixerBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def over_joints(self, x: Tensor) -> Tensor:
-        """(B, K, J, D) -> (B, K, J, D), each frame on its own."""
-        return self._add(x, self.mixer(self.norm1(x).flatten(0, 1)).view(x.shape))
+        """(..., J, D) -> (..., J, D), each frame on its own."""
+        return self._add(x, self.mixer(self.norm1(x).flatten(0, -3)).view(x.shape))
 
     def over_time(self, x: Tensor, asked: Tensor | None) -> Tensor:
         """(B, K, J, D) -> (B, K, J, D), each joint on its own, or only the frames at `asked`."""
@@ -180,8 +180,9 @@ class Graph(nn.Module):
             return (x + self.batch_norm(edges @ self.V(x) + self.U(x))).relu()
         here = take(x, asked)
         norm = self.batch_norm
-        gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)  # type: ignore[arg-type]
-        offset = norm.bias - norm.running_mean * gain  # type: ignore[operator]
+        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        gain = norm.weight * (variance + norm.eps).rsqrt()
+        offset = norm.bias - mean * gain
         mixed = take(edges, asked) @ self.V(x) + self.U(here)
         return (here + mixed * gain[asked, None] + offset[asked, None]).relu()
 

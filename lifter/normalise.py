@@ -22,9 +22,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lifter.spec import ASSUMED_FOCAL
 from stream.errors import ConfigError, ShapeError
 
-ASSUMED_FOCAL = 0.85  # of the longer image side: between a webcam and a phone
 LIMIT = 3.0  # inputs of the person convention are held within +- this many units
 # Joints whose bones (to their parents) add up to the size of a person, and that size in an average adult.
 SIZE_BONES = ((2, 1), (3, 2), (5, 4), (6, 5), (7, 0), (8, 7), (12, 11), (13, 12), (15, 14), (16, 15))
@@ -59,6 +59,10 @@ class Context:
 
     rotation: Tensor | None = None
     metric: bool = True
+
+    def of(self, rows: slice) -> "Context":
+        """The context of some rows of the window; without metres it takes all rows to know the scale."""
+        return self if self.rotation is None else Context(self.rotation[:, rows], self.metric)
 
 
 def encode(

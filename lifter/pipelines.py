@@ -19,8 +19,10 @@ Model = Callable[[Tensor], Tensor]
 Way = Literal["centred", "last", "every"]
 
 
-def seq2seq(model: Model, x: Tensor) -> Tensor:
-    """Poses of all frames (B, F, J, 3)."""
+def seq2seq(model: Callable[..., Tensor], x: Tensor, asked: slice | None = None) -> Tensor:
+    """Poses of all frames (B, F, J, 3), or of the rows asked for, of a model that can be asked."""
+    if asked is not None:
+        return model(x, asked=asked)
     poses = model(x)
     if poses.shape[1] != x.shape[1]:
         raise ConfigError(

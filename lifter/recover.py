@@ -116,10 +116,8 @@ class Centre(nn.Module):
         self.centre = centre
 
     def needs(self, kept: Tensor, asked: slice | None) -> Tensor:
-        if asked is not None and asked != slice(self.centre, self.centre + 1):
-            raise ConfigError(
-                f"asked: a model for the centre answers for row {self.centre} alone, got {asked}"
-            )
+        if asked is not None:
+            _expect_row(self.centre, asked)
         return _first_from(self.centre, kept)
 
     def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
@@ -129,17 +127,31 @@ class Centre(nn.Module):
 class Kept(nn.Module):
     """Recovers nothing: poses of the frames still alive, all of them in a model without pruning.
 
-    One row can be asked for where every pruner kept it, more only where nothing was pruned.
+    only: the row of the window that can be asked for where frames are pruned, since it is always kept.
     """
+
+    def __init__(self, only: int | None = None) -> None:
+        super().__init__()
+        self.only = only
 
     def needs(self, kept: Tensor, asked: slice | None) -> Tensor | None:
         if asked is None:
             return None
+        if self.only is not None:
+            _expect_row(self.only, asked)
         return _first_from(asked.start, kept) + torch.arange(asked.stop - asked.start, device=kept.device)
 
     def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
         poses, needed = head(tokens), self.needs(kept, asked)
         return poses if needed is None else take(poses, needed)
+
+
+def _expect_row(row: int, asked: slice) -> None:
+    if (asked.start, asked.stop) != (row, row + 1):
+        raise ConfigError(
+            f"asked: this model's schedule leaves poses of row {row} for sure, not of rows {asked.start} to "
+            f"{asked.stop - 1}; those need recoverer 'tri' or 'tra'"
+        )
 
 
 def _first_from(row: int, kept: Tensor) -> Tensor:

@@ -1,13 +1,16 @@
 """Windows in, poses out: what the live pipeline holds (stream.protocols.Lifter)."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lifter import cuda, engines, normalise, pipelines, tuned
+from lifter.hourglass import Hourglass
+from lifter.memory import Memory
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError, ShapeError
 from stream.messages import F32, Origin, Window
@@ -53,6 +56,11 @@ class Runner:
         if engine == "auto":
             engine = tuned.choose(key, self.device, dtype, threads)
         self.network = engines.start(engine, self.model, key, dtype, threads)
+        prunes = any(isinstance(part, Hourglass) for part in self.model.modules())
+        self._asks = (
+            prunes and self.network is self.model
+        )  # what is exported or recorded answers for all rows
+        self._memory = Memory.of(self.model, self.spec, self.device) if self._asks else None
         window = (self.spec.frames, self.spec.joints)
         self._graphs = cuda.graphs(self.compute, window, self.device) if engine == "graphs" else None
         return engine
@@ -68,27 +76,44 @@ class Runner:
             self._graphs.warm_up()
 
     @torch.inference_mode()
-    def lift(self, windows: Sequence[Window]) -> F32:
+    def lift(self, windows: Sequence[Window], last: int | None = None) -> F32:
         """Poses (B, F, J, 3) float32 metres, root-relative, camera axes, for B windows of F frames.
 
-        A lifter whose output is "centre" answers (B, 1, J, 3): the frame in the middle.
+        last: only those of so many newest frames, for less work: (B, last, J, 3). A lifter whose output
+        is "centre" answers (B, 1, J, 3): the frame in the middle.
         """
         self._check(windows)
+        frames = self.spec.frames
+        if last is not None and not 1 <= last <= frames:
+            raise ShapeError(f"lift: expected to be asked for the last 1 to {frames} poses, got {last}")
+        rows = None if last is None else slice(frames - last, frames)
         keypoints = torch.from_numpy(np.stack([window.keypoints for window in windows]))
         size_wh = torch.tensor([window.size_wh for window in windows], dtype=torch.float32)
         if self._graphs is not None:
-            return self._graphs(keypoints, size_wh).numpy()
-        return self.compute(keypoints.to(self.device), size_wh.to(self.device)).cpu().numpy()
+            poses = self._graphs(keypoints, size_wh)
+        else:
+            keys = self._memory.keys(keypoints, size_wh) if self._memory else None
+            poses = self.compute(keypoints.to(self.device), size_wh.to(self.device), rows, keys).cpu()
+        return (poses if rows is None or poses.shape[1] <= rows.stop - rows.start else poses[:, rows]).numpy()
 
-    def compute(self, keypoints: Tensor, size_wh: Tensor) -> Tensor:
-        """From pixels to metres on the device; keypoints (B, F, J, 3), size_wh (B, 2), float32 both."""
+    def compute(
+        self, keypoints: Tensor, size_wh: Tensor, rows: slice | None = None, keys: list[bytes] | None = None
+    ) -> Tensor:
+        """From pixels to metres on the device; keypoints (B, F, J, 3), size_wh (B, 2), float32 both.
+
+        Answers for `rows` of the window where that is less work, else for all. keys: of the memory.
+        """
         x, context = normalise.encode(keypoints, size_wh, self.spec)
+        network: Callable[..., Tensor] = self.network
+        if self._memory and keys:
+            network = partial(network, known=self._memory.recall(x, keys))
         if self.spec.output == "centre":
-            centre = self.spec.frames // 2
-            poses = pipelines.seq2frame(self.network, x).float()
-            poses = normalise.decode(poses.expand(-1, self.spec.frames, -1, -1), context)
-            return poses[:, centre : centre + 1]
-        return normalise.decode(pipelines.seq2seq(self.network, x).float(), context)
+            centre = slice(self.spec.frames // 2, self.spec.frames // 2 + 1)
+            network = partial(network, asked=centre) if self._asks else network
+            return normalise.decode(pipelines.seq2frame(network, x).float(), context.of(centre))
+        if rows is None or not self._asks or not context.metric:
+            return normalise.decode(pipelines.seq2seq(network, x).float(), context)
+        return normalise.decode(pipelines.seq2seq(network, x, rows).float(), context.of(rows))
 
     def _check(self, windows: Sequence[Window]) -> None:
         expected = (self.spec.frames, self.spec.joints, 3)

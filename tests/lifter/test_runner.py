@@ -57,6 +57,22 @@ def test_a_centre_model_answers_for_the_middle_of_the_window():
     np.testing.assert_allclose(poses, whole.lift([window(0), window(1)])[:, 13:14], atol=1e-6)
 
 
+@pytest.mark.parametrize("normalise", ["screen", "person", "image"])
+@pytest.mark.parametrize("last", [1, 4, 27])
+def test_the_last_poses_are_those_at_the_end_of_all(normalise, last):
+    spec = LifterSpec(
+        name="tiny", frames=27, schedule=Schedule((13, 9), (0, 1)), normalise=normalise, config=CONFIG
+    )
+    lift, windows = runner(spec=spec), [window(0), window(1, size_wh=(1920, 1080))]
+    np.testing.assert_allclose(lift.lift(windows, last), lift.lift(windows)[:, -last:], atol=1e-5)
+
+
+@pytest.mark.parametrize("last", [0, 28])
+def test_more_poses_than_there_are_cannot_be_asked_for(last):
+    with pytest.raises(ShapeError, match=f"the last 1 to 27 poses, got {last}"):
+        runner().lift([window()], last)
+
+
 def test_warming_up_needs_nothing_and_changes_nothing():
     lift = runner()
     before = lift.lift([window()])

@@ -9,6 +9,7 @@ from stream.errors import ConfigError
 
 PRUNERS = ("tps", "tpc", "tpa", "tpmo")
 RECOVERERS = ("tri", "tra", "centre", "none")
+ASSUMED_FOCAL = 0.85  # of the longer image side: between a webcam and a phone
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +87,11 @@ class LifterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             if getattr(self, field) <= 0:
                 raise ConfigError(f"lifter.{field}: expected more than 0, got {getattr(self, field)}")
         _expect_one_of("lifter.output", self.output, ("sequence", "centre"))
+
+    @property
+    def focal(self) -> float | None:
+        """Focal length it takes cameras to have, in longer image sides; None where it learnt with its own."""
+        return ASSUMED_FOCAL if self.normalise == "person" else None
 
 
 def _expect_one_of(what: str, value: str, known: tuple[str, ...]) -> None:

@@ -39,7 +39,8 @@ class Lifting:
 
     A slow machine widens any hop: a pass takes what came since the one before, and costs the same.
     A source's people are lifted in as many batches as it takes, others' in between; it publishes
-    when all of them are. blend: frames over which seams between passes fade.
+    when all of them are. blend: frames over which seams between passes fade. view: what the lifter is
+    to see of a source's window.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Lifting:
         clock: Clock,
         health: Health,
         send: Callable[[PoseFrame], None],
+        view: Callable[[str, Window], Window] = lambda _, window: window,
     ) -> None:
         self._lifter = lifter
         self._emitter = emitter
@@ -62,6 +64,7 @@ class Lifting:
         self._clock = clock
         self._health = health
         self._send = send
+        self._view = view
         self._schedule = Schedule(clock)
         self._open: dict[Intake, _Pass] = {}
 
@@ -118,7 +121,7 @@ class Lifting:
 
     def _lift(self, batch: list[tuple[_Pass, Ring, Window]]) -> None:
         began_ns = self._clock.now_ns()
-        answers = self._lifter.lift([window for _, _, window in batch])
+        answers = self._lifter.lift([self._view(one.intake.name, window) for one, _, window in batch])
         seconds = (self._clock.now_ns() - began_ns) / 1e9
         self._schedule.served([one.intake for one, _, _ in batch], seconds)
         self._health.count("lift", "batches")

@@ -21,6 +21,7 @@ from stream.fanout import Outlet
 from stream.feed import Feed, Wanted
 from stream.finish import Finish, Step, WithoutKeypoints
 from stream.health import Health
+from stream.lenses import Lenses
 from stream.lifting import Lifting
 from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.protocols import Sink, Source
@@ -78,6 +79,7 @@ class Pipeline:
             self.clock,
             self.health,
             self._send,
+            Lenses(config.space, self.spec.focal).assumed,
         )
         self._arrived = threading.Event()
         self._stop = threading.Event()

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from lifter import normalise
+from lifter.spec import ASSUMED_FOCAL
 from stream.errors import ConfigError, ShapeError
 
 PERSON = SimpleNamespace(normalise="person", in_channels=3)
 SCREEN = SimpleNamespace(normalise="screen", in_channels=2)
 IMAGE = SimpleNamespace(normalise="image", in_channels=3)
 SIZE = torch.tensor([[1280.0, 720.0]])
-FOCAL = normalise.ASSUMED_FOCAL * 1280
+FOCAL = ASSUMED_FOCAL * 1280
 # A standing adult, camera axes (y down), root at 0.
 BODY = torch.tensor(
     [[0, 0, 0], [-0.09, 0, 0], [-0.1, 0.41, 0], [-0.1, 0.84, 0], [0.09, 0, 0], [0.1, 0.41, 0], [0.1, 0.84, 0],

@@ -3,10 +3,12 @@ import threading
 from pathlib import Path
 from unittest import mock
 
+import msgspec
 import numpy as np
 import pytest
 
 from sources.synthetic import Synthetic
+from stream.camera import CameraSettings
 from stream.config import resolve
 from stream.context import Context
 from stream.errors import ConfigError
@@ -208,3 +210,15 @@ def test_people_stand_where_they_are_unless_that_is_not_wanted():
         assert np.linalg.norm(who.root - root) < 0.15 * np.linalg.norm(root)
     tree["space"] = {"enabled": False}
     assert {who.root is None for frame in run(Pipeline(resolve(tree))) for who in frame.persons} == {True}
+
+
+def test_a_calibrated_camera_changes_what_the_lifter_sees_and_not_what_is_published(tiny_weights: Path):
+    known = config(tiny_weights, kp2d=True)
+    seen, size_wh = run(Pipeline(known)), (1280, 720)
+    wide = CameraSettings(size_wh=size_wh, fx=600.0, fy=600.0, cx=640.0, cy=360.0)
+    space = msgspec.structs.replace(known.space, cameras={"walk": wide})
+    other = run(Pipeline(dataclasses.replace(known, space=space)))
+    for frame, again in zip(seen, other, strict=True):
+        for person, same in zip(frame.persons, again.persons, strict=True):
+            np.testing.assert_array_equal(person.kp2d, same.kp2d)
+            assert np.abs(person.xyz - same.xyz).max() > 1e-3

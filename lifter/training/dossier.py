@@ -82,6 +82,7 @@ class Dossier:
     spec: LifterSpec
     clips: dict[str, tuple[int, int]]  # group -> clips, frames
     single: int  # frames lifted on their own
+    detector: tuple[float, float]  # see `exam.detector_errors`
     known: list[str]  # groups that the training data has too
     models: list[Accuracy]
     sizes: list[tuple[float, int]]
@@ -123,6 +124,7 @@ def measure(
         reader.spec,
         {group: _count(everything, group) for group in groups},
         sum(len(frames) for frames in models[0].newest.frames) if models[0].newest else 0,
+        exam.detector_errors(everything),
         known,
         models,
         exam.by_size(everything, models[0].every, SIZES),

@@ -103,6 +103,18 @@ def single_frames(takes: Sequence[Take], reader: Reader, place: Place) -> Errors
     return errors
 
 
+def detector_errors(takes: Sequence[Take]) -> tuple[float, float]:
+    """Median distance in mm, at the person, of what the detector sees from where it is; percent it misses."""
+    seen = [take.keypoints[..., 2] > 0 for take in takes]
+    away = [
+        np.linalg.norm(take.keypoints[..., :2] - take.clean, axis=-1) / take.metre_px[:, None]
+        for take in takes
+    ]
+    apart = np.concatenate([a[s] for a, s in zip(away, seen, strict=True)])
+    missed = 100 * (1 - np.concatenate([s.ravel() for s in seen]).mean())
+    return float(metrics.MM * np.median(apart)), float(missed)
+
+
 def by_size(takes: Sequence[Take], errors: Errors, edges: Sequence[float]) -> list[tuple[float, int]]:
     """MPJPE and number of frames in which people span up to so much of the image's height."""
     size = np.concatenate([np.ptp(take.clean, axis=1).max(axis=1) / take.size_wh[1] for take in takes])

@@ -1,5 +1,6 @@
 """What is measured of a lifter: on lifters whose errors are known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,13 @@ def test_sides_of_a_body_are_compared() -> None:
     poses[:, 2, 1] = poses[:, 5, 1] = 0.4  # thighs
     poses[:, 3, 1], poses[:, 6, 1] = 0.8, 0.88  # shins of 40 and 48 cm
     assert real.asymmetry(poses) == pytest.approx(20.0, rel=1e-4)
+
+
+def test_the_detector_is_off_by_so_much_at_the_person(clips: list[Take]) -> None:
+    clean, take = clips[0].clean, clips[0]
+    keypoints = np.concatenate([clean, np.ones_like(clean[..., :1])], axis=-1)
+    keypoints[..., 0] += 0.02 * take.metre_px[:, None]
+    keypoints[:, 3] = (9e3, 9e3, 0.0)  # not seen, so it does not count
+    off, missed = exam.detector_errors([replace(take, keypoints=keypoints)])
+    assert off == pytest.approx(20.0, rel=1e-3)
+    assert missed == pytest.approx(100 / 17)

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lifter.mixste import MixSTE
-from lifter.prune import uniform
 from lifter.spec import LifterSpec, Schedule
 from lifter.training.recipe import Stage
 from stream.errors import ConfigError
@@ -14,8 +13,6 @@ from stream.errors import ConfigError
 class Crop:
     """A MixSTE with uniform pruning, run on `stage.frames` consecutive frames of its window.
 
-    The first uniform prune happens before the network instead of behind spatial block 0: frames
-    that are dropped there say nothing to the others, so the poses are the same and the step is cheaper.
     The temporal embedding is the one of the frames' places in the full window.
     """
 
@@ -25,16 +22,18 @@ class Crop:
             raise ConfigError(
                 "stages.frames: short windows need a mixste with a tps schedule that begins at 0"
             )
-        keep = stage.keep or schedule.keep
         self.frames = stage.frames or spec.frames
         self.spare = spec.frames - self.frames
-        self.places = torch.from_numpy(uniform(self.frames, keep[0]))  # (K,) of the window's frames
-        rest = Schedule(keep=keep[1:], at=schedule.at[1:], recoverer="tri") if keep[1:] else None
+        short = Schedule(stage.keep or schedule.keep, schedule.at)
         # How to compute; its own weights are never used.
-        self._plan = MixSTE(keep[0], spec.joints, spec.in_channels, schedule=rest, **spec.config)
+        self._plan = MixSTE(self.frames, spec.joints, spec.in_channels, schedule=short, **spec.config)
+
+    @property
+    def places(self) -> Tensor:
+        """Which frames (K,) of the short window enter the network, and are answered for."""
+        return self._plan.hourglass.entering
 
     def to(self, device: torch.device) -> "Crop":
-        self.places = self.places.to(device)
         self._plan.to(device)
         return self
 
@@ -42,5 +41,5 @@ class Crop:
         """Poses (B, K, J, 3) at `places` of inputs (B, frames, J, C) that start at `first` in the window."""
         weights: dict[str, Tensor] = dict(whole.named_parameters())
         embedding = weights["Temporal_pos_embed"]
-        weights["Temporal_pos_embed"] = embedding[:, self.places + first]
-        return functional_call(self._plan, weights, (inputs[:, self.places],))
+        weights["Temporal_pos_embed"] = embedding[:, first : first + self.frames]
+        return functional_call(self._plan, weights, (inputs,))[:, self.places]

@@ -8,7 +8,7 @@ from lifter.training.dossier import RATES_HZ, ROLL_DEGREES, Disturbed
 
 def sections(some: Disturbed, picture: str) -> list[str]:
     """What goes wrong with keypoints, frame rates, and what should change nothing."""
-    return [*_robust(some, picture), *_rates(some), *_others(some)]
+    return [*_robust(some, picture), *_rates(some), "## Turned, mirrored, still", unmoved(some)]
 
 
 def _robust(some: Disturbed, picture: str) -> list[str]:
@@ -55,7 +55,8 @@ def _rates(some: Disturbed) -> list[str]:
     ]
 
 
-def _others(some: Disturbed) -> list[str]:
+def unmoved(some: Disturbed) -> str:
+    """What should change nothing, or hardly anything."""
     rows = [
         ("MPJPE / P-MPJPE, with a detector's errors", pair(some.seen)),
         (f"the camera turned by {ROLL_DEGREES:g} degrees around its axis", pair(some.rolled)),
@@ -63,7 +64,7 @@ def _others(some: Disturbed) -> list[str]:
         ("movement per frame of a still person, exact 2D", f"{some.still:.2f}"),
         ("movement per frame of a still person, with a detector's errors", f"{some.still_seen:.2f}"),
     ]
-    return ["## Turned, mirrored, still", table(("", "mm"), rows)]
+    return table(("", "mm"), rows)
 
 
 def plot(some: Disturbed, name: str, output: Path) -> None:

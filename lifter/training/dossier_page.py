@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from lifter.training.document import pair, percent, table, wrapped
 from lifter.training.dossier import SIZES, Accuracy, Dossier, Film
-from lifter.training.dossier_disturbed import sections
+from lifter.training.dossier_disturbed import sections, unmoved
 from lifter.training.exam import Errors
 from lifter.training.real import Marks
 
@@ -43,6 +43,8 @@ def card(dossier: Dossier) -> str:
     ]
     if dossier.film:
         parts += [wrapped(_film_about(dossier.film)), _film_table(dossier.film)]
+    if dossier.disturbed:
+        parts += [f"{dossier.disturbed.clips} of those clips:", unmoved(dossier.disturbed)]
     return "\n\n".join(parts)
 
 
@@ -55,9 +57,9 @@ def _people(dossier: Dossier) -> list[str]:
         wrapped(
             "Motion capture, each clip filmed once by a random camera and seen by a model of a 2D detector: "
             f"it is off by {off:.1f} mm at the person (median) and misses {missed:.1f} % of the joints, many "
-            f"behind the border of the picture ({clips}). MPJPE / P-MPJPE in mm over 17 joints, from the pelvis, in "
-            "true size, though the lifter gives everybody an average adult's. The first table is over "
-            f"{known}. 'Every frame' lifts windows side by side, as a file is lifted; 'centre' and "
+            f"behind the border of the picture ({clips}). MPJPE / P-MPJPE in mm over 17 joints, from the "
+            "pelvis, in true size, though the lifter gives everybody an average adult's. The first table "
+            f"is over {known}. 'Every frame' lifts windows side by side, as a file is lifted; 'centre' and "
             f"'newest' are the same frames ({dossier.single} of all sources), with the frames after them and "
             "without. GFLOPs are for one window. The mean poses look at no picture; one is told the facing."
         ),

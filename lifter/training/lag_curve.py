@@ -129,27 +129,28 @@ def published(
 
     blend: as in `Settings`. Windows that pairs have in common are lifted once.
     """
-    length, window = len(video.keypoints), runner.spec.frames
-    first = max(0, int(frames[0]) - _SETTLED)
-    ends = {pair: window_ends(np.arange(first, frames[-1] + 1), *pair, length) for pair in pairs}
-    ring = Ring(max(length, window) + 2, runner.spec.joints)
+    length = len(video.keypoints)
+    known = np.arange(max(0, int(frames[0]) - _SETTLED), frames[-1] + 1)
+    ends = {pair: window_ends(known, *pair, length) for pair in pairs}
+    ring = Ring(max(length, runner.spec.frames) + 2, runner.spec.joints)
     for index, seen in enumerate(video.keypoints):
         ring.push(seen[:, :2], np.where(seen[:, 2] < MIN_SCORE, np.float32(0), seen[:, 2]), index)
-    needed = np.unique(np.concatenate(list(ends.values())))
     answers: dict[int, F32] = {}
-    for place in range(0, len(needed), _BATCH):
-        batch = needed[place : place + _BATCH].tolist()
-        windows = [ring.window(window, video.size_wh, end) for end in batch]
+    needed = np.unique(np.concatenate(list(ends.values()))).tolist()
+    for first in range(0, len(needed), _BATCH):
+        batch = needed[first : first + _BATCH]
+        windows = [ring.window(runner.spec.frames, video.size_wh, end) for end in batch]
         answers.update(zip(batch, runner.lift(windows), strict=True))
     sent = {}
     for (lag, hop), until in ends.items():
-        seams, rows = Seams(auto_frames(lag) if blend is None else blend), {}
-        passes = np.arange(first, frames[-1] + 1) // hop
-        for number, end in dict(zip(passes.tolist(), until.tolist(), strict=True)).items():
-            captured = np.maximum(np.arange(end - window, end), 0)
-            last = min((number + 1) * hop, length) - 1
-            poses = seams.blend(ring, captured, answers[end], last)
-            rows.update({frame: poses[frame - end] for frame in range(number * hop, last + 1)})
+        passes = dict(zip((known // hop).tolist(), until.tolist(), strict=True))
+        seams = Seams(auto_frames(lag) if blend is None else blend)
+        rows: dict[int, F32] = {}
+        for number, end in passes.items():
+            asked = range(number * hop, min((number + 1) * hop, length))
+            captured_ns = np.maximum(np.arange(end - runner.spec.frames, end), 0)
+            poses = seams.blend(ring, captured_ns, answers[end], asked[-1])
+            rows.update({frame: poses[frame - end] for frame in asked})
         sent[lag, hop] = np.stack([rows[frame] for frame in frames.tolist()])
     return sent
 

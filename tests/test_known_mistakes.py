@@ -1,0 +1,253 @@
+"""Mistakes that live pose pipelines are known for, each with the tests that keep them out of this one.
+
+Those of one component are tested where the component is; the rest follow here.
+"""
+
+import dataclasses
+import gc
+import re
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lifter import normalise
+from lifter.spec import LifterSpec
+from lifter.training import detector, losses
+from sources.synthetic import Synthetic
+from stream import skeletons
+from stream.arrivals import Arrival, Due
+from stream.config import Config, resolve
+from stream.context import Context
+from stream.emit import Emitter
+from stream.health import Health
+from stream.intake import Intake
+from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, Origin, PoseFrame, Window
+from stream.pipeline import Pipeline
+
+WAIT_S = 60.0
+SECOND = 1_000_000_000
+
+KEPT_OUT = {
+    "one filter is shared by all people": ["stream/test_steady.py::test_two_people_do_not_share_one_filter"],
+    "one filter of the root is shared by all people": [
+        "stream/test_space.py::test_people_do_not_share_a_filter"
+    ],
+    "a new id resets the filters of the others": [
+        "stream/test_steady.py::test_a_new_id_does_not_reset_the_filters_of_those_already_there",
+        "stream/test_space.py::test_a_newcomer_does_not_reset_the_others",
+    ],
+    "a filter runs at 30 Hz whatever the camera does": [
+        "stream/test_steady.py::test_the_delay_is_the_stated_one_at_every_frame_rate",
+    ],
+    "a 50 Hz model is run at whatever rate frames come": [
+        "stream/test_resample.py::test_whatever_the_camera_rate_the_window_moves_at_the_lifters",
+        "stream/test_resample.py::test_missing_frames_leave_a_steady_motion_steady",
+    ],
+    "what is not known is sent as 0": [
+        "stream/test_trust.py::test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero",
+        "stream/test_wire.py::test_what_was_not_seen_is_never_a_point",
+        "stream/test_skeletons.py::test_a_zero_with_score_zero_is_not_a_place",
+    ],
+    "a lost person is published as a confident guess": [
+        "stream/test_lifting.py::test_the_pose_of_a_lost_person_is_absent_not_zero",
+        "stream/test_trust.py::test_ten_seconds_without_detection_are_predicted_then_lost_once_then_empty",
+        "stream/test_feed.py::test_a_live_source_that_ends_announces_its_people_as_lost",
+    ],
+    "the floor snaps to the lowest joint, so that nobody can jump": [
+        "stream/test_world.py::test_who_jumps_leaves_the_floor_and_who_crouches_does_not_lower_it",
+        "stream/test_contact.py::test_both_feet_leave_the_floor_in_a_jump",
+    ],
+    "poses are divided by their own size every frame": [
+        "test_known_mistakes.py::test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one",
+    ],
+    "a camera rotation is written into the code": [
+        "stream/test_world.py::test_the_floor_under_a_walker_is_found_however_the_camera_is_turned",
+        "stream/test_world.py::test_without_a_world_poses_stay_in_the_cameras_axes_and_feet_are_told",
+    ],
+    "keypoints are normalised by the extent of the whole video": [
+        "stream/test_agreement.py::test_a_recording_through_the_live_path_says_what_lifting_it_offline_says",
+        "lifter/test_normalise.py::test_nothing_jumps_when_the_window_moves_on",
+    ],
+    "there is a seam every window": ["stream/test_seams.py::test_what_two_passes_say_becomes_one_motion"],
+    "(h, w) is passed where (w, h) is read": [
+        "test_known_mistakes.py::test_an_upright_image_is_upright_on_its_way",
+        "sources/test_mediapipe.py::test_pixels_are_those_of_a_picture_that_is_not_square",
+    ],
+    "the first frame must contain a person": [
+        "stream/test_trust.py::test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_window",
+    ],
+    "a clip shorter than the window crashes": [
+        "stream/test_cli.py::test_a_clip_shorter_than_the_window_is_lifted_too",
+    ],
+    "a clip of exactly a multiple of the window crashes": [
+        "stream/test_trust.py::test_a_file_may_be_as_long_as_the_window_or_any_other_length",
+    ],
+    "latency is a difference of wall clocks": [
+        "test_known_mistakes.py::test_a_wall_clock_that_jumps_changes_no_latency",
+    ],
+    "latency is told as a mean": [
+        "stream/test_health.py::test_the_report_holds_counters_states_and_percentiles",
+    ],
+    "n ticks are divided by n - 1 intervals": [
+        "sinks/test_console.py::test_a_line_a_second_tells_rate_age_and_persons"
+    ],
+    "a source counts as connected though it could not be": [
+        "stream/test_pipeline.py::test_a_source_that_is_not_there_does_not_stop_the_others",
+        "sources/test_reconnecting.py::test_outages_are_told_in_health_and_once_per_change_in_the_log",
+    ],
+    "what raises in a reader's thread leaves it hanging": [
+        "test_known_mistakes.py::test_a_reader_that_breaks_ends_the_run_and_says_why",
+        "stream/test_fanout.py::test_a_sink_that_breaks_is_out_and_nobody_waits_for_it",
+    ],
+    "scores and origins of joints are dropped on the way out": [
+        "stream/test_wire.py::test_another_library_reads_every_field_of_a_pose",
+    ],
+    "the one euro filter gets millimetres for metres": [
+        "stream/test_steady.py::test_speed_counts_in_metres_per_second_not_in_millimetres",
+    ],
+    "left and right are listed anew in every file": [
+        "test_known_mistakes.py::test_every_list_of_left_and_right_says_the_same",
+    ],
+    "checkpoints are loaded leniently, so that random layers run": [
+        "lifter/test_weights.py::test_weights_that_differ_are_refused_by_their_first_names",
+        "lifter/test_official.py::test_keys_that_are_missing_or_left_over_are_refused",
+    ],
+    "a live window is many copies of the newest frame, with scores of 1": [
+        "test_known_mistakes.py::test_a_live_window_is_history_and_has_the_scores_that_came",
+    ],
+    "what is kept grows without bound": [
+        "test_known_mistakes.py::test_people_who_are_gone_leave_nothing_behind",
+        "stream/test_health.py::test_memory_stays_flat_however_long_it_runs",
+    ],
+    "ids come back as somebody else": [
+        "stream/test_feed.py::test_who_was_announced_as_lost_never_comes_back_under_that_id",
+    ],
+}
+
+
+@pytest.mark.parametrize("mistake", KEPT_OUT)
+def test_each_known_mistake_has_its_test(mistake: str):
+    for place in KEPT_OUT[mistake]:
+        file, _, name = place.partition("::")
+        assert re.search(rf"^def {name}\(", (Path(__file__).parent / file).read_text(), re.MULTILINE), place
+
+
+def config(weights: Path, **walk: Any) -> Config:
+    walk = {"type": "synthetic", "pace": "full", "frames": 40} | walk
+    return resolve(
+        {
+            "sources": {"walk": walk},
+            "lifter": {"weights": str(weights), "device": "cpu", "threads": 1},
+            "sinks": {"out": {"type": "memory"}},
+        }
+    )
+
+
+def windows_of(pipeline: Pipeline) -> list[Window]:
+    """Run to the end; every window that was lifted, without those for warming up."""
+    lifted: list[Window] = []
+    lift = pipeline.lifter.lift
+
+    def watched(windows, *rest, **options):
+        lifted.extend(windows)
+        return lift(windows, *rest, **options)
+
+    pipeline.lifter.lift = watched
+    with pipeline:
+        assert pipeline.wait(WAIT_S)
+    assert pipeline.error is None
+    return [window for window in lifted if (window.origin != Origin.PADDED).any()]
+
+
+def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
+    pipeline = Pipeline(config(tiny_weights, size_wh=[480, 640]))
+    assert {window.size_wh for window in windows_of(pipeline)} == {(480, 640)}
+    sent = pipeline.outlets["out"].sink.messages
+    assert {each.size_wh for each in sent if not isinstance(each, PoseFrame)} == {(480, 640)}
+    upright, lying = (
+        normalise.screen(torch.tensor([[[[240.0, 320.0], [480.0, 640.0]]]]), torch.tensor([size]))
+        for size in ((480.0, 640.0), (640.0, 480.0))
+    )
+    assert upright[0, 0, 0].tolist() == [0.0, 0.0]
+    assert not torch.allclose(upright, lying)
+
+
+def test_a_live_window_is_history_and_has_the_scores_that_came(tiny_weights: Path):
+    settings = Synthetic.Settings(frames=40, pace="full", missing=0.1)
+    with Synthetic(settings, Context("walk")) as walk:
+        frames = [walk.read(0.0) for _ in range(40)]
+    last = windows_of(Pipeline(config(tiny_weights, missing=0.1)))[-1]
+    scores = np.stack([frame.persons[0].score for frame in frames[-len(last.origin) :]])
+    np.testing.assert_array_equal(last.keypoints[..., 2], scores)
+    assert len({row.tobytes() for row in last.keypoints}) == len(last.keypoints)
+
+
+@pytest.mark.parametrize("normalised", ["person", "screen"])
+def test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one(normalised: str):
+    random = torch.Generator().manual_seed(0)
+    spec = LifterSpec(name="x", frames=3, in_channels=3, normalise=normalised)
+    keypoints = 300 + 50 * torch.rand((1, 3, 17, 3), generator=random)
+    keypoints[..., 2] = 1
+    _, context = normalise.encode(keypoints, torch.tensor([[640.0, 480.0]]), spec)
+    poses = torch.rand((1, 1, 17, 3), generator=random) * torch.tensor([1.0, 0.5, 1.0])[None, :, None, None]
+    size = torch.linalg.vector_norm(normalise.decode(poses, context), dim=(2, 3))[0]
+    torch.testing.assert_close(size / size[0], torch.tensor([1.0, 0.5, 1.0]))
+
+
+@pytest.mark.parametrize("jump_s", [-3600, 0, 3600])
+def test_a_wall_clock_that_jumps_changes_no_latency(jump_s: int):
+    header = Header("cam0", 0, 1 * SECOND, 1_700_000_000 * SECOND + jump_s * SECOND)
+    arrival = Arrival(header, (640, 480), 1 * SECOND + 30_000_000, 10.0, (), 0, 0)
+    emitter = Emitter("h36m17", ModelInfo(), "s", "live", 0)
+    started_ns = 1 * SECOND + 50_000_000
+    (frame,) = emitter.frames(Due([arrival], {}), {}, started_ns, started_ns + 8_000_000, 0)
+    ms = frame.latency_ms
+    assert (ms.capture, ms.detect, ms.queue, ms.lift) == (10.0, 20.0, 20.0, 8.0)
+
+
+def test_a_reader_that_breaks_ends_the_run_and_says_why(tiny_weights: Path):
+    class Broken(Synthetic):
+        def read(self, timeout_s: float) -> KeypointFrame | None:
+            if self._seq == 5:
+                raise RuntimeError("the callback broke")
+            return super().read(timeout_s)
+
+    whole = config(tiny_weights)
+    part = dataclasses.replace(whole.sources["walk"], make=Broken)
+    pipeline = Pipeline(dataclasses.replace(whole, sources={"walk": part}))
+    with pipeline:
+        assert pipeline.wait(WAIT_S)
+    assert str(pipeline.error) == "the callback broke"
+    assert pipeline.health.report()["states"]["walk"]["state"] == "failed"
+    assert not {"source:walk", "lift", "sink:out"} & {thread.name for thread in threading.enumerate()}
+
+
+def test_every_list_of_left_and_right_says_the_same():
+    pairs = {frozenset(pair) for pair in skeletons.get("h36m17").flip_pairs}
+    assert {frozenset(pair) for pair in detector._SIDES} == pairs
+    assert {frozenset(pair) for pair in enumerate(detector._OTHER_SIDE[:17]) if pair[0] != pair[1]} == pairs
+    parents = skeletons.get("h36m17").parents
+    bones = {joint - 1: frozenset((joint, parents[joint])) for joint in range(1, 17)}  # without the root's
+    other = {a: b for pair in skeletons.get("h36m17").flip_pairs for a, b in (pair, pair[::-1])}
+    for one, two in losses._SIDES:
+        assert frozenset(other.get(joint, joint) for joint in bones[one]) == bones[two]
+
+
+def test_people_who_are_gone_leave_nothing_behind():
+    intake = Intake("cam0", 9, False, 0.01, Health())
+    rings = []
+    for number in range(50):
+        person = Keypoints(np.zeros((17, 2), np.float32), np.ones(17, np.float32), f"p{number:04d}")
+        header = Header("cam0", number, number * SECOND, number * SECOND)
+        intake.accept(KeypointFrame(header, (640, 480), "h36m17", (person,), number * SECOND))
+        due = intake.take(1, 0)
+        assert due is not None
+        rings += [weakref.ref(who.ring) for each in due.arrivals for who in each.sightings]
+    del due
+    gc.collect()
+    assert sum(ring() is not None for ring in rings) <= 4  # of the newest and of whom it is the last word

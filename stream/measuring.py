@@ -1,6 +1,8 @@
 """Commands that measure a lifter on data with a known truth: errors, and what waiting is worth."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -63,9 +65,6 @@ def lag_curve(
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
 ) -> None:
     """Measure what waiting is worth: error, velocity error, jitter against look-ahead and hop, as live."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     import lifter
     from lifter.training import lag_report, score
     from lifter.training.lag_curve import Settings, measure
@@ -78,16 +77,8 @@ def lag_curve(
         blend,
     )
     videos = score.sequences(data, "clean" if clean else "detector")
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("clips", total=None)
-        curve = measure(
-            runner,
-            videos,
-            settings,
-            clips,
-            frames,
-            lambda done, of: bar.update(task, completed=done, total=of),
-        )
+    with _progress("clips") as progress:
+        curve = measure(runner, videos, settings, clips, frames, progress)
     text = lag_report.tables(curve, runner.spec, data.name)
     if output:
         lag_report.plot(curve, runner.spec, output)
@@ -114,6 +105,17 @@ def report(
 
     extent: Any = "quick" if quick else "brief" if brief else "full"
     report(Order(weights, data, output, benchmark, tuple(beside or ()), card, extent))
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar beside the output, told how many are done, of how many."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def one_of(what: str, given: str, known: tuple[str, ...]) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,13 @@ import pytest
 
 from stream import pose_files
 from stream.errors import ConfigError
+from stream.messages import Contact
 from stream.pose_files import Table
-from stream.wire import encode
-from tests.examples import meta, plain, pose_frame
+from stream.viewpoint import Extrinsics
+from stream.wire import decode, encode
+from tests.examples import meta, plain, pose, pose_frame
+
+PLACE = Extrinsics("world", "cam0_optical_frame", (0, 0, 1.5), (0, 0, 0, 1), "given")
 
 
 def test_a_table_becomes_one_file_that_is_read_back_whole(tmp_path):
@@ -20,6 +25,26 @@ def test_a_table_becomes_one_file_that_is_read_back_whole(tmp_path):
     read = list(pose_files.read(tmp_path / "walk.npz"))
     assert [plain(each.persons) for each in read] == [plain(each.persons) for each in frames]
     assert [path.name for path in tmp_path.iterdir()] == ["walk.npz"]
+
+
+def test_feet_and_what_sources_told_are_kept(tmp_path):
+    feet = [Contact(True, False), Contact(None, True), None]
+    table = Table()
+    told = [meta("cam1"), replace(meta(), extrinsics=PLACE), meta()]
+    for each in told:
+        table.describe(each)
+    for seq, contact in enumerate(feet):
+        table.add(pose_frame(seq, persons=(pose(contact=contact),), frame_id="world"))
+    path = tmp_path / "walk.npz"
+    table.write(path)
+    frames = list(pose_files.read(path))
+    assert [frame.persons[0].contact for frame in frames] == feet
+    assert {frame.frame_id for frame in frames} == {"world"}
+    with np.load(path) as file:
+        assert [decode(text.encode()) for text in file["metas"].tolist()] == [told[0], told[2]]
+        rest = {name: file[name] for name in file if name not in ("contact", "metas")}
+    np.savez(path, **rest)  # as it was before feet were told
+    assert [frame.persons[0].contact for frame in pose_files.read(path)] == [None] * 3
 
 
 def test_captured_ns_counts_from_the_first_frame(tmp_path):

@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 from stream import wire
 from stream.clock import FakeClock
 from stream.errors import ConfigError, DecodeError, EncodeError
-from stream.messages import Header, KeypointFrame, Keypoints, Latency, Pose
+from stream.messages import Contact, Header, KeypointFrame, Keypoints, Latency, Pose
+from stream.viewpoint import Extrinsics, Intrinsics
 from tests.examples import NAN, NOW_NS, UNIX_NS, f32, keypoint_frame, meta, plain, pose, pose_frame, status
 from tests.stream import golden
 
@@ -104,6 +105,54 @@ def test_another_library_reads_the_other_kinds(kind):
             rows = np.frombuffer(person["kp"], "<f4").reshape(-1, 3).tolist()
             person["kp"] = [[None if value != value else value for value in row] for row in rows]
     assert document == json.loads(golden.JSON[kind])
+
+
+PLACE = Extrinsics(
+    "world", "cam0_optical_frame", (1.0, 2.0, 1.5), (0.5, -0.5, 0.5, -0.5), "estimated", 1.8, 0.1
+)
+LENS = Intrinsics("calibrated", 900.0, 901.0, 319.5, 239.5, (-0.3, 0.1, 0.0, 0.0, 0.02))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_feet_and_the_cameras_place_and_lens_arrive_as_they_were_sent(format):
+    for feet in (Contact(True, None), Contact(None, False), None):
+        frame = pose_frame(persons=(pose(contact=feet),), frame_id="cam0_world")
+        again = wire.decode_pose(wire.encode(frame, format), FakeClock())
+        assert (again.persons[0].contact, again.frame_id) == (feet, "cam0_world")
+    told = replace(meta(), intrinsics=LENS, extrinsics=PLACE)
+    assert wire.decode(wire.encode(told, format)) == told
+
+
+def test_another_library_reads_feet_place_and_lens():
+    person = msgpack.unpackb(wire.encode(pose_frame(persons=(pose(contact=Contact(True, None)),))))[
+        "persons"
+    ][0]
+    assert person["contact"] == {"left": True, "right": None}
+    told = msgpack.unpackb(wire.encode(replace(meta(), intrinsics=LENS, extrinsics=PLACE)))
+    assert told["intrinsics"] == {
+        "status": "calibrated", "fx": 900.0, "fy": 901.0, "cx": 319.5, "cy": 239.5,
+        "distortion": [-0.3, 0.1, 0.0, 0.0, 0.02],
+    }  # fmt: skip
+    assert told["extrinsics"] == {
+        "frame_id": "world", "child_frame_id": "cam0_optical_frame", "status": "estimated",
+        "pos": [1.0, 2.0, 1.5], "quat": [0.5, -0.5, 0.5, -0.5], "tilt_sd_deg": 1.8, "height_sd_m": 0.1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("extrinsics/pos/0", NAN),
+        ("extrinsics/quat", [0, 0, 1]),
+        ("extrinsics/status", "guessed"),
+        ("intrinsics/fx", 0.0),
+        ("intrinsics/distortion/0", float("inf")),
+    ],
+)
+def test_a_place_or_lens_that_cannot_be_is_refused(path, value):
+    document = msgpack.unpackb(wire.encode(replace(meta(), intrinsics=LENS, extrinsics=PLACE)))
+    with pytest.raises(DecodeError):
+        wire.decode(changed(document, path, value))
 
 
 def test_optional_parts_are_left_out():

@@ -60,7 +60,7 @@ class Runner:
         self._asks = (
             prunes and self.network is self.model
         )  # what is exported or recorded answers for all rows
-        self._memory = Memory.of(self.model, self.spec, self.device) if self._asks else None
+        self.memory = Memory.of(self.model, self.spec, self.device) if self._asks else None
         window = (self.spec.frames, self.spec.joints)
         self._graphs = cuda.graphs(self.compute, window, self.device) if engine == "graphs" else None
         return engine
@@ -92,7 +92,7 @@ class Runner:
         if self._graphs is not None:
             poses = self._graphs(keypoints, size_wh)
         else:
-            keys = self._memory.keys(keypoints, size_wh) if self._memory else None
+            keys = self.memory.keys(keypoints, size_wh) if self.memory else None
             poses = self.compute(keypoints.to(self.device), size_wh.to(self.device), rows, keys).cpu()
         return (poses if rows is None or poses.shape[1] <= rows.stop - rows.start else poses[:, rows]).numpy()
 
@@ -105,8 +105,8 @@ class Runner:
         """
         x, context = normalise.encode(keypoints, size_wh, self.spec)
         network: Callable[..., Tensor] = self.network
-        if self._memory and keys:
-            network = partial(network, known=self._memory.recall(x, keys))
+        if self.memory and keys:
+            network = partial(network, known=self.memory.recall(x, keys))
         if self.spec.output == "centre":
             centre = slice(self.spec.frames // 2, self.spec.frames // 2 + 1)
             network = partial(network, asked=centre) if self._asks else network

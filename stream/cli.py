@@ -16,7 +16,7 @@ except ImportError:
         "(`from stream import subscribe` works without it.)"
     )
 
-from stream import research
+from stream import benching, research
 from stream.errors import ConfigError, PoseliftError
 from stream.terminal import say
 
@@ -172,7 +172,7 @@ def calibrate(
     say(lines.rstrip())
 
 
-app.registered_commands += research.app.registered_commands
+app.registered_commands += research.app.registered_commands + benching.app.registered_commands
 
 
 @contextmanager

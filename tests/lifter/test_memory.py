@@ -47,7 +47,7 @@ def fresh(spec):
 def forgetful(spec):
     """A runner that computes everything, every time."""
     runner = fresh(spec)
-    runner._memory, runner._asks = None, False
+    runner.memory, runner._asks = None, False
     next(part for part in runner.model.modules() if isinstance(part, Hourglass)).frugal = False
     return runner
 
@@ -86,7 +86,7 @@ def counted(runner):
 def test_a_sliding_sequence_gets_the_same_poses(spec):
     """From the first frame on, so with padding; with gaps, steps of several frames, and people who leave."""
     lifter, plain, crowd = fresh(spec), forgetful(spec), Crowd(4)
-    assert lifter._memory is not None
+    assert lifter.memory is not None
     for at in range(70):
         crowd.step(at)
         if at == 40:
@@ -134,7 +134,7 @@ def test_a_full_memory_forgets_what_nobody_asked_for_and_stays_exact(monkeypatch
         crowd.step(at, gaps=False)
         windows = crowd.windows()
         np.testing.assert_allclose(lifter.lift(windows), plain.lift(windows), atol=1e-5)
-    assert len(lifter._memory._rows) == 40
+    assert len(lifter.memory._rows) == 40
     seen = counted(lifter)
     lifter.lift(crowd.windows())
     assert seen == []

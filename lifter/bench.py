@@ -1,0 +1,141 @@
+"""How fast a lifter is here, against other ways to compute it and against what this machine could do."""
+
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from lifter import capacity, flops, normalise, pipelines
+from lifter.contest import (
+    AS_WRITTEN,
+    Plan,
+    Times,
+    changed_mm,
+    forgetful,
+    in_turns,
+    live,
+    median_ms,
+    others,
+    recorded,
+    reference,
+    runner_of,
+)
+from lifter.machine import machine
+from lifter.peak import Clock, memory_mib, peaks
+from lifter.runner import Runner
+from stream.messages import Window
+
+HOPS, LIVE_HZ, LIMIT_MS = (1, 5, 10), 50.0, 100.0
+_PASSES = ("d3dp", "diffpose")  # make a pose in several passes, whose number no count of FLOPs knows
+
+
+def bench(plan: Plan) -> dict[str, Any]:
+    """All figures of one model, as one JSON object."""
+    base = reference(plan)
+    start = time.perf_counter()
+    runner = runner_of(plan, base, plan.engine)
+    runner.warm_up()
+    ready_s = time.perf_counter() - start
+    name, clock = f"own, {runner.engine}, {plan.dtype}", Clock(runner.device)
+    variants = {name: runner} | others(plan, base)
+    windows = recorded(base.spec, max(plan.batches))
+    times = in_turns({each: forgetful(variant) for each, variant in variants.items()}, windows, plan, clock)
+    ceilings = peaks(clock, plan.quick)
+    return {
+        "benchmark": "bench",
+        "machine": msgspec.to_builtins(machine(str(runner.device))),
+        "settings": msgspec.to_builtins(plan),
+        "model": base.spec.name,
+        "engine": runner.engine,
+        "threads": torch.get_num_threads(),
+        "ready_s": round(ready_s, 2),
+        "changed_mm": changed_mm(runner, base),
+        "stages_ms": _stages(runner, windows[:1], plan, clock),
+        "peak_gflops": {which: round(value, 1) for which, value in ceilings.items()},
+        "rows": _rows(variants, times, max(ceilings[which] for which in ceilings if "float32" in which)),
+        "offline_frames_per_s": round(1e3 / median_ms(times[name][1]) * base.spec.frames, 1),
+        "live": [_live(runner, hop, plan, clock) for hop in HOPS],
+        "memory_mib": memory_mib(runner.device),
+    }
+
+
+def _live(runner: Runner, hop: int, plan: Plan, clock: Clock) -> dict[str, Any]:
+    """What streams get whose windows move on by `hop` frames."""
+    times = live({"": runner}, hop, plan, clock)[""]
+    medians = {people: median_ms(took) for people, took in times.items()}
+    estimate = capacity.between(list(medians), list(medians.values()))
+    wall = [took.wall_ms for took in times[1]]
+    return {
+        "hop": hop,
+        "update_ms": {f"p{p}": round(float(np.percentile(wall, p)), 3) for p in (50, 95, 99)},
+        "measured": len(wall),
+        "cpu_ms": round(float(np.median([took.cpu_ms for took in times[1]])), 3),
+        "updates_per_s": round(1e3 / medians[1], 2),
+        "frames_per_s": round(1e3 / medians[1] * hop, 2),
+        "update_ms_of_people": {str(people): round(ms, 3) for people, ms in medians.items()},
+        "people_simulated": capacity.people(estimate, hop, LIVE_HZ, LIMIT_MS),
+    }
+
+
+def _rows(variants: dict[str, Runner], times: Times, peak_gflops: float) -> list[dict[str, Any]]:
+    """A row per variant and batch. Shares are those of the best product in float32 measured here.
+
+    The second share goes by time of processors, which others on the machine do not lengthen.
+    """
+    rows = []
+    for name, measured in times.items():
+        gflop = _gflop(variants[name], name == AS_WRITTEN)
+        for batch, took in measured.items():
+            wall, cpu = (np.array(column) for column in zip(*took, strict=True))
+            p50, p95, p99 = (float(np.percentile(wall, p)) for p in (50, 95, 99))
+            row = {"variant": name, "batch": batch, "measured": len(took)}
+            row |= {"p50_ms": round(p50, 3), "p95_ms": round(p95, 3), "p99_ms": round(p99, 3)}
+            row |= {"cpu_ms": round(float(np.median(cpu)), 3), "window_ms": round(p50 / batch, 3)}
+            row |= {"windows_per_s": round(batch / p50 * 1e3, 3)}
+            if gflop is not None:
+                speeds = [
+                    gflop * batch / ms * 1e3 for ms in (p50, float(np.median(cpu)) / torch.get_num_threads())
+                ]
+                row |= {"gflop": round(gflop, 3), "gflops": round(speeds[0], 1)}
+                row |= {
+                    "of_peak": round(speeds[0] / peak_gflops, 3),
+                    "of_peak_cpu": round(speeds[1] / peak_gflops, 3),
+                }
+            rows.append(row)
+    return rows
+
+
+def _gflop(runner: Runner, as_written: bool) -> float | None:
+    """Billions of operations that one window takes here, in matrix products."""
+    if runner.spec.arch in _PASSES:
+        return None
+    written, frugal, *_ = flops.live(runner.spec)
+    return (written if as_written else frugal).all_flops / 1e9
+
+
+@torch.inference_mode()
+def _stages(runner: Runner, windows: list[Window], plan: Plan, clock: Clock) -> dict[str, dict[str, float]]:
+    """p50, p95 and p99 of each step of lifting one window, and of the whole."""
+    spec = runner.spec
+    keypoints = torch.from_numpy(np.stack([window.keypoints for window in windows])).to(clock.device)
+    size_wh = torch.tensor([window.size_wh for window in windows], dtype=torch.float32, device=clock.device)
+    x, context = normalise.encode(keypoints, size_wh, spec)
+    network = pipelines.seq2frame if spec.output == "centre" else pipelines.seq2seq
+    poses = network(runner.network, x).float().expand(-1, spec.frames, -1, -1)
+    whole = forgetful(runner)
+    steps = {
+        "normalise": lambda: normalise.encode(keypoints, size_wh, spec),
+        "network": lambda: network(runner.network, x),
+        "decode": lambda: normalise.decode(poses, context),
+        "whole": lambda: whole.lift(windows),
+    }
+    found: dict[str, dict[str, float]] = {}
+    for name, step in steps.items():
+        times = [clock.took(step).wall_ms]
+        number = int(np.clip(1e3 * plan.seconds / times[0], 3, 300))
+        times = [clock.took(step).wall_ms for _ in range(number)]
+        found[name] = {f"p{p}": round(float(np.percentile(times, p)), 3) for p in (50, 95, 99)}
+        found[name]["measured"] = number
+    return found

@@ -23,11 +23,12 @@ from stream.ring import Ring
 
 
 class Lifted:
-    """One person's window and its poses (F, J, 3) float32 metres, to be asked for at any time within."""
+    """One person's window and poses (N, J, 3) float32 metres of its N newest frames, at any time within."""
 
     def __init__(self, window: Window, poses: F32) -> None:
         self.window = window
         self.poses = poses
+        self._times_ns = window.captured_ns[-len(poses) :]
         self._captured = window.captured or window
         seen = self._captured.keypoints[..., 2] > 0  # (F, J)
         self._seen = seen
@@ -37,7 +38,7 @@ class Lifted:
 
     def pose(self, at_ns: int) -> F32:
         """(J, 3) metres at a time, interpolated between the lifter's frames; never beyond the newest."""
-        left, right, share = _between(self.window.captured_ns, at_ns)
+        left, right, share = _between(self._times_ns, at_ns)
         pose: F32 = self.poses[left]
         return pose + np.float32(share) * (self.poses[right] - pose) if share else pose
 

@@ -29,7 +29,8 @@ class _Pass:
     intake: Intake
     due: Due
     started_ns: int
-    until_ns: dict[Ring, int]  # captured times of the last that is published
+    since_ns: dict[Ring, int]  # captured times of the first and the last that are published
+    until_ns: dict[Ring, int]
     left: deque[tuple[Ring, Window]]
     lifted: dict[Ring, Lifted] = field(default_factory=dict)
 
@@ -108,8 +109,11 @@ class Lifting:
             return None
         windows = due.windows(self._frames)
         until_ns = {who.ring: each.header.captured_ns for each in due.arrivals for who in each.sightings}
+        since_ns = {
+            who.ring: each.header.captured_ns for each in due.arrivals[::-1] for who in each.sightings
+        }
         self._schedule.begin(intake, len(windows))
-        one = _Pass(intake, due, self._clock.now_ns(), until_ns, deque(windows.items()))
+        one = _Pass(intake, due, self._clock.now_ns(), since_ns, until_ns, deque(windows.items()))
         self._open[intake] = one
         return one
 
@@ -121,12 +125,13 @@ class Lifting:
 
     def _lift(self, batch: list[tuple[_Pass, Ring, Window]]) -> None:
         began_ns = self._clock.now_ns()
-        answers = self._lifter.lift([self._view(one.intake.name, window) for one, _, window in batch])
+        last = max(self._seams.reads(ring, w.captured_ns, one.since_ns[ring]) for one, ring, w in batch)
+        answers = self._lifter.lift([self._view(one.intake.name, window) for one, _, window in batch], last)
         seconds = (self._clock.now_ns() - began_ns) / 1e9
         self._schedule.served([one.intake for one, _, _ in batch], seconds)
         self._health.count("lift", "batches")
         for (one, ring, window), poses in zip(batch, answers, strict=True):
-            joined = self._seams.blend(ring, window.captured_ns, poses, one.until_ns[ring])
+            joined = self._seams.blend(ring, window.captured_ns[-last:], poses, one.until_ns[ring])
             one.lifted[ring] = Lifted(window, joined)
 
     def _publish(self, one: _Pass) -> None:

@@ -60,6 +60,9 @@ class Lifter(Protocol):
     @property
     def spec(self) -> Any: ...
 
-    def lift(self, windows: Sequence[Window]) -> F32:
-        """Poses (B, F, J, 3) float32 metres, root-relative, camera axes, for B windows of F frames."""
+    def lift(self, windows: Sequence[Window], last: int | None = None) -> F32:
+        """Poses (B, F, J, 3) float32 metres, root-relative, camera axes, for B windows of F frames.
+
+        last: those of so many newest frames alone, (B, last, J, 3), which may be less work.
+        """
         ...

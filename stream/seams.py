@@ -49,8 +49,16 @@ class Seams:
         self._rate = _FADED / frames if frames else 0.0  # of the spring, per frame
         self._said: weakref.WeakKeyDictionary[Ring, _Said] = weakref.WeakKeyDictionary()
 
+    def reads(self, ring: Ring, captured_ns: I64, since_ns: int) -> int:
+        """How many newest frames of a pass, at captured_ns (F,), it takes to publish from since_ns on."""
+        said = self._said.get(ring)
+        if said is not None:
+            since_ns = min(since_ns, said.until_ns)
+        first = int(captured_ns.searchsorted(since_ns, "right")) - 1 - _KEPT
+        return len(captured_ns) - max(first, 0)
+
     def blend(self, ring: Ring, captured_ns: I64, poses: F32, until_ns: int) -> F32:
-        """The poses (F, J, 3) of a pass, at captured_ns (F,), going on from the pass before of this ring.
+        """The poses (N, J, 3) of a pass, at captured_ns (N,), going on from the pass before of this ring.
 
         until_ns: up to where this pass is published.
         """

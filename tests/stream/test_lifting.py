@@ -23,11 +23,13 @@ class Echo:
     clock: FakeClock
     spec: Spec = field(default_factory=Spec)
     batches: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
 
-    def lift(self, windows):
+    def lift(self, windows, last=None):
         self.batches.append(len(windows))
+        self.asked.append(last)
         self.clock.advance(0.010)
-        return np.stack([window.keypoints for window in windows])
+        return np.stack([window.keypoints[-last:] for window in windows])
 
 
 class Bench:
@@ -145,3 +147,14 @@ def test_a_missing_joint_is_marked_in_the_message():
     person = bench.sent[1].persons[0]
     assert person.origin.tolist() == [Origin.OBSERVED] * 16 + [Origin.PREDICTED]
     assert person.score.tolist() == [0.5] * 16 + [0.0]
+
+
+def test_only_poses_that_are_published_or_blended_are_asked_for():
+    """One per new frame, the one published last, and three before it."""
+    bench = Bench(blend=5)
+    for seq in range(20):
+        bench.see(seq, "a")
+        if seq in (8, 9, 13, 19):
+            bench.once()
+    assert bench.lifter.asked == [9, 5, 8, 9]
+    assert [frame.persons[0].xyz[0, 0] for frame in bench.sent] == list(range(20))

@@ -136,3 +136,16 @@ def test_the_start_of_a_history_that_is_all_padding_makes_no_speed():
 
 def test_the_fade_is_short_without_look_ahead():
     assert [auto_frames(lag) for lag in (0, 8, 32, 121)] == [5, 13, 25, 25]
+
+
+@pytest.mark.parametrize(("hop", "lag", "shift"), [(1, 0, 0.0), (7, 0, 0.3), (5, 12, 0.4)])
+def test_poses_older_than_a_seam_reads_change_nothing(hop, lag, shift):
+    say, person, whole, few = np.random.default_rng(0), ring(), Seams(10), Seams(10)
+    for k, end in enumerate(range(FRAMES, 200, hop)):
+        at_ns, poses = times(end, shift * k), say.normal(size=(FRAMES, 1, 3)).astype(np.float32)
+        since_ns, until_ns = at_ns[-lag - hop], at_ns[-1 - lag]
+        last = few.reads(person, at_ns, since_ns)
+        assert lag + hop < last <= lag + hop + 6
+        joined = few.blend(person, at_ns[-last:], poses[-last:], until_ns)
+        expected = whole.blend(person, at_ns, poses, until_ns)
+        np.testing.assert_allclose(joined[-lag - hop :], expected[-lag - hop :], atol=1e-6)

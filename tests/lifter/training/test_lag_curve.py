@@ -31,12 +31,12 @@ class Rows:
 
     spec: LifterSpec = field(default_factory=lambda: LifterSpec(name="rows", frames=13))
 
-    def lift(self, windows):
+    def lift(self, windows, last=13):
         poses = np.zeros((len(windows), 13, 17, 3), np.float32)
         for pose, window in zip(poses, windows, strict=True):
             seen = window.keypoints[:, 0, 0]
             pose[...] = np.stack([seen, np.arange(13), np.full(13, seen[-1])], axis=-1)[:, None]
-        return poses
+        return poses[:, -last:]
 
 
 @dataclass
@@ -45,9 +45,10 @@ class Worse:
 
     spec: LifterSpec = field(default_factory=lambda: LifterSpec(name="worse", frames=13, sha256="0" * 64))
 
-    def lift(self, windows):
+    def lift(self, windows, last=13):
         poses = np.stack([window.keypoints for window in windows])
-        return poses + 0.01 * np.arange(12, -1, -1)[None, :, None, None] * np.array([1, 0, 0])
+        poses = poses + 0.01 * np.arange(12, -1, -1)[None, :, None, None] * np.array([1, 0, 0])
+        return poses[:, -last:]
 
 
 def numbered(length: int) -> Sequence:

@@ -1,9 +1,9 @@
 """Whose windows are lifted next, and how many at once.
 
-Every source gets an even share of the lifter's time, whatever it asks for: whoever was served least goes
-first (start-time fair queueing, Goyal, Vin and Cheng 1996). So one with twenty people does not make one
-with a single person wait. Only a pass that an even share would finish too late, after poses waiting behind
-it are lost, goes before its turn, the earliest deadline first, as long as it can still be saved.
+Every source that wants it gets an even share of the lifter's time: whoever was served least goes first.
+So one with twenty people does not make one with a single person wait. Only a pass that an even share would
+finish too late, after poses waiting behind it are lost, goes before its turn, the earliest deadline first,
+as long as it can still be saved.
 """
 
 import math
@@ -71,9 +71,9 @@ class Cost:
         return max(1, min(most, int(max(_BATCH_S - fixed_s, fixed_s) / each_s)))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Account:
-    """served_s: lifter time had so far, made up to the others' after idling.
+    """served_s: lifter time had so far.
 
     Of the open pass: when it began, how full the source was then, and how many windows are left.
     """
@@ -91,7 +91,7 @@ class Schedule:
         self.cost = Cost()
         self._clock = clock
         self._accounts: dict[Waiting, _Account] = {}
-        self._turn_s = 0.0  # served_s of whoever was served least among those who wait
+        self._most_s = 0.0  # served_s of whoever was served most
 
     def order(self, sources: Iterable[T]) -> list[T]:
         """The sources, whoever is next first."""
@@ -107,19 +107,22 @@ class Schedule:
     def served(self, batch: Sequence[Waiting], seconds: float) -> None:
         """A batch was lifted, of one window each of these sources; of one that is named twice, of two."""
         self.cost.took(len(batch), seconds)
-        waiting = [account.served_s for account in self._accounts.values() if account.left]
-        self._turn_s = max(self._turn_s, min(waiting))
         for source in batch:
             account = self._account(source)
-            account.served_s = max(account.served_s, self._turn_s) + seconds / len(batch)
+            account.served_s = self._tag_s(account) + seconds / len(batch)
             account.left -= 1
+            self._most_s = max(self._most_s, account.served_s)
 
-    def _key(self, source: Waiting, waiting: int) -> tuple[float, float]:
+    def _key(self, source: Waiting, waiting: int) -> tuple[float, float, float]:
         account = self._account(source)
         left_s = account.left * self.cost.window_s
         deadline_s = self._lost_in_s(source, account)
         urgent = left_s <= deadline_s < waiting * left_s
-        return (deadline_s if urgent else math.inf, max(account.served_s, self._turn_s))
+        return (deadline_s if urgent else math.inf, self._tag_s(account), account.served_s)
+
+    def _tag_s(self, account: _Account) -> float:
+        """Lifter time had, at most two batches behind anybody: who did not ask for more is not owed it."""
+        return max(account.served_s, self._most_s - 2 * max(_BATCH_S, self.cost.window_s))
 
     def _lost_in_s(self, source: Waiting, account: _Account) -> float:
         """How long until poses are lost behind the open pass, as they came since it began."""

@@ -1,10 +1,21 @@
-"""A day at the lift thread in simulated time: cameras that bring people, a lifter that takes its time."""
+"""How old poses get, and how wide the hop, when the lifter has more to do than it can: in simulated time.
 
+    python benchmarks/schedule.py [--persons 1 2 5] [--rate-hz 25] [--fixed-ms 0] [--loads 0.5 1 1.5 2 3]
+
+Cameras with so many people each in front of one lifter that takes --fixed-ms per batch and as much per
+window as makes the load: 1 is when it could just lift everybody at every frame, one by one. The second table
+has the load go from half to three times and back. Nothing is measured of the machine: the lifter's time is
+made up, the scheduling and all that is around it are the real ones. Prints tables, then one JSON line.
+"""
+
+import argparse
 import heapq
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.clock import FakeClock
 from stream.emit import Emitter
@@ -12,7 +23,7 @@ from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
-from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame
+from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame, Window
 
 JOINTS = 2
 
@@ -35,11 +46,11 @@ class Slow:
         self.clock, self.fixed_s, self.each_s = clock, fixed_s, each_s
         self.batches: list[int] = []
 
-    def lift(self, windows):
+    def lift(self, windows: Sequence[Window], last: int | None = None) -> NDArray[np.float32]:
         each_s = self.each_s(len(self.batches)) if callable(self.each_s) else self.each_s
         self.batches.append(len(windows))
         self.clock.advance(self.fixed_s + each_s * len(windows))
-        return np.stack([window.keypoints for window in windows])
+        return np.stack([window.keypoints[-last if last else 0 :] for window in windows])
 
 
 @dataclass(frozen=True)
@@ -124,3 +135,71 @@ class Simulation:
 
     def _send(self, frame: PoseFrame) -> None:
         self.sent[frame.header.source].append(Published(frame, self.clock.now_ns() / 1e9))
+
+
+def main() -> None:
+    arguments = parse()
+    print(f"{'load':>5}{'people':>8}{'age ms p50':>12}{'p99':>8}{'hop mean':>10}{'max':>5}{'lost':>6}")
+    rows = []
+    for load in arguments.loads:
+        for row in figures(simulated(arguments, load), arguments, load):
+            print(f"{row['load']:>5}{row['people']:>8}{row['age_p50_ms']:>12}{row['age_p99_ms']:>8}", end="")
+            print(f"{row['hop_mean']:>10}{row['hop_max']:>5}{row['lost']:>6}")
+            rows.append(row)
+    print("\nload 0.5 for 10 s, 3 for 10 s, 0.5 again: hop of the camera with most people, each half second")
+    hops = step(arguments)
+    print(" ".join(map(str, hops)))
+    print(json.dumps({"benchmark": "schedule", "rate_hz": arguments.rate_hz, "fixed_ms": arguments.fixed_ms,
+                      "rows": rows, "step_hops": hops}))  # fmt: skip
+
+
+def simulated(arguments: argparse.Namespace, load: float) -> Simulation:
+    cameras = {
+        f"cam{i}": Camera(persons, arguments.rate_hz, phase_s=0.007 * i)
+        for i, persons in enumerate(arguments.persons)
+    }
+    each_s = load / arguments.rate_hz / sum(arguments.persons)
+    return Simulation(arguments.fixed_ms / 1e3, each_s, **cameras).run(arguments.seconds)
+
+
+def figures(simulation: Simulation, arguments: argparse.Namespace, load: float) -> list[dict[str, float]]:
+    rows = []
+    for persons, (name, sent) in zip(arguments.persons, simulation.sent.items(), strict=True):
+        ages = [each.age_ms for each in sent[len(sent) // 4 :]]
+        hops = simulation.hops(name)[5:]
+        rows.append(
+            {
+                "load": load, "people": persons,
+                "age_p50_ms": round(float(np.percentile(ages, 50))),
+                "age_p99_ms": round(float(np.percentile(ages, 99))),
+                "hop_mean": round(float(np.mean(hops)), 1), "hop_max": max(hops),
+                "lost": simulation.dropped(name),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def step(arguments: argparse.Namespace) -> list[int]:
+    """Hops over time while the time per window goes up sixfold and down again."""
+    each_s = 0.5 / arguments.rate_hz / sum(arguments.persons)
+    cameras = {f"cam{i}": Camera(persons, arguments.rate_hz) for i, persons in enumerate(arguments.persons)}
+    simulation = Simulation(arguments.fixed_ms / 1e3, each_s, **cameras)
+    busiest = f"cam{int(np.argmax(arguments.persons))}"
+    simulation.lifter.each_s = lambda _: each_s * (6 if 10 <= simulation.clock.now_ns() / 1e9 < 20 else 1)
+    simulation.run(30)
+    sent = simulation.sent[busiest]
+    return [next(each.frame.hop for each in sent if each.at_s >= at) for at in np.arange(0.5, 29.5, 0.5)]
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--persons", type=int, nargs="+", default=[1, 2, 5], help="of each camera")
+    parser.add_argument("--rate-hz", type=float, default=25.0)
+    parser.add_argument("--fixed-ms", type=float, default=0.0)
+    parser.add_argument("--loads", type=float, nargs="+", default=[0.5, 1.0, 1.5, 2.0, 3.0])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

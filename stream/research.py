@@ -35,6 +35,10 @@ def flops(
     paper: Annotated[
         bool, typer.Option("--paper", help="Every row of the paper's tables (or ARCH's), and ours.")
     ] = False,
+    live: Annotated[
+        int | None,
+        typer.Option(metavar="HOP", help="What is left of one update of a stream with so many new frames."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
 ) -> None:
     """Count parameters and FLOPs: by the papers' rule, and with every matrix product."""
@@ -44,10 +48,12 @@ def flops(
         return _paper(arch, as_json)
     if arch is None:
         raise ConfigError("flops: expected an architecture, such as mixste, or --paper")
-    counts = flops.count(flops.spec_of(arch, frames, _schedule(keep, at, pruner, recoverer)))
-    shown = counts if table else counts[:1]
+    spec = flops.spec_of(arch, frames, _schedule(keep, at, pruner, recoverer))
+    counts = flops.count(spec) if live is None else flops.live(spec, live)
+    rows = table or live is not None
+    shown = counts if rows else counts[:1]
     if as_json:
-        print(json.dumps([count._asdict() for count in shown] if table else counts[0]._asdict()))
+        print(json.dumps([count._asdict() for count in shown] if rows else counts[0]._asdict()))
         return
     print(f"{'part':<28}{'parameters M':>14}{'GFLOPs (paper)':>16}{'GFLOPs (all)':>14}")
     for count in shown:

@@ -5,7 +5,7 @@ from functools import cache
 import msgspec
 import pytest
 
-from lifter.flops import Count, count, spec_of
+from lifter.flops import Count, count, live, spec_of
 from lifter.paper import ROWS
 from lifter.spec import Schedule
 from stream.errors import ConfigError
@@ -56,6 +56,28 @@ def test_parts_add_up_to_the_total():
     total, *parts = cost("motionagformer")
     assert total.part == "total"
     assert total[1:] == tuple(sum(column) for column in list(zip(*parts, strict=True))[1:])
+
+
+@pytest.mark.parametrize(
+    ("arch", "keep", "at", "gflops"),
+    [
+        ("mixste", (121, 81), (0, 3), [118.23, 109.53, 105.35, 97.08]),
+        ("motionbert", (121, 81), (0, 1), [47.98, 47.98, 42.06]),  # time is in its embedding
+        ("motionagformer", (121, 81), (0, 7), [38.87, 38.87, 37.86, 36.44]),
+        ("d3dp", (121, 81), (0, 3), [118.25, 109.54, 105.36]),  # noise belongs to places, not to frames
+        ("diffpose", (121, 81), (0, 3), [118.23, 109.53, 105.35, 97.08]),
+    ],
+)
+def test_an_update_costs_what_its_new_frames_and_poses_take(arch, keep, at, gflops):
+    """Of five new frames, for five poses: as the paper computes, and with one thing more left out each."""
+    counts = live(spec_of(arch, None, Schedule(keep, at)), 5)
+    assert [round(each.paper_flops / 1e9, 2) for each in counts] == gflops
+    assert len({each.parameters for each in counts}) == 1
+
+
+def test_a_model_for_the_centre_leaves_out_the_rest_of_its_last_block():
+    spec = spec_of("mhformer", None, Schedule((175, 117), (0, 1), recoverer="centre"))
+    assert [round(each.paper_flops / 1e9, 2) for each in live(spec)] == [6.72, 5.85, 5.85]
 
 
 def test_an_unknown_architecture_is_refused():

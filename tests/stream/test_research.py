@@ -196,6 +196,20 @@ def test_flops_of_a_pruned_model_come_as_json(poselift):
     assert round(total["parameters"] / 1e6, 2) == 33.78
 
 
+def test_flops_of_a_live_update_fall_step_by_step(poselift):
+    code, out, _ = poselift("flops", "mixste", "--keep", "121,81", "--at", "0,3", "--live", "1", "--json")
+    assert code == 0
+    assert [(row["part"], round(row["paper_flops"] / 1e9, 2)) for row in json.loads(out)] == [
+        ("as the paper computes", 118.23),
+        ("what no pose needs left out", 109.53),
+        ("the newest poses alone", 105.25),
+        ("frames remembered too", 96.69),
+    ]
+    code, _, err = poselift("flops", "mixste", "--live", "244")
+    assert code == 2
+    assert "expected 1 to 243 new frames and poses, got 244" in err
+
+
 def test_flops_of_every_block_add_up(poselift):
     _, out, _ = poselift("flops", "motionbert", "--table", "--json", "--frames", "27")
     total, *parts = json.loads(out)

@@ -5,7 +5,8 @@
 Walkers of 1.55 to 1.90 m walk a circle before cameras of 45, 61 and 90 degrees, 3 to 9 m away. First their
 true poses, with noise and worse, then the lifter's, as a live stream with lag 0. depth: error along the line
 of sight; lateral: across it; both in cm, and depth also in per cent of the distance. jitter: mean second
-difference of the root in mm, walking itself included (in the last column). The first second is left out.
+difference of the root in mm, across: of what is seen of it across the line of sight, walking itself included
+(in the last column, its whole one). The first second is left out.
 Prints tables, then one JSON line.
 """
 
@@ -152,6 +153,7 @@ def row(arguments: argparse.Namespace, name: str, scenes: list[Scene], poses: An
         "bias_percent": round(100 * np.nanmean(columns["share"]), 2),
         "lateral_cm": round(100 * np.nanmean(lateral), 2),
         "jitter_mm": round(1e3 * np.nanmean(columns["jitter"]), 2),
+        "across_mm": round(1e3 * np.nanmean(columns["across"]), 2),
         "walk_mm": round(1e3 * np.nanmean(columns["walk"]), 2),
         "without_percent": round(100 * np.isnan(depth).mean(), 2),
         "us": round(1e6 * float(np.median(took)), 1),
@@ -185,11 +187,14 @@ def errors(roots: F64, truth: F64) -> dict[str, F64]:
     depth = (off * sight).sum(axis=1)
     lateral = np.linalg.norm(off - depth[:, None] * sight, axis=1)
     jitter, walk = (np.linalg.norm(np.diff(each, 2, axis=0), axis=1) for each in (roots, truth))
-    return {"depth": depth, "share": depth / distance, "lateral": lateral, "jitter": jitter, "walk": walk}
+    seen = roots[:, :2] / roots[:, 2:] * truth[:, 2:]
+    across = np.linalg.norm(np.diff(seen, 2, axis=0), axis=1)
+    columns = {"depth": depth, "share": depth / distance, "lateral": lateral}
+    return columns | {"jitter": jitter, "across": across, "walk": walk}
 
 
 def head(what: str) -> None:
-    names = ("depth cm", "p95", "%", "bias %", "lateral", "jitter", "walk mm", "none %", "us")
+    names = ("depth cm", "p95", "%", "bias %", "lateral", "jitter", "across", "walk mm", "none %", "us")
     print(f"\n{what:<28}" + "".join(f"{name:>10}" for name in names))
 
 

@@ -65,8 +65,9 @@ class Seams:
         if not self._rate:
             return poses
         said = self._said.get(ring)
-        if said is not None and captured_ns[0] <= said.until_ns < captured_ns[-1]:
+        if said is not None and captured_ns[0] <= said.until_ns:
             poses = self._continued(said, captured_ns, poses)
+        until_ns = min(until_ns, int(captured_ns[-1]))  # who is not seen any more may be spoken of later
         start = max(int(captured_ns.searchsorted(until_ns, "right")) - _KEPT, 0)
         self._said[ring] = _Said(captured_ns[start:], poses[start:], until_ns)
         return poses
@@ -75,8 +76,8 @@ class Seams:
         last = int(captured_ns.searchsorted(said.until_ns, "right")) - 1  # row that is published already
         known = int(captured_ns.searchsorted(said.captured_ns[-1], "right")) - 1  # row both know about
         first = last - 1 if last and captured_ns[last - 1] < captured_ns[last] else last
-        into = captured_ns[last + 1] - captured_ns[last]
-        seam = last + (said.until_ns - captured_ns[last]) / into  # in rows
+        step_ns = max(np.diff(captured_ns[last : last + 2]), default=1)
+        seam = last + (said.until_ns - captured_ns[last]) / step_ns  # in rows
         far = self._rate * np.maximum(np.arange(first, known + 1) - seam, 0.0)[:, None, None]
         here = _at(said, captured_ns[first : known + 1]) - poses[first : known + 1]
         here = ((1 + far) * np.exp(-far) * here).astype(np.float32)

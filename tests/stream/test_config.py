@@ -74,6 +74,7 @@ def test_passwords_in_urls_are_not_shown():
         ({"sources": ["synthetic"]}, "sources: expected `key: value` lines"),
         ({"sinks": {"x": {}}}, "sinks.x.type: expected one of zeromq"),
         ({"lifter": {"hop": 0}}, "lifter.hop: expected a number of frames from 1, or auto, got 0"),
+        ({"lifter": {"blend": -1}}, "lifter.blend: expected a number of frames from 0, or auto, got -1"),
         ({"lifter": {"hop": "often"}}, r"Invalid enum value 'often' \(at hop\); expected a number or auto$"),
         ({"lifter": {"dtype": "float64"}}, "float64"),
         ({"lift": {}}, "'lift' is not one of .*; did you mean 'lifter'"),

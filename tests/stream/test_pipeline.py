@@ -155,6 +155,24 @@ def test_stopping_publishes_what_was_seen_and_still_waited_for_its_look_ahead(ti
     assert published == list(range(pipeline.health.counted("walk", "frames")))
 
 
+def test_stopping_between_two_batches_still_publishes_the_pass_that_is_half_lifted(tiny_weights: Path):
+    crowd = {"type": "synthetic", "pace": "full", "frames": 3, "persons": 6}
+    pipeline = Pipeline(config(tiny_weights, {"crowd": crowd}))
+    lift, batches = pipeline.lifter.lift, []
+
+    def stopped(windows, last):
+        batches.append(len(windows))
+        pipeline.feeds[0].join(WAIT_S)
+        pipeline.stop()
+        return lift(windows, last)
+
+    pipeline.lifter.warm_up()
+    with mock.patch.multiple(pipeline.lifter, lift=stopped, warm_up=lambda: None):
+        frames = run(pipeline)
+    assert batches == [4, 2]
+    assert [len(frame.persons) for frame in frames] == [6, 6, 6]
+
+
 def test_a_lag_longer_than_the_window_is_refused(tiny_weights: Path):
     with pytest.raises(ConfigError, match=r"lifter.lag: expected less than the window of 27 frames, got 27"):
         Pipeline(config(tiny_weights, lag=27))

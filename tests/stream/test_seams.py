@@ -109,6 +109,18 @@ def test_what_was_said_more_than_a_window_ago_is_not_gone_on_from():
     np.testing.assert_array_equal(seams.blend(person, second, line(second), second[-1]), line(second))
 
 
+def test_a_person_spoken_of_after_their_newest_frame_stays_as_published():
+    person, seams, first, second = ring(), Seams(10), times(FRAMES), times(FRAMES + 5)
+    seams.blend(person, first, line(first), first[-1])
+    published = seams.blend(person, second, line(second, 0.02), second[-1] + 3 * STEP_NS)[-1, 0, 0]
+    again = seams.blend(person, second, line(second, 0.05), second[-1] + 9 * STEP_NS)[-1, 0, 0]
+    assert again == pytest.approx(published)
+    later = times(FRAMES + 20)
+    more = seams.blend(person, later, line(later, 0.05), later[-1])[:, 0, 0]
+    assert more[FRAMES - 16] == pytest.approx(published)
+    assert abs(more[-1] - 0.05) < 0.003
+
+
 def test_people_do_not_hear_of_each_other():
     seams, first, second = Seams(10), times(FRAMES), times(FRAMES + 5)
     seams.blend(ring(), first, line(first, 1.0), first[-1])

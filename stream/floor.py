@@ -23,8 +23,8 @@ from stream.skeletons import get
 _EVERY_S = 0.1  # somebody's posture is looked at
 _STEP_S = (0.12, 0.5)  # how long a foot must rest to count, and when it counts again
 _LEAST_POSTURES, _LEAST_STEPS = 20, 4
-_KEPT = 400  # postures and steps of one person
-_PEOPLE = 30
+_KEPT = 150  # postures and steps of one person, the latest
+_PEOPLE = 12  # the latest
 _UPRIGHT = math.cos(math.radians(20))  # between trunk and legs
 _STRAIGHT = 0.85  # of a leg's length from pelvis to ankles
 _AGREE = math.cos(math.radians(15))  # with most other postures
@@ -33,7 +33,7 @@ _LEVEL = math.cos(math.radians(45))  # where only postures tell, the camera's ow
 _MOVED, _MOVED_TIMES = 0.2, 10  # of the body's height in the image; one wild detection is no movement
 _LEAN_DEG, _STEP_M, _DEPTH = 3.5, 0.05, 0.03  # standard deviations: posture, height of a step, its distance
 _SURE_DEG, _FAIR_DEG, _AT_BEST_DEG = 2.0, 4.0, 1.0
-_SIZE = 0.06  # standard deviation of people's size, relative, where no height is given
+_SIZE = 0.09  # standard deviation of the size people seem to have, relative, and so of all distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,17 @@ class Floor:
         self._people: dict[str, _Person] = {}
         self._next_s = self._solve_s = -math.inf
 
-    def look(self, seen: list[tuple[Pose, Contact | None]], at_s: float) -> Plane | None:
+    def look(self, poses: list[Pose], at_s: float) -> Plane | None:
         """Take in the people of a frame, in camera axes, who have a root; the floor once it is known."""
         due = at_s >= self._next_s
         if due:
             self._next_s = at_s + _EVERY_S
-        for pose, contact in seen:
-            if pose.id not in self._people and len(self._people) < _PEOPLE:
+        for pose in poses:
+            if pose.id not in self._people:
                 self._people[pose.id] = _Person(self._names)
-            if pose.id in self._people:
-                self._people[pose.id].look(pose, contact, at_s, due)
+            self._people[pose.id].look(pose, at_s, due)
+        while len(self._people) > _PEOPLE:
+            del self._people[next(iter(self._people))]
         if not due or at_s < self._solve_s:
             return None
         self._solve_s = at_s + 5 * _EVERY_S
@@ -76,14 +77,14 @@ class Floor:
 
     def guess(self) -> F64 | None:
         """Which way is up (3,), as far as postures have told; None before there are any."""
-        ups = [up for person in self._people.values() for up in person.ups]
+        ups = [up for person in self._people.values() for up in list(person.ups)[-_LEAST_POSTURES:]]
         return _middle(np.array(ups)) if ups else None
 
     def _moving(self) -> list["_Person"]:
         return [person for person in self._people.values() if person.moved]
 
     def _will_do(self, tilt_sd_deg: float) -> bool:
-        waited = sum(len(person.ups) for person in self._moving()) >= self._patience
+        waited = sum(person.upright for person in self._moving()) >= self._patience
         return tilt_sd_deg <= (_FAIR_DEG if waited else _SURE_DEG)
 
     def _plane(self) -> Plane | None:
@@ -151,20 +152,21 @@ class _Person:
         self._resting: list[list[F64]] = [[], []]
         self._since_s = [0.0, 0.0]
         self._first: F64 | None = None
-        self._times = 0
+        self._times = self.upright = 0
 
     @property
     def moved(self) -> bool:
         return self._times >= _MOVED_TIMES
 
-    def look(self, pose: Pose, contact: Contact | None, at_s: float, due: bool) -> None:
-        contact = contact or Contact()
+    def look(self, pose: Pose, at_s: float, due: bool) -> None:
+        contact = pose.contact or Contact()
         for foot, rests in enumerate((contact.left, contact.right)):
             self._step(foot, bool(rests), pose, at_s)
         if due:
             self._notice(pose)
             if (up := self._posture(pose)) is not None:
                 self.ups.append(up)
+                self.upright += 1
 
     def _step(self, foot: int, rests: bool, pose: Pose, at_s: float) -> None:
         places = self._resting[foot]

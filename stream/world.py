@@ -21,7 +21,7 @@ from stream.contact import Feet, Over
 from stream.context import Context
 from stream.errors import ConfigError
 from stream.floor import Floor, Plane
-from stream.messages import Contact, Origin, Pose, PoseFrame
+from stream.messages import Origin, Pose, PoseFrame
 from stream.skeletons import get
 from stream.viewpoint import Extrinsics, quaternion
 
@@ -136,9 +136,7 @@ class World:
             self._context.health.state(
                 f"{name}.world", "waiting", "for people who stand or walk, feet in sight"
             )
-        seen: list[tuple[Pose, Contact | None]] = [
-            (pose, pose.contact) for pose in frame.persons if pose.root is not None
-        ]
+        seen = [pose for pose in frame.persons if pose.root is not None]
         plane = self._floor.look(seen, frame.header.captured_ns / 1e9)
         self._looked += 1
         if plane is not None:
@@ -157,12 +155,11 @@ class World:
         self._matrix, self._pos = matrix.T.astype(np.float32), np.array(place.pos, np.float32)
         x, y, z = matrix[2].tolist()
         self._over = Over((x, y, z), place.pos[2])
-        says = (
-            f"{place.status}: {place.pos[2]:.2f} m (sd {place.height_sd_m:.2f}) above a floor known to "
-            f"{place.tilt_sd_deg:.1f} degrees; poses are in {place.frame_id}"
-        )
+        sure = f" (sd {place.height_sd_m:.2f} m, {place.tilt_sd_deg:.1f} degrees)"
+        above = f"{place.pos[2]:.2f} m above the floor{sure if place.status == 'estimated' else ''}"
+        says = f"{place.status}, {above}; poses are in {place.frame_id}"
         self._context.health.state(f"{self._context.name}.world", "ok", says)
-        log.info("%s: the camera's place is %s from now on", self._context.name, says)
+        log.info("%s: the camera's place is %s", self._context.name, says)
 
     def _moved(self, frame: PoseFrame) -> PoseFrame:
         assert self._place is not None

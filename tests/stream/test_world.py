@@ -97,7 +97,7 @@ def test_the_status_says_that_the_floor_is_waited_for_and_how_sure_it_is():
     run.see(8.0, walking, start_s=1.0)
     state = run.context.health.report()["states"]["cam0.world"]
     assert state["state"] == "ok"
-    assert "above a floor known to" in state["detail"]
+    assert "m above the floor (sd 0." in state["detail"]
 
 
 def test_who_jumps_leaves_the_floor_and_who_crouches_does_not_lower_it():

@@ -13,7 +13,7 @@ from stream import skeletons
 from stream.config import Config
 from stream.context import Context
 from stream.errors import EndOfStream
-from stream.intake import Intake
+from stream.intake import LEAST_GAP_S, Intake
 from stream.messages import Header, KeypointFrame, Keypoints
 from stream.protocols import Source
 from stream.resample import AS_CAPTURED, Pace
@@ -214,9 +214,8 @@ class Feed:
         config, wanted = self._config, self._wanted
         context = dataclasses.replace(self._context, name=name)
         predict_s = config.lifter.predict_s
-        tracker = Tracker(
-            config.people, predict_s, None if self.live else crc32(name.encode()), not self.live
-        )
+        within_s = max(predict_s, LEAST_GAP_S)
+        tracker = Tracker(config.people, within_s, None if self.live else crc32(name.encode()), not self.live)
         swaps = Swaps(wanted.skeleton, context) if config.steady.swaps else None
         lossless = not self.live
         intake = Intake(name, wanted.frames, lossless, predict_s, context.health, wanted.pace)

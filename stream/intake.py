@@ -12,6 +12,8 @@ from stream.resample import AS_CAPTURED, Pace
 from stream.ring import Ring
 from stream.ticks import Ticks
 
+LEAST_GAP_S = 0.25  # between two frames that see somebody: less is no gap, however soon people are lost
+
 
 class Intake:
     """Rings of the people one source sees, and its arrivals not yet published.
@@ -35,11 +37,12 @@ class Intake:
         self.lossless = lossless
         self._frames = frames
         self._predict_ns = round(predict_s * 1e9)
+        self._gap_ns = round(max(predict_s, LEAST_GAP_S) * 1e9)
         self._health = health
         self._pace = pace
         self._room = pace.room(frames)  # captured frames
         self._unit = pace.step_ns or 1  # of places: one lifter frame
-        self._ticks = Ticks(pace.tick_ns, self._predict_ns) if pace.tick_ns else None
+        self._ticks = Ticks(pace.tick_ns, self._gap_ns) if pace.tick_ns else None
         self._people: dict[str, tuple[Ring, int]] = {}  # ring, captured_ns of the last sighting
         self._arrivals: deque[Arrival] = deque()
         self._last: Arrival | None = None  # the newest frame
@@ -123,7 +126,7 @@ class Intake:
             if not self._arrivals:
                 return None
             places = [arrival.place for arrival in self._arrivals]
-            ahead = lag * self._unit - self._unit // 2  # to the nearest lifter frame
+            ahead = max(lag * self._unit - self._unit // 2, 0)  # to the nearest lifter frame
             full, over = self._full(), self._ended or self._silent
             due = len(places) if over and not full else bisect_right(places, places[-1] - ahead)
             due = max(due, 1) if full else due
@@ -139,7 +142,7 @@ class Intake:
             fit = bisect_right(places, places[0] + (self._frames - 1) * self._unit)
             if fit < len(places):
                 due = min(due, max(1, bisect_right(places, places[fit - 1] - ahead)))
-            known = min(fit, bisect_left(places, places[due - 1] + ahead) + 1)
+            known = max(due, min(fit, bisect_left(places, places[due - 1] + ahead) + 1))
             seen = list(self._arrivals)[:known]
             ends = {who.ring: who.position + 1 for arrival in seen for who in arrival.sightings}
             arrivals = [self._arrivals.popleft() for _ in range(due)]
@@ -217,7 +220,7 @@ class Intake:
         for id, person in here.items():
             assert id is not None  # the tracker names everybody
             ring, last_ns = self._people.get(id, (None, captured_ns))
-            state: State = "new" if ring is None or captured_ns - last_ns > self._predict_ns else "ok"
+            state: State = "new" if ring is None or captured_ns - last_ns > self._gap_ns else "ok"
             if ring is None or anew or state == "new":
                 ring = self._ring(person)
             self._people[id] = (ring, captured_ns)

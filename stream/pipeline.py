@@ -62,7 +62,8 @@ class Pipeline:
         _check(self.spec, settings.hop, self._lag)
         self.feeds = [self._feed(part) for part in config.sources.values()]
         self.lossless = not any(feed.live for feed in self.feeds)
-        room = self.spec.frames + 64  # a slow machine publishes up to a whole window in one burst
+        # A slow machine publishes up to a whole window in one burst.
+        room = settings.pace(self.spec.rate_hz).room(self.spec.frames) + 64
         self.outlets = {
             name: Outlet(name, self._sink(part), self.clock, self.health, self.lossless, room)
             for name, part in config.sinks.items()

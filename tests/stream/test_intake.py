@@ -1,11 +1,14 @@
 import dataclasses
 import threading
+import time
 
 import numpy as np
+import pytest
 
 from stream.health import Health
 from stream.intake import Intake
 from stream.messages import Header, KeypointFrame, Keypoints
+from stream.resample import Pace
 
 SECOND = 1_000_000_000
 
@@ -151,3 +154,106 @@ def test_closing_lets_a_waiting_source_go():
     box.close()
     writer.join(5.0)
     assert not writer.is_alive()
+
+
+def resampled(lossless: bool = False, frames: int = 9, health: Health | None = None) -> Intake:
+    """With windows at 50 Hz."""
+    return Intake("cam0", frames, lossless, 0.25, health or Health(), Pace(step_ns=20_000_000))
+
+
+def accept(box: Intake, fps: float, frames: int, first: int = 0) -> None:
+    for seq in range(first, first + frames):
+        box.accept(seen(seq, "a", at_s=seq / fps))
+
+
+@pytest.mark.parametrize("fps", [10, 25, 50, 60, 240])
+def test_the_newest_frame_of_any_camera_is_published_at_once_from_a_window_that_ends_with_it(fps: float):
+    box = resampled()
+    for seq in range(30):
+        box.accept(seen(seq, "a", at_s=seq / fps))
+        due = box.take(hop=1, lag=0)
+        assert [arrival.header.seq for arrival in due.arrivals] == [seq]
+        (window,) = due.windows(9).values()
+        assert window.captured_ns[-1] == round(seq / fps * SECOND)
+        assert window.keypoints[-1, 0, 0] == seq
+
+
+@pytest.mark.parametrize(("fps", "due_ms"), [(25, 40), (50, 60), (100, 80)])
+def test_with_a_time_grid_lag_is_a_time(fps: float, due_ms: int):
+    box = resampled()
+    accept(box, fps, round(0.16 * fps))
+    due = box.take(hop=1, lag=4)  # 80 ms, to the nearest 20
+    assert due.arrivals[-1].header.captured_ns == due_ms * 1_000_000
+    (window,) = due.windows(9).values()
+    assert abs(window.captured_ns[-1] - due_ms * 1_000_000 - 80_000_000) <= 10_000_000
+
+
+@pytest.mark.parametrize("fps", [10, 25, 60, 140])
+@pytest.mark.parametrize("lag", [0, 2, 4, 8])
+def test_a_window_reaches_over_all_that_is_published_from_it_and_nothing_is_lost(fps: float, lag: int):
+    box, got = resampled(), []
+    for first in range(0, 44, 4):
+        if first < 40:
+            accept(box, fps, 4, first)
+        else:
+            box.end()
+        while due := box.take(hop=2, lag=lag):
+            got += due.arrivals
+            (window,) = due.windows(9).values()
+            assert window.captured_ns[0] <= due.arrivals[0].header.captured_ns
+            assert window.captured_ns[-1] >= due.arrivals[-1].header.captured_ns
+    assert [arrival.header.seq for arrival in got] == list(range(40))
+
+
+@pytest.mark.parametrize("fps", [3, 15, 50, 140, 1000])
+@pytest.mark.parametrize(("hop", "lag"), [(1, 0), (2, 4), (1, 8), (5, 4), (9, 0)])
+def test_a_file_of_any_rate_is_lifted_in_the_same_passes_however_its_threads_run(
+    fps: float, hop: int, lag: int
+):
+    passes = []
+    for eager in (True, False):
+        box, made = resampled(lossless=True), []
+
+        def write(box: Intake = box) -> None:
+            accept(box, fps, 80)
+            box.end()
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        if not eager:
+            writer.join(0.05)  # until it is full, or through
+        until_s = time.monotonic() + 20
+        while not box.finished and time.monotonic() < until_s:
+            if due := box.take(hop, lag):
+                made.append(([arrival.header.seq for arrival in due.arrivals], list(due.ends.values())))
+        writer.join(5.0)
+        passes.append(made)
+    assert passes[0] == passes[1]
+    assert [seq for seqs, _ in passes[0] for seq in seqs] == list(range(80))
+
+
+def test_who_was_new_or_lost_in_a_dropped_frame_is_announced_with_the_next():
+    health = Health()
+    box = Intake("cam0", 4, False, 0.15, health)
+    for seq, ids in enumerate([("a", "b"), ("a",), ("a",), ("a",), ("a", "c"), ("a", "c"), ("a", "c")]):
+        box.accept(seen(seq, *ids))
+    assert health.dropped("cam0") == 3
+    assert states(box.take(hop=1, lag=0)) == [
+        {"a": "new"},
+        {"a": "ok", "c": "new"},
+        {"a": "ok", "c": "ok"},
+        {"a": "ok", "c": "ok"},
+    ]
+    box = Intake("cam0", 4, False, 0.15, health)
+    box.accept(seen(0, "a", "b"))
+    box.take(hop=1, lag=0)
+    for seq in range(1, 7):
+        box.accept(seen(seq, "a"))
+    assert states(box.take(hop=1, lag=0))[0] == {"a": "ok", "b": "lost"}
+
+
+def test_who_is_to_be_lost_at_once_is_not_lost_between_two_frames():
+    box = intake(predict_s=0.0)
+    for seq, ids in enumerate([("a",), ("a",), (), ()]):
+        box.accept(seen(seq, *ids))
+    assert states(box.take(hop=1, lag=0)) == [{"a": "new"}, {"a": "ok"}, {"a": "lost"}, {}]

@@ -124,7 +124,7 @@ def test_nothing_is_lost_and_the_order_is_kept_when_the_hop_grows():
         intake, seqs = box(resampled=resampled), []
         for count, at in enumerate(range(0, 1000, 7)):  # 143 Hz
             see(intake, at, "a")
-            if count in (0, 1, 2, 5, 12, 20, 28, 30, 37, 45) or count > 45 and count % 8 == 0:
+            if count in (0, 1, 2, 5, 12, 20, 28, 30, 37, 45) or (count > 45 and count % 8 == 0):
                 seqs += [seq for _, seq, _ in taken(intake)]
         assert seqs + [seq for _, seq, _ in taken(intake)] == list(range(50))
 
@@ -137,3 +137,13 @@ def test_points_wait_for_their_look_ahead():
     assert [arrival.header.captured_ns // MS for arrival in due.arrivals] == [0, 20, 40, 60, 80, 100]
     (window,) = due.windows(9).values()
     assert window.captured_ns[-1] == 160 * MS
+
+
+def test_whoever_is_seen_first_in_the_newest_frame_has_a_window_too():
+    for resampled in (True, False):
+        intake = box(resampled=resampled)
+        see(intake, 0, "a")
+        see(intake, 60, "a", "b")
+        due = intake.take(hop=1, lag=0)
+        assert len(due.arrivals) == 4
+        assert len(due.windows(9)) == 2

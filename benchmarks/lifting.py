@@ -1,9 +1,13 @@
-"""What pruning saves: ms per window of each model whole, with HoT and with H2OT, in one run.
+"""What pruning saves: ms per window of each model whole, with HoT and with H2OT, and what we save on top.
 
     python benchmarks/lifting.py [--arch mixste] [--quick] [--threads 2] [--device cpu]
 
 Random weights, full-size models (--quick: narrow ones, to see that it runs; their ratios mean little).
-The three variants take turns, so that a machine busy with other things slows all of them alike. D3DP is
+"whole", "hot" and "h2ot" compute all that the papers write down. "all" is H2OT without what no pose is
+made of; "live" is one update of a stream, for its newest pose, with what is remembered of all frames but
+the newest (`lifter.memory`; what looking it up takes is in the time).
+
+The variants take turns, so that a machine busy with other things slows all of them alike. D3DP is
 timed as one pass of its denoiser; with H hypotheses and K steps, H * K passes make a pose. "own" is the
 share of the time spent on pruning and recovering, the regression head not counted; the paper finds 0 %
 for TPS + TRI. Prints a table, then one JSON line.
@@ -21,13 +25,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lifter.flops import live
 from lifter.hourglass import Hourglass
+from lifter.memory import Memory
 from lifter.recover import Head
 from lifter.spec import LifterSpec, Schedule
 from lifter.weights import build
 
-VARIANTS = ("whole", "hot", "h2ot")
+VARIANTS = ("whole", "hot", "h2ot", "all", "live")
 SEQUENCE = Schedule((81,), (3,), "tpc", "tra"), Schedule((121, 81), (0, 3))
+_ROOM = 1 << 30  # bytes for what is remembered
 ONE_PASS = {"hypotheses": 1, "steps": 1, "flip": False}
 # Frames, input channels, HoT and H2OT (section 4.2), further settings.
 MODELS: dict[str, tuple[int, int, tuple[Schedule, Schedule], dict[str, Any]]] = {
@@ -75,8 +82,8 @@ class Share:
         prune, recover = self.hourglass.prune, self.hourglass.recover
         self.hourglass.prune = self._timed(prune)  # type: ignore[method-assign]
 
-        def without_head(tokens: Tensor, kept: Tensor, head: Head) -> Tensor:
-            return self._timed(recover)(tokens, kept, self._timed(head, -1))
+        def without_head(tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
+            return self._timed(recover)(tokens, kept, self._timed(head, -1), asked)
 
         self.hourglass.recover = without_head  # type: ignore[method-assign]
         return self
@@ -99,7 +106,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     print(f"{machine(arguments.device)}; batch {arguments.batch}, {arguments.repeats} repeats")
-    print(f"{'':<15}{'':<7}{'ms/window p50':>14}{'p95':>9}{'speed':>8}{'paper':>8}{'own':>8}")
+    print(f"{'':<15}{'':<7}{'GFLOPs':>8}{'ms/window p50':>15}{'p95':>9}{'speed':>8}{'paper':>8}{'own':>8}")
     rows = [row for arch in arguments.arch or MODELS for row in measure(arch, arguments)]
     print(
         json.dumps(
@@ -115,56 +122,99 @@ def measure(arch: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """One row per variant of an architecture, printed as soon as they are known."""
     frames, channels, _, _ = MODELS[arch]
     clock = Clock(torch.device(arguments.device))
-    models = {variant: built(arch, variant, arguments) for variant in VARIANTS}
+    variants = [each for each in VARIANTS if each != "live" or arch != "mhformer"]  # which answers once
+    models = {variant: built(arch, variant, arguments) for variant in variants}
+    gflops = {variant: cost(arch, variant, arguments) for variant in variants}
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(arguments.batch, frames, 17, channels, generator=generator).to(clock.device) * 2 - 1
+    x = torch.rand(arguments.batch, frames, 17, channels, generator=generator) * 2 - 1
+    calls: dict[str, Callable[[Tensor], Tensor]] = dict(models)
+    if "live" in calls:
+        calls["live"] = Live(models["live"], channels)
     with torch.inference_mode():
-        for model in models.values():
-            model(x)  # warm-up
-        shares = {variant: share(model, x, clock) for variant, model in models.items()}
-        times: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+        for call in calls.values():
+            call(x.to(clock.device))  # warm-up
+        shares = {
+            each: share(model, calls[each], x.to(clock.device), clock) for each, model in models.items()
+        }
+        times: dict[str, list[float]] = {variant: [] for variant in variants}
         for _ in range(arguments.repeats):
-            for variant, model in models.items():
+            x = torch.cat([x[:, 1:], torch.rand(x[:, :1].shape, generator=generator) * 2 - 1], dim=1)
+            for variant, call in calls.items():
                 start = clock.now_ms()
-                model(x)
+                call(x.to(clock.device))
                 times[variant].append((clock.now_ms() - start) / arguments.batch)
     whole = float(np.median(times["whole"]))
     rows = []
-    for variant in VARIANTS:
+    for variant in variants:
         p50, p95 = (round(float(np.percentile(times[variant], p)), 2) for p in (50, 95))
         paper = PAPER.get(arch, {}).get(variant)
         row = {
-            "arch": arch, "variant": variant, "p50_ms": p50, "p95_ms": p95,
+            "arch": arch, "variant": variant, "gflops": round(gflops[variant], 2),
+            "p50_ms": p50, "p95_ms": p95,
             "speed": round(whole / float(np.median(times[variant])), 3),
             "paper_speed": paper and round(paper, 3), "own_percent": round(100 * shares[variant], 3),
         }  # fmt: skip
         known = f"{paper:7.2f}x" if paper else f"{'-':>8}"
         own = f"{row['own_percent']:7.2f}%"
-        print(f"{arch:<15}{variant:<7}{p50:14.1f}{p95:9.1f}{row['speed']:7.2f}x{known}{own}")
+        print(
+            f"{arch:<15}{variant:<7}{row['gflops']:8.2f}{p50:15.1f}{p95:9.1f}{row['speed']:7.2f}x{known}{own}"
+        )
         rows.append(row)
     return rows
 
 
-def built(arch: str, variant: str, arguments: argparse.Namespace) -> nn.Module:
-    """A model with random weights; --quick makes it narrow."""
+class Live:
+    """One update of streams whose windows have slid on by a frame: the newest pose, the rest remembered."""
+
+    def __init__(self, model: nn.Module, channels: int) -> None:
+        self.model = model
+        self.memory = Memory(model, channels, _ROOM) if getattr(model, "remembers", False) else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        F = x.shape[1]
+        newest = slice(F - 1, F)
+        if self.memory is None:
+            return self.model(x, asked=newest)
+        keys = self.memory.keys(x.cpu(), torch.ones(len(x), 2))
+        return self.model(x, asked=newest, known=self.memory.recall(x, keys))
+
+
+def described(arch: str, variant: str, arguments: argparse.Namespace) -> LifterSpec:
+    """The model of a variant; --quick makes it narrow."""
     frames, channels, schedules, settings = MODELS[arch]
     if arguments.quick:
         settings = settings | {"width": 64 if arch != "motionagformer" else 32}
-    schedule = {"whole": None, "hot": schedules[0], "h2ot": schedules[1]}[variant]
-    torch.manual_seed(0)
-    spec = LifterSpec(
+    schedule = {"whole": None, "hot": schedules[0]}.get(variant, schedules[1])
+    return LifterSpec(
         name=arch, arch=arch, frames=frames, in_channels=channels, schedule=schedule, config=settings
     )
-    return build(spec).to(arguments.device)
 
 
-def share(model: nn.Module, x: Tensor, clock: Clock, passes: int = 3) -> float:
+def built(arch: str, variant: str, arguments: argparse.Namespace) -> nn.Module:
+    """A model with random weights."""
+    torch.manual_seed(0)
+    model = build(described(arch, variant, arguments)).to(arguments.device)
+    for part in model.modules():
+        if isinstance(part, Hourglass):
+            part.frugal = variant in ("all", "live")
+    return model
+
+
+def cost(arch: str, variant: str, arguments: argparse.Namespace) -> float:
+    """GFLOPs of a variant by the papers' rule; of a diffusion lifter, of one pass through its backbone."""
+    counts = live(described(arch, variant, arguments))
+    return {"all": counts[1], "live": counts[-1]}.get(variant, counts[0]).paper_flops / 1e9
+
+
+def share(
+    model: nn.Module, call: Callable[[Tensor], Tensor], x: Tensor, clock: Clock, passes: int = 3
+) -> float:
     """Part of a pass (0 to 1) that goes into pruning and recovering, the median of some."""
     found = []
     for _ in range(passes):
         with Share(model, clock) as own:
             start = clock.now_ms()
-            model(x)
+            call(x)
             found.append(own.own_ms / (clock.now_ms() - start))
     return float(np.median(found))
 

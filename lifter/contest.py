@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace as changed
 
+from lifter import engines
 from lifter.hourglass import Hourglass
 from lifter.peak import Clock, Took
 from lifter.runner import Runner
@@ -73,7 +74,7 @@ def forgetful(runner: Runner) -> Runner:
 
 def recorded(spec: LifterSpec, number: int) -> list[Window]:
     """So many windows of the packaged recording."""
-    seen = sequence(RECORDING, spec.skeleton)
+    seen = _walk(spec.skeleton)
     spare = len(seen.keypoints) - spec.frames
     if spare < 0:
         raise ConfigError(f"{spec.name}: the recording is shorter than a window of {spec.frames} frames")
@@ -82,7 +83,7 @@ def recorded(spec: LifterSpec, number: int) -> list[Window]:
 
 def moving(spec: LifterSpec, people: int, hop: int, updates: int) -> Iterator[list[Window]]:
     """Windows of people walking on and on, `hop` frames later each time; no two frames are alike."""
-    seen = sequence(RECORDING, spec.skeleton)
+    seen = _walk(spec.skeleton)
     there = seen.keypoints
     laps = -(-(spec.frames + hop * updates) // len(there))
     for update in range(updates):
@@ -97,6 +98,11 @@ def moving(spec: LifterSpec, people: int, hop: int, updates: int) -> Iterator[li
             origin = np.full(spec.frames, Origin.OBSERVED, dtype=np.uint8)
             windows.append(Window(keypoints, origin, frames * 20_000_000, seen.size_wh))
         yield windows
+
+
+@cache
+def _walk(skeleton: str) -> Window:
+    return sequence(RECORDING, skeleton)
 
 
 def changed_mm(runner: Runner, base: Runner) -> dict[str, float]:
@@ -161,9 +167,11 @@ def median_ms(times: list[Took]) -> float:
 
 
 def others(plan: Plan, base: Runner) -> dict[str, Runner]:
-    """What a model is compared with, all in plain torch and float32."""
+    """What a model is compared with, all in torch and float32."""
     plain = changed(plan, dtype="float32")
     found = {"own, eager": runner_of(plain, base, "eager"), AS_WRITTEN: runner_of(plain, base, "eager")}
+    if not engines.missing("onednn", base.device.type):
+        found["own, onednn"] = runner_of(plain, base, "onednn")
     _hourglass(found[AS_WRITTEN]).frugal = False
     spec = base.spec
     if spec.schedule is None or spec.output != "sequence":

@@ -15,7 +15,9 @@ independent, and a processor's caches hold one better than many.
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -136,16 +138,27 @@ def exported(model: nn.Module, key: str) -> Path:
 def export(model: nn.Module, path: Path) -> None:
     """Write the network to an ONNX file, in float32, for windows (1, F, J, C)."""
     shape: tuple[int, ...] = model.shape  # type: ignore[assignment]
-    quiet = logging.getLogger("torch.onnx._internal.exporter")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
-    try:
+    with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         program = torch.onnx.export(model, (torch.zeros(1, *shape),), dynamo=True, verbose=False)
-    finally:
-        quiet.setLevel(level)
     if program is None:
         raise ConfigError(f"{type(model).__name__} cannot be exported to ONNX; lifter.engine: try eager")
     program.save(path)
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Whoever lifts has no use for hundreds of lines on an export's inner steps."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _onnx(path: Path, threads: int) -> Network:

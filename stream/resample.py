@@ -56,10 +56,13 @@ def resample(seen: Window, frames: int, step_ns: int) -> Window:
     nearest = np.where(share < 0.5, left, right)
     near = np.abs(captured_ns[nearest] - at_ns) <= step_ns // _NEAR
 
-    before, after = seen.keypoints[left], seen.keypoints[right]
-    keypoints = before + share[:, None, None].astype(np.float32) * (after - before)
-    lower = np.minimum(before[..., 2], after[..., 2])
-    keypoints[..., 2] = np.where(near[:, None], seen.keypoints[nearest, :, 2], lower)
+    keypoints, after = seen.keypoints.take(left, axis=0), seen.keypoints.take(right, axis=0)
+    score = np.minimum(keypoints[..., 2], after[..., 2])
+    score[near] = seen.keypoints[nearest[near], :, 2]
+    after -= keypoints
+    after *= share.astype(np.float32)[:, None, None]
+    keypoints += after
+    keypoints[..., 2] = score
     between = np.where(seen.origin[right] == Origin.PREDICTED, Origin.PREDICTED, Origin.INTERPOLATED)
     origin = np.where(near, seen.origin[nearest], np.where(padded, Origin.PADDED, between))
     return Window(keypoints, origin.astype(np.uint8), at_ns, seen.size_wh, seen)

@@ -4,6 +4,7 @@ import pytest
 
 from stream.config import CONFIGS, load, resolve
 from stream.errors import ConfigError
+from stream.resample import Pace
 
 CAMERA = {"size_wh": [1280, 720], "fx": 900.0, "fy": 900.0, "cx": 640.0, "cy": 360.0}
 SMALL = {"sources": {"walk": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
@@ -76,6 +77,15 @@ def test_passwords_in_urls_are_not_shown():
         ({"lifter": {"hop": 0}}, "lifter.hop: expected a number of frames from 1, or auto, got 0"),
         ({"lifter": {"blend": -1}}, "lifter.blend: expected a number of frames from 0, or auto, got -1"),
         ({"lifter": {"hop": "often"}}, r"Invalid enum value 'often' \(at hop\); expected a number or auto$"),
+        (
+            {"lifter": {"resample": 0}},
+            "lifter.resample: expected 1 to 1000 frames per second, auto or native",
+        ),
+        ({"lifter": {"resample": "nativ"}}, r"Invalid enum value 'nativ' \(at resample\)"),
+        (
+            {"lifter": {"output": "steady"}},
+            r"Invalid enum value 'steady' \(at output\); expected captured or grid",
+        ),
         ({"lifter": {"dtype": "float64"}}, "float64"),
         ({"lift": {}}, "'lift' is not one of .*; did you mean 'lifter'"),
         ({"status_s": 0}, "status_s"),
@@ -144,3 +154,18 @@ def test_a_missing_file_says_what_there_is():
 def test_cameras_behind_a_source_of_keypoints_may_have_any_name():
     space = {"cameras": {"garden": CAMERA}}
     assert changed(space=space)["space"]["cameras"]["garden"]["fx"] == 900.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "pace"),
+    [
+        ({}, Pace(step_ns=20_000_000)),
+        ({"resample": 30}, Pace(step_ns=33_333_333)),
+        ({"resample": "native"}, Pace()),
+        ({"output": "grid"}, Pace(step_ns=20_000_000, tick_ns=20_000_000)),
+        ({"output": "grid", "resample": 100}, Pace(step_ns=10_000_000, tick_ns=10_000_000)),
+        ({"output": "grid", "resample": "native"}, Pace(tick_ns=20_000_000)),
+    ],
+)
+def test_the_pace_of_windows_and_poses_is_that_of_the_weights_unless_said(changes: dict, pace: Pace):
+    assert resolve({**SMALL, "lifter": changes}).lifter.pace(50.0) == pace

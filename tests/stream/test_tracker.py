@@ -398,3 +398,27 @@ def test_never_have_two_persons_of_a_frame_the_same_id(steps, persons, birth_fra
 def test_settings_that_make_no_sense_are_refused(values, says):
     with pytest.raises(ConfigError, match=says):
         TrackerSettings(**values)
+
+
+def test_an_id_that_is_to_be_forgotten_is_replaced_though_the_person_never_left():
+    tracker = tracking()
+    (first,) = ids(tracker, 0, somebody(300))
+    tracker.forget([first])
+    (second,) = ids(tracker, 0.02, somebody(304))
+    assert second != first
+    assert ids(tracker, 0.04, somebody(308)) == [second]
+
+
+def test_ids_that_the_source_gives_are_not_forgotten():
+    tracker = tracking()
+    assert ids(tracker, 0, somebody(300, id="anna")) == ["anna"]
+    tracker.forget(["anna"])
+    assert ids(tracker, 0.02, somebody(304, id="anna")) == ["anna"]
+
+
+def test_after_a_restart_nobody_is_known_and_no_id_is_used_again():
+    tracker = tracking()
+    before = ids(tracker, 100, somebody(300), somebody(900))
+    tracker.restart()
+    after = ids(tracker, 0, somebody(300), somebody(900))
+    assert len({*before, *after}) == 4

@@ -32,7 +32,7 @@ _LEAST_AGREE = 0.7  # of the postures
 _LEVEL = math.cos(math.radians(45))  # where only postures tell, the camera's own up is no farther off
 _MOVED, _MOVED_TIMES = 0.2, 10  # of the body's height in the image; one wild detection is no movement
 _LEAN_DEG, _STEP_M, _DEPTH = 3.5, 0.05, 0.03  # standard deviations: posture, height of a step, its distance
-_SURE_DEG, _FAIR_DEG, _AT_BEST_DEG = 2.0, 4.0, 1.0
+_SURE_DEG, _FAIR_DEG, _AT_BEST_DEG = 2.2, 4.0, 1.5
 _SIZE = 0.09  # standard deviation of the size people seem to have, relative, and so of all distances
 
 

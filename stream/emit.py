@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,11 +31,6 @@ class Lifted:
         self.poses = poses
         self._times_ns = window.captured_ns[-len(poses) :]
         self._captured = window.captured or window
-        seen = self._captured.keypoints[..., 2] > 0  # (F, J)
-        self._seen = seen
-        never = ~seen.any(axis=0)
-        self._first = np.where(never, len(seen), seen.argmax(axis=0))  # (J,) rows of first and last sightings
-        self._last = np.where(never, -1, len(seen) - 1 - seen[::-1].argmax(axis=0))
 
     def pose(self, at_ns: int) -> F32:
         """(J, 3) metres at a time, interpolated between the lifter's frames; never beyond the newest."""
@@ -48,14 +44,26 @@ class Lifted:
         left, right, share = _between(times, at_ns)
         keypoints = self._captured.keypoints[left]
         if times[left] == at_ns:
-            between = (self._first < left) & (left < self._last)
-            invented = np.where(between, Origin.INTERPOLATED, Origin.PREDICTED)
-            return keypoints, np.where(self._seen[left], Origin.OBSERVED, invented).astype(np.uint8)
+            seen = keypoints[:, 2] > 0
+            if seen.all():
+                return keypoints, np.full(len(seen), Origin.OBSERVED, np.uint8)
+            first, last = self._sighted
+            invented = np.where((first < left) & (left < last), Origin.INTERPOLATED, Origin.PREDICTED)
+            return keypoints, np.where(seen, Origin.OBSERVED, invented).astype(np.uint8)
         after = self._captured.keypoints[right]
         mixed = keypoints + np.float32(share) * (after - keypoints)
-        between = (self._first <= left) & (right <= self._last) & (left < right)
+        first, last = self._sighted
+        between = (first <= left) & (right <= last) & (left < right)
         mixed[:, 2] = np.where(between, np.minimum(keypoints[:, 2], after[:, 2]), 0.0)
         return mixed, np.where(between, Origin.INTERPOLATED, Origin.PREDICTED).astype(np.uint8)
+
+    @cached_property
+    def _sighted(self) -> tuple[I64, I64]:
+        """Rows of the first and the last sighting of each joint, (J,) and (J,)."""
+        seen = self._captured.keypoints[..., 2] > 0  # (F, J)
+        never = ~seen.any(axis=0)
+        first = np.where(never, len(seen), seen.argmax(axis=0))
+        return first, np.where(never, -1, len(seen) - 1 - seen[::-1].argmax(axis=0))
 
 
 def _between(times: I64, at_ns: int) -> tuple[int, int, float]:

@@ -117,8 +117,10 @@ def test_a_recording_through_the_live_path_says_what_lifting_it_offline_says(
     for frame in same:
         (here,), (other,) = frame.persons, offline[frame.header.seq].persons
         assert here.state == other.state
-        for value in ("xyz", "score", "origin", "kp2d"):
+        for value in ("score", "origin", "kp2d"):
             assert getattr(here, value).tobytes() == getattr(other, value).tobytes()
+        # Only poses that are published are computed, and how many at once decides their last bits.
+        np.testing.assert_allclose(here.xyz, other.xyz, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("output", ["captured", "grid"])

@@ -106,6 +106,7 @@ class Feed:
         self._listener = listener
         self._cameras: dict[str, _Camera] = {}
         self._stop = threading.Event()
+        self._looked_ns = context.clock.now_ns()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name=f"source:{self.name}", daemon=True)
 
@@ -148,7 +149,7 @@ class Feed:
                     frame = self._source.read(_TICK_S)
                     if frame is not None:
                         self._accept(self._converted(frame))
-                    elif self._source.live:
+                    if self._source.live:
                         self._expire()
         except EndOfStream:
             for camera in self._cameras.values():
@@ -222,8 +223,13 @@ class Feed:
         return _Camera(tracker, swaps, intake, size_wh)
 
     def _expire(self) -> None:
+        """Look for cameras that have fallen silent, also while others are busy."""
+        now_ns = self._context.clock.now_ns()
+        if now_ns < self._looked_ns + _TICK_S * 1e9:
+            return
+        self._looked_ns = now_ns
         for camera in self._cameras.values():
-            if camera.expire(self._context.clock.now_ns()):
+            if camera.expire(now_ns):
                 self._listener.arrived()
 
 

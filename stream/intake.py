@@ -84,9 +84,9 @@ class Intake:
                 return []
             # Silence counts from the arrival: a capture may lie far back, by a slow sender or a wrong clock.
             silent_ns = now_ns - self._last.detected_ns
-            self._silent = silent_ns > self._predict_ns
+            self._silent = silent_ns > self._gap_ns
             at_ns = self._last.header.captured_ns + silent_ns
-            lost = {id for id, (_, seen_ns) in self._people.items() if at_ns - seen_ns > self._predict_ns}
+            lost = {id for id, (_, seen_ns) in self._people.items() if at_ns - seen_ns > self._gap_ns}
             return self._announce(lost, silent_ns, now_ns)
 
     def restart(self, now_ns: int) -> list[str]:

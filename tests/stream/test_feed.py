@@ -68,13 +68,19 @@ class Nobody:
 class Played:
     """What came of a script: rows of (ms, {id: state}) in the order they will be published."""
 
-    def __init__(self, *items: KeypointFrame | float, live: bool = True, people: dict | None = None) -> None:
+    def __init__(
+        self,
+        *items: KeypointFrame | float,
+        live: bool = True,
+        people: dict | None = None,
+        script: type[Script] = Script,
+    ) -> None:
         tree = {"sources": {"cam0": {"type": "synthetic"}}, "sinks": {"out": {"type": "memory"}}}
         config = resolve(tree | {"people": {"birth_frames": 1} | (people or {})})
         clock = FakeClock(now_ns=0)
         context, listener = Context("cam0", clock=clock), Nobody()
         wanted = Wanted("h36m17", 243, Pace(20 * MS))
-        feed = Feed(Script(clock, *items, live=live), config, wanted, context, listener)
+        feed = Feed(script(clock, *items, live=live), config, wanted, context, listener)
         feed.start()
         assert feed.join(20.0)
         assert listener.error is None
@@ -243,3 +249,32 @@ def test_one_frame_without_detection_is_predicted_and_then_ok_again():
     played = Played(at(1000, 300), at(1020, 300), at(1040), at(1060, 300))
     assert played.states == [["new"], ["ok"], ["predicted"], ["ok"], ["lost"]]
     assert len(played.names) == 1
+
+
+def test_a_file_whose_times_go_back_starts_anew_too():
+    before = [at(5000 + 20 * step, 300) for step in range(8)]
+    after = [at(1000 + 20 * step, 300) for step in range(8)]
+    played = Played(*before, *after, live=False, people={"birth_frames": 3})
+    assert played.states == [["new"], *[["ok"]] * 7, ["lost"], ["new"], *[["ok"]] * 7]
+    assert len(played.names) == 2
+    assert played.headers[8].captured_ns == 5140 * MS
+
+
+def test_a_camera_that_falls_silent_beside_a_busy_one_loses_its_people():
+    busy = [at(1000 + 20 * step, 300, camera="cam1") for step in range(60)]
+    played = Played(at(1000, 300), *busy)
+    rows = list(zip(played.headers, played.states, strict=True))
+    alone = [(header.captured_ns, states) for header, states in rows if header.source == "cam0"]
+    assert [states for _, states in alone] == [["new"], ["lost"]]
+    assert alone[-1][0] < 1700 * MS  # not only when all ended
+
+
+def test_a_sender_whose_clock_stands_still_loses_its_people():
+    class Stuck(Script):
+        def read(self, timeout_s: float) -> KeypointFrame | None:
+            self._clock.advance(0.02)
+            return next(self._items, None) or super().read(timeout_s)
+
+    played = Played(*[at(1000, 300)] * 60, script=Stuck)
+    assert played.states == [["new"], ["lost"]]
+    assert played.drops() == {"duplicate": 59}

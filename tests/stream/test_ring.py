@@ -73,6 +73,21 @@ def test_a_joint_never_seen_stands_at_the_centre_of_the_body_with_score_0():
     assert ring.window(1, SIZE).keypoints[0, 2].tolist() == [5, 10, 0]
 
 
+def test_frames_of_a_span_of_time_come_with_the_one_before_it():
+    ring = ring_of([0, 1, 2, None, 4, 5])
+    assert ring.since(2, 10, SIZE).captured_ns.tolist() == [3, 4, 5]
+    assert ring.since(2, 10, SIZE, end=3).captured_ns.tolist() == [0, 1, 2]
+    assert ring.since(100, 10, SIZE).captured_ns.tolist() == [0, 1, 2, 3, 4, 5]
+    assert ring.since(100, 2, SIZE).captured_ns.tolist() == [4, 5]
+
+
+def test_a_gap_is_filled_by_time_and_not_by_count():
+    ring = Ring(8, joints=2)
+    for time, value in ((0, 0), (30, None), (40, 40)):
+        ring.push_gap(time) if value is None else ring.push(*frame(value), time)
+    assert ring.window(3, SIZE).keypoints[:, 0, 0].tolist() == [0, 30, 40]
+
+
 def test_frames_that_were_overwritten_are_refused():
     ring = ring_of(list(range(10)), capacity=4)
     with pytest.raises(ShapeError, match="overwritten"):

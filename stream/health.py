@@ -15,30 +15,35 @@ class Health:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._dropped: dict[str, int] = {}
         self._samples_ms: dict[str, deque[float]] = {}
         self._states: dict[str, dict[str, str]] = {}
 
     def count(self, place: str, what: str, n: int = 1) -> None:
         """Add `n` to the counter `place.what`, for example ("cam0", "drop.newest_wins")."""
-        key = f"{place}.{what}"
+        key = place, what
         with self._lock:
             self._counts[key] = self._counts.get(key, 0) + n
+            if what.startswith("drop."):
+                self._dropped[place] = self._dropped.get(place, 0) + n
 
     def counted(self, place: str, what: str) -> int:
         with self._lock:
-            return self._counts.get(f"{place}.{what}", 0)
+            return self._counts.get((place, what), 0)
 
     def dropped(self, place: str) -> int:
         """All drops counted under `place`, whatever the reason."""
-        prefix = f"{place}.drop."
         with self._lock:
-            return sum(n for key, n in self._counts.items() if key.startswith(prefix))
+            return self._dropped.get(place, 0)
 
     def took(self, stage: str, ms: float) -> None:
         """Record that one frame spent `ms` milliseconds in `stage`."""
         with self._lock:
-            self._samples_ms.setdefault(stage, deque(maxlen=_KEPT)).append(ms)
+            samples = self._samples_ms.get(stage)
+            if samples is None:
+                samples = self._samples_ms[stage] = deque(maxlen=_KEPT)
+            samples.append(ms)
 
     def state(self, place: str, state: str, detail: str = "") -> None:
         """Say how a source or sink is: "ok", "lost", "retrying", "ended", with a sentence."""
@@ -48,7 +53,7 @@ class Health:
     def report(self) -> dict[str, Any]:
         """Plain dict: counters, states, and per stage p50, p95, p99 in milliseconds."""
         with self._lock:
-            counts = dict(self._counts)
+            counts = {f"{place}.{what}": n for (place, what), n in self._counts.items()}
             states = {place: dict(state) for place, state in self._states.items()}
             samples = {stage: np.array(ms) for stage, ms in self._samples_ms.items()}
         return {

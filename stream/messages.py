@@ -20,6 +20,8 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 
+_FLOAT32, _UINT8, _INT64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
+
 State = Literal["new", "ok", "predicted", "lost"]
 Mode = Literal["live", "fixed", "offline"]
 RootStatus = Literal["metric", "height", "none"]
@@ -75,8 +77,8 @@ class Keypoints:
     id: str | None = None
 
     def __post_init__(self) -> None:
-        _expect("keypoints xy", self.xy, (None, 2), np.float32)
-        _expect("keypoints score", self.score, (self.xy.shape[0],), np.float32)
+        _expect("keypoints xy", self.xy, (None, 2), _FLOAT32)
+        _expect("keypoints score", self.score, (self.xy.shape[0],), _FLOAT32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,10 +117,10 @@ class Window:
     captured: "Window | None" = None
 
     def __post_init__(self) -> None:
-        _expect("window keypoints", self.keypoints, (None, None, 3), np.float32)
+        _expect("window keypoints", self.keypoints, (None, None, 3), _FLOAT32)
         frames = self.keypoints.shape[0]
-        _expect("window origin", self.origin, (frames,), np.uint8)
-        _expect("window captured_ns", self.captured_ns, (frames,), np.int64)
+        _expect("window origin", self.origin, (frames,), _UINT8)
+        _expect("window captured_ns", self.captured_ns, (frames,), _INT64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +152,14 @@ class Pose:
     contact: Contact | None = None
 
     def __post_init__(self) -> None:
-        _expect("pose xyz", self.xyz, (None, 3), np.float32)
+        _expect("pose xyz", self.xyz, (None, 3), _FLOAT32)
         joints = self.xyz.shape[0]
-        _expect("pose score", self.score, (joints,), np.float32)
-        _expect("pose origin", self.origin, (joints,), np.uint8)
+        _expect("pose score", self.score, (joints,), _FLOAT32)
+        _expect("pose origin", self.origin, (joints,), _UINT8)
         if self.root is not None:
-            _expect("pose root", self.root, (3,), np.float32)
+            _expect("pose root", self.root, (3,), _FLOAT32)
         if self.kp2d is not None:
-            _expect("pose kp2d", self.kp2d, (joints, 3), np.float32)
+            _expect("pose kp2d", self.kp2d, (joints, 3), _FLOAT32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +250,10 @@ class Status:
 Message = PoseFrame | Meta | Status
 
 
-def _expect(what: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: type) -> None:
-    fits = array.ndim == len(shape) and all(
-        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
-    )
-    if not fits or array.dtype != dtype:
-        wanted = tuple("any" if n is None else n for n in shape)
-        raise ShapeError(
-            f"{what}: expected shape {wanted} {np.dtype(dtype).name}, got {array.shape} {array.dtype}"
-        )
+def _expect(what: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
+    """Refuse an array of another type or shape, in which first come the axes of any length (None)."""
+    have, free = array.shape, shape.count(None)
+    if array.dtype == dtype and len(have) == len(shape) and have[free:] == shape[free:]:
+        return
+    wanted = tuple("any" if n is None else n for n in shape)
+    raise ShapeError(f"{what}: expected shape {wanted} {dtype.name}, got {have} {array.dtype}")

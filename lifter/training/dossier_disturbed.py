@@ -80,7 +80,7 @@ def plot(some: Disturbed, name: str, output: Path) -> None:
         axes.plot(curve.levels, p_mpjpe, color="#c0392b", marker="o", markersize=4, label="P-MPJPE")
         axes.set_xlabel(f"{curve.name}, {'%' if curve.unit == '%' else 'times'}")
         axes.grid(alpha=0.3)
-        axes.set_ylim(0, None)
     figure.axes[0].set_ylabel("mm")
+    figure.axes[0].set_ylim(0, 1.05 * max(mpjpe for curve in curves for mpjpe, _ in curve.errors))
     figure.axes[-1].legend(loc="lower right")
     figure.savefig(output)

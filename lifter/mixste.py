@@ -16,7 +16,7 @@ class MixSTE(nn.Module):
     All blocks share one spatial and one temporal norm. Names follow the released state dicts.
     """
 
-    remembers = True  # whether `by_frame` can be told ahead
+    remembers = True  # whether `by_frame` can be told ahead: no time is in it
 
     def __init__(
         self,

@@ -81,7 +81,8 @@ class MotionAGFormer(nn.Module):
         """Tokens (B, K, J, D) of the last layer and the places (K,) or (B, K) of their frames."""
         expect_windows(x, self)
         kept = self.hourglass.entering
-        tokens = self.joints_embed(take(x, kept)) + self.pos_embed if known is None else x  # (B, K, J, D)
+        if known is None:
+            tokens = self.joints_embed(take(x, kept)) + self.pos_embed  # (B, K, J, D)
         for i, layer in enumerate(self.layers):
             if i == 0 and known is not None:
                 attended, gathered = known.unbind(dim=2)

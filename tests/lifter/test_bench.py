@@ -72,7 +72,7 @@ def test_a_benchmark_says_all_it_was_asked_and_counts_less_work_for_what_leaves_
     }  # fmt: skip
     assert {row["batch"] for row in found["rows"]} == {1, 2}
     for row in found["rows"]:
-        assert row["gflops"] == pytest.approx(row["gflop"] * row["batch"] / row["p50_ms"] * 1e3, rel=0.1)
+        assert row["gflops"] == pytest.approx(row["gflop"] * row["batch"] / row["busy_ms"] * 1e3, rel=0.1)
         assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
     assert list(found["stages_ms"]) == ["normalise", "network", "decode", "whole"]
     assert [row["hop"] for row in found["live"]] == [1, 5, 10]
@@ -117,6 +117,13 @@ def test_runners_take_turns_and_slow_batches_are_left_out():
     assert {name: list(found) for name, found in times.items()} == {"a": [1, 8, 64], "b": [1, 8, 64]}
     slow = in_turns({"a": a}, recorded(SPEC, 64), plan, Still(15.0))
     assert list(slow["a"]) == [1]  # 8 would take 120 ms, more than ten times 10 ms
+
+
+def test_others_on_the_machine_lengthen_the_wall_clock_alone():
+    torch.set_num_threads(1)
+    assert Took(30.0, 10.0).busy_ms(torch.device("cpu")) == 10.0
+    assert Took(30.0, 45.0).busy_ms(torch.device("cpu")) == 30.0
+    assert Took(30.0, 10.0).busy_ms(torch.device("cuda")) == 30.0
 
 
 def test_live_asks_for_the_newest_poses_of_people_who_move_on():

@@ -271,7 +271,7 @@ def test_the_daemon_steadies_what_it_publishes(tiny_weights: Path):
     came = []
     for steady_ in ({}, {"one_euro": {}}):
         walker = {"type": "synthetic", "pace": "full", "frames": 60}
-        lifter = {"weights": str(tiny_weights), "device": "cpu", "threads": 1}
+        lifter = {"weights": str(tiny_weights), "device": "cpu", "threads": 1, "blend": 0}
         out = {"out": {"type": "memory"}}
         pipeline = Pipeline(
             resolve({"sources": {"walk": walker}, "lifter": lifter, "steady": steady_, "sinks": out})

@@ -181,6 +181,7 @@ def _openvino(path: Path, threads: int, dtype: torch.dtype, shape: tuple[int, ..
     model.reshape([1, *shape])
     options = {
         "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # the detector may be busy on the core that it would be tied to
         "INFERENCE_PRECISION_HINT": {torch.bfloat16: "bf16", torch.float16: "f16"}.get(dtype, "f32"),
     }  # fmt: skip
     request = core.compile_model(model, "CPU", options).create_infer_request()

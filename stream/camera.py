@@ -63,8 +63,7 @@ class Camera:
     def rays(self, xy: F32) -> F64:
         """Where pixels (J, 2) lie on the plane at distance 1, lens undone: (J, 2) float64; NaN stays NaN."""
         rays: F64 = (np.asarray(xy, np.float64) - self.centre) / self.focal
-        known = np.isfinite(rays).all(axis=1)
-        if any(self.distortion) and known.any():
+        if any(self.distortion) and (known := np.isfinite(rays).all(axis=1)).any():
             cv2 = importlib.import_module("cv2")
             straight = cv2.undistortPoints(rays[known][:, None], np.eye(3), np.array(self.distortion))
             rays[known] = straight[:, 0]

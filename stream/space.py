@@ -28,6 +28,7 @@ from stream.messages import F32, Origin, Pose, PoseFrame, RootStatus
 from stream.skeletons import get
 from stream.world import WorldSettings
 
+_OBSERVED = int(Origin.OBSERVED)  # looked up once: an enum is slow at it
 _LEAST_JOINTS = 5
 _LEAST_M, _MOST_M = 0.2, 100.0  # believable distances
 _ROUNDS = 2  # of solving, each with less weight for joints far off the solution before
@@ -150,11 +151,14 @@ def _root(pose: Pose, camera: Camera) -> tuple[F64, float, float] | None:
     """The root (3,) at which `pose` appears where its joints were seen, and how uncertain it is."""
     if pose.kp2d is None:
         return None
-    seen = (pose.origin == Origin.OBSERVED) & np.isfinite(pose.xyz).all(axis=1)
-    seen &= np.isfinite(pose.kp2d).all(axis=1)
-    if seen.sum() < _LEAST_JOINTS:
+    xyz, keypoints, score = pose.xyz, pose.kp2d, pose.score
+    seen = (pose.origin == _OBSERVED) & np.isfinite(xyz).all(axis=1) & np.isfinite(keypoints).all(axis=1)
+    count = np.count_nonzero(seen)
+    if count < _LEAST_JOINTS:
         return None
-    found = locate(pose.xyz[seen].astype(np.float64), camera.rays(pose.kp2d[seen, :2]), pose.score[seen])
+    if count < len(seen):
+        xyz, keypoints, score = xyz[seen], keypoints[seen], score[seen]
+    found = locate(xyz.astype(np.float64), camera.rays(keypoints[:, :2]), score)
     if found is None:
         return None
     root, depth_sd, _ = found
@@ -163,56 +167,60 @@ def _root(pose: Pose, camera: Camera) -> tuple[F64, float, float] | None:
     return found if believable else None
 
 
-def locate(xyz: F64, rays: F64, score: F64) -> tuple[F64, float, float] | None:
+def locate(xyz: F64, rays: F64, score: F32) -> tuple[F64, float, float] | None:
     """Translation (3,) that puts points xyz (J, 3) onto rays (J, 2), weighted by score (J,), and the standard
     deviations of its third component and of the two others; None when the points do not determine it.
 
-    A joint at X seen along u must fulfil root_xy = u root_z + (u X_z - X_xy), a line whose slope is root_z:
-    weighted least squares, repeated with less weight for joints that did not fit.
+    A joint at X seen along u must fulfil root_xy = u root_z + o, o being u X_z - X_xy: a line whose slope is
+    root_z. Weighted least squares, repeated with less weight for joints that did not fit. What the solution
+    needs is linear in the weights, and what it missed by, squared, is linear in the same terms.
     """
-    offset = rays * xyz[:, 2:] - xyz[:, :2]  # (J, 2)
-    root = _guess(xyz, rays)
+    rays, places = rays.T, xyz.T
+    terms = np.empty((8, len(xyz)))  # of every joint: 1, u, o, u.u, u.o, o.o
+    terms[0] = 1
+    terms[1:3] = rays
+    terms[3:5] = rays * places[2] - places[:2]
+    terms[5:7] = (terms[1:5].reshape(2, 2, -1) * rays).sum(axis=1)
+    terms[7] = (terms[3:5] * terms[3:5]).sum(axis=0)
+    x, y, z = _guess(places, rays)
     for _ in range(_ROUNDS):
-        missed = root[:2] - rays * root[2] - offset  # (J, 2) metres
-        off = _lengths(missed)
-        spread = max(_FLOOR_M, _median(off))
-        weight = score / (1 + (off / (2 * spread)) ** 2)
-        total = float(weight.sum())
+        factors = np.array([x * x + y * y, -2 * x * z, -2 * y * z, -2 * x, -2 * y, z * z, 2 * z, 1.0])
+        missed2 = np.abs(factors @ terms)  # (J,) square metres
+        spread2 = max(_FLOOR_M**2, _median(missed2))
+        weight = score / (1 + missed2 / (4 * spread2))
+        total, ux, uy, ox, oy, uu, uo, _ = (terms @ weight).tolist()
         if not total > 0:
             return None
-        middle, level = weight @ rays / total, weight @ offset / total
-        apart = rays - middle
-        across = sum((weight @ (apart * apart)).tolist())
+        across = uu - (ux * ux + uy * uy) / total
         if not across > _ONE_SPOT * total:
             return None
-        depth = -sum((weight @ (apart * offset)).tolist()) / across
-        root = np.array([*(level + middle * depth), depth])
-    share = total / len(xyz)
-    return root, spread * math.sqrt(share / across), spread / math.sqrt(len(xyz))
+        z = ((ux * ox + uy * oy) / total - uo) / across
+        x, y = (ox + ux * z) / total, (oy + uy * z) / total
+    share, spread = total / len(xyz), math.sqrt(spread2)
+    return np.array([x, y, z]), spread * math.sqrt(share / across), spread / math.sqrt(len(xyz))
 
 
-def _guess(xyz: F64, rays: F64) -> F64:
-    """A root (3,) that a few wild joints cannot spoil: medians, as if all joints were equally far.
+def _guess(places: F64, rays: F64) -> tuple[float, float, float]:
+    """A root that a few wild joints cannot spoil: medians, as if all joints (3, J) were equally far.
 
-    Two joints are as many times farther apart in space than on the plane at distance 1 as they are far away.
+    Two joints are as many times farther apart in space than on the plane at distance 1, rays (2, J), as they
+    are far away.
     """
-    first, second = _pairs(len(xyz))
-    apart = _lengths(xyz[first, :2] - xyz[second, :2])
-    long = apart >= _median(apart)  # the others say little
-    on_plane = _lengths(rays[first[long]] - rays[second[long]])
-    depth = _median(apart[long] / np.maximum(on_plane, 1e-6))
-    across = rays * depth - xyz[:, :2]
-    return np.array([_median(across[:, 0]), _median(across[:, 1]), depth])
+    first, second = _pairs(rays.shape[1])
+    points = np.concatenate([places[:2], rays])  # (4, J)
+    ways = points.take(first, axis=1) - points.take(second, axis=1)
+    ways *= ways
+    apart2, on_plane2 = ways[0] + ways[1], ways[2] + ways[3]
+    long = apart2 >= _median(apart2)  # the others say little
+    depth = math.sqrt(_median(apart2[long] / np.maximum(on_plane2[long], 1e-12)))
+    across = np.sort(rays * depth - places[:2], axis=1)
+    x, y = across[:, len(across[0]) // 2].tolist()
+    return x, y, depth
 
 
 @cache
 def _pairs(joints: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(joints, 1)
-
-
-def _lengths(vectors: F64) -> F64:
-    lengths: F64 = np.hypot(vectors[:, 0], vectors[:, 1])
-    return lengths
 
 
 def _median(values: F64) -> float:

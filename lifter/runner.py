@@ -15,6 +15,8 @@ from lifter.spec import LifterSpec
 from stream.errors import ConfigError, ShapeError
 from stream.messages import F32, Origin, Window
 
+_BYTES_AT_ONCE = 26 << 20  # of the largest tensor; above 32 MiB, memory is got from the system every time
+_ALL = 1 << 20
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -48,6 +50,7 @@ class Runner:
         threads = threads or max(1, (os.cpu_count() or 2) // 2)
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
+        self._at_once = _most_windows(self.model, spec) if self.device.type == "cpu" else _ALL
         self.engine = self._start(engine, DTYPES[dtype], threads)
 
     def _start(self, engine: str, dtype: torch.dtype, threads: int) -> str:
@@ -92,9 +95,13 @@ class Runner:
         if self._graphs is not None:
             poses = self._graphs(keypoints, size_wh)
         else:
-            keys = self.memory.keys(keypoints, size_wh) if self.memory else None
-            poses = self.compute(keypoints.to(self.device), size_wh.to(self.device), rows, keys).cpu()
+            parts = zip(keypoints.split(self._at_once), size_wh.split(self._at_once), strict=True)
+            poses = torch.cat([self._part(*part, rows) for part in parts])
         return (poses if rows is None or poses.shape[1] <= rows.stop - rows.start else poses[:, rows]).numpy()
+
+    def _part(self, keypoints: Tensor, size_wh: Tensor, rows: slice | None) -> Tensor:
+        keys = self.memory.keys(keypoints, size_wh) if self.memory else None
+        return self.compute(keypoints.to(self.device), size_wh.to(self.device), rows, keys).cpu()
 
     def compute(
         self, keypoints: Tensor, size_wh: Tensor, rows: slice | None = None, keys: list[bytes] | None = None
@@ -135,6 +142,12 @@ class Runner:
                     f"lift: expected finite keypoints, got NaN or infinity in window {i} at frame {frame}, "
                     f"joint {joint}; give joints that were not seen a place and score 0"
                 )
+
+
+def _most_windows(model: nn.Module, spec: LifterSpec) -> int:
+    """How many windows a processor's caches and the system's allocator take in their stride."""
+    widest = max((part.out_features for part in model.modules() if isinstance(part, nn.Linear)), default=1)
+    return max(1, _BYTES_AT_ONCE // (spec.frames * spec.joints * widest * 4))
 
 
 def _device(name: str) -> torch.device:

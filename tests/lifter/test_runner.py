@@ -38,6 +38,18 @@ def test_poses_are_those_of_the_model_on_normalised_keypoints():
         np.testing.assert_allclose(pose, answer - answer[:, :1], atol=1e-5)
 
 
+def test_more_windows_than_the_caches_hold_are_computed_one_after_the_other(monkeypatch):
+    lift, windows = runner(), [window(seed) for seed in range(5)]
+    expected, parts = lift.lift(windows), []
+    compute = lift.compute
+    monkeypatch.setattr(
+        lift, "compute", lambda keypoints, *rest: (parts.append(len(keypoints)), compute(keypoints, *rest))[1]
+    )
+    monkeypatch.setattr(lift, "_at_once", 2)
+    np.testing.assert_allclose(lift.lift(windows), expected, atol=1e-6)
+    assert parts == [2, 2, 1]
+
+
 def test_the_same_windows_give_the_same_bits():
     lift = runner()
     assert (lift.lift([window()]) == lift.lift([window()])).all()

@@ -215,7 +215,7 @@ def test_a_file_of_any_rate_is_lifted_in_the_same_passes_however_its_threads_run
         box, made = resampled(lossless=True), []
 
         def write(box: Intake = box) -> None:
-            accept(box, fps, 80)
+            accept(box, fps, 40)
             box.end()
 
         writer = threading.Thread(target=write, daemon=True)
@@ -229,7 +229,7 @@ def test_a_file_of_any_rate_is_lifted_in_the_same_passes_however_its_threads_run
         writer.join(5.0)
         passes.append(made)
     assert passes[0] == passes[1]
-    assert [seq for seqs, _ in passes[0] for seq in seqs] == list(range(80))
+    assert [seq for seqs, _ in passes[0] for seq in seqs] == list(range(40))
 
 
 def test_who_was_new_or_lost_in_a_dropped_frame_is_announced_with_the_next():

@@ -11,6 +11,10 @@ from stream.messages import Origin, Window
 from stream.ring import Ring
 
 _FASTEST = 3  # times as fast as the grid may a camera be before windows get shorter for it
+# What a point is that lies before a frame of this origin, and is not near any.
+_BETWEEN = np.full(len(Origin), Origin.INTERPOLATED, np.uint8)
+_BETWEEN[Origin.PREDICTED] = Origin.PREDICTED
+_PADDED = int(Origin.PADDED)
 _NEAR = 10  # a captured frame within a tenth of a step is the grid's, as camera clocks are
 
 
@@ -45,24 +49,23 @@ def resample(seen: Window, frames: int, step_ns: int) -> Window:
     Between captured frames keypoints are interpolated, a score is the lower of both; a point is observed only
     where a frame was captured, predicted after the last sighting, and padded before the first frame.
     """
-    captured_ns = seen.captured_ns
-    at_ns = captured_ns[-1] + step_ns * np.arange(1 - frames, 1)
-    left = captured_ns.searchsorted(at_ns, "right") - 1
-    padded = left < 0
-    left[padded] = 0
-    right = np.minimum(left + 1, len(captured_ns) - 1)
-    gap_ns = np.maximum(captured_ns[right] - captured_ns[left], 1)
-    share = np.clip((at_ns - captured_ns[left]) / gap_ns, 0, 1)
-    nearest = np.where(share < 0.5, left, right)
-    near = np.abs(captured_ns[nearest] - at_ns) <= step_ns // _NEAR
+    newest_ns = seen.captured_ns[-1]
+    grid_ns = step_ns * np.arange(1 - frames, 1)  # from the newest frame on, as are:
+    taken_ns = seen.captured_ns - newest_ns
+    row = np.interp(grid_ns, taken_ns, np.arange(len(taken_ns)))  # of `seen`
+    left, nearest = row.astype(np.intp), (row + 0.5).astype(np.intp)
+    right = np.minimum(left + 1, len(taken_ns) - 1)
+    share = (row - left).astype(np.float32)
+    near = np.abs(taken_ns[nearest] - grid_ns) <= step_ns // _NEAR
 
     keypoints, after = seen.keypoints.take(left, axis=0), seen.keypoints.take(right, axis=0)
     score = np.minimum(keypoints[..., 2], after[..., 2])
     score[near] = seen.keypoints[nearest[near], :, 2]
     after -= keypoints
-    after *= share.astype(np.float32)[:, None, None]
+    after *= share[:, None, None]
     keypoints += after
     keypoints[..., 2] = score
-    between = np.where(seen.origin[right] == Origin.PREDICTED, Origin.PREDICTED, Origin.INTERPOLATED)
-    origin = np.where(near, seen.origin[nearest], np.where(padded, Origin.PADDED, between))
-    return Window(keypoints, origin.astype(np.uint8), at_ns, seen.size_wh, seen)
+    between = _BETWEEN[seen.origin[right]]
+    between[: grid_ns.searchsorted(taken_ns[0])] = _PADDED
+    origin = np.where(near, seen.origin[nearest], between)
+    return Window(keypoints, origin, newest_ns + grid_ns, seen.size_wh, seen)

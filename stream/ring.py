@@ -15,6 +15,8 @@ from stream.messages import F32, I64, U8, Origin, Window
 
 T = TypeVar("T", np.float32, np.int64)
 
+_OBSERVED = np.uint8(Origin.OBSERVED)
+
 
 class Ring:
     """Keypoints of one person, oldest overwritten first; captured times only ever grow.
@@ -31,6 +33,7 @@ class Ring:
         self._keypoints: F32 = np.full((capacity, joints, 3), np.nan, np.float32)
         self._captured_ns: I64 = np.zeros(capacity, np.int64)
         self._count = 0
+        self._whole = 0  # from this position on every joint of every frame was seen
 
     @property
     def capacity(self) -> int:
@@ -51,16 +54,18 @@ class Ring:
             )
         row[:, :2] = xy
         row[:, 2] = score
-        return self._counted(slot, captured_ns)
+        return self._counted(slot, captured_ns, bool(np.isfinite(row).all() and row[:, 2].min() > 0))
 
     def push_gap(self, captured_ns: int) -> int:
         """Append a frame in which this person was not seen. Returns its position."""
         slot = self._count % self.capacity
         self._keypoints[slot] = np.nan
-        return self._counted(slot, captured_ns)
+        return self._counted(slot, captured_ns, whole=False)
 
-    def _counted(self, slot: int, captured_ns: int) -> int:
+    def _counted(self, slot: int, captured_ns: int, whole: bool) -> int:
         self._captured_ns[slot] = captured_ns
+        if not whole:
+            self._whole = self._count + 1
         self._count += 1  # last: readers trust a frame only once it is counted
         return self._count - 1
 
@@ -103,6 +108,7 @@ class Ring:
         return end
 
     def _read(self, start: int, end: int, size_wh: tuple[int, int]) -> Window:
+        whole = start >= self._whole  # asked first: what is written meanwhile may not be
         keypoints, captured_ns = (
             self._cut(self._keypoints, start, end),
             self._cut(self._captured_ns, start, end),
@@ -112,7 +118,8 @@ class Ring:
                 f"ring: frames from {start} were overwritten, the oldest kept is "
                 f"{self._count - self.capacity + 1}; read more often or give the ring more capacity"
             )
-        return Window(keypoints, _fill(keypoints, captured_ns), captured_ns, size_wh)
+        origin = np.full(end - start, _OBSERVED) if whole else _fill(keypoints, captured_ns)
+        return Window(keypoints, origin, captured_ns, size_wh)
 
     def _cut(self, kept: NDArray[T], start: int, end: int) -> NDArray[T]:
         """A copy of positions `start` to `end`."""
@@ -142,7 +149,7 @@ def _fill(keypoints: F32, captured_ns: I64) -> U8:
                     else middle[missing, axis]
                 )
             keypoints[missing, joint, 2] = 0.0
-    origin = np.where(observed, Origin.OBSERVED, Origin.INTERPOLATED).astype(np.uint8)
+    origin = np.where(observed, _OBSERVED, np.uint8(Origin.INTERPOLATED))
     if observed.any():
         origin[np.flatnonzero(observed)[-1] + 1 :] = Origin.PREDICTED
     else:

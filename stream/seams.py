@@ -75,28 +75,32 @@ class Seams:
     def _continued(self, said: _Said, captured_ns: I64, poses: F32) -> F32:
         last = int(captured_ns.searchsorted(said.until_ns, "right")) - 1  # row that is published already
         known = int(captured_ns.searchsorted(said.captured_ns[-1], "right")) - 1  # row both know about
-        first = last - 1 if last and captured_ns[last - 1] < captured_ns[last] else last
-        step_ns = max(np.diff(captured_ns[last : last + 2]), default=1)
-        seam = last + (said.until_ns - captured_ns[last]) / step_ns  # in rows
-        far = self._rate * np.maximum(np.arange(first, known + 1) - seam, 0.0)[:, None, None]
-        here = _at(said, captured_ns[first : known + 1]) - poses[first : known + 1]
-        here = ((1 + far) * np.exp(-far) * here).astype(np.float32)
+        before_ns, *after_ns = captured_ns[max(last - 1, 0) : last + 2].tolist()
+        last_ns = after_ns.pop(0) if last else before_ns
+        first = last - 1 if before_ns < last_ns else last
+        step_ns = after_ns[0] - last_ns if after_ns else 1
+        seam = last + (said.until_ns - last_ns) / step_ns  # in rows
+        here = _at(said, captured_ns[first : known + 1])
+        here -= poses[first : known + 1]
         size = here[-1]
-        slope = here[-1] - here[-2] if len(here) > 1 else np.zeros_like(size)
+        if known > seam:
+            far = self._rate * np.maximum(np.arange(first - seam, known + 1 - seam), 0.0)
+            here *= ((1 + far) * np.exp(-far)).astype(np.float32)[:, None, None]
+        slope = size - here[-2] if len(here) > 1 else np.zeros_like(size)
         on = np.arange(1, len(poses) - known, dtype=np.float32)[:, None, None]
         there = (size + (slope + self._rate * size) * on) * np.exp(-self._rate * on)
-        poses = poses.copy()
-        poses[first : known + 1] += here
-        poses[known + 1 :] += there.astype(np.float32)
-        return poses
+        return np.concatenate([poses[:first], poses[first : known + 1] + here, poses[known + 1 :] + there])
 
 
 def _at(said: _Said, captured_ns: I64) -> F32:
     """What was said (T, J, 3) at times (T,), interpolated between its frames; its ends are held."""
-    times = said.captured_ns
-    left = np.maximum(times.searchsorted(captured_ns, "right") - 1, 0)
-    right = np.minimum(left + 1, len(times) - 1)
-    gap_ns = np.maximum(times[right] - times[left], 1)
-    share = np.clip((captured_ns - times[left]) / gap_ns, 0, 1).astype(np.float32)[:, None, None]
-    before: F32 = said.poses[left]
-    return before + share * (said.poses[right] - before)
+    start_ns = said.captured_ns[0]
+    rows = np.arange(len(said.poses))
+    row = np.interp(captured_ns - start_ns, said.captured_ns - start_ns, rows)
+    left = row.astype(np.intp)
+    before: F32 = said.poses.take(left, axis=0)
+    share = (row - left).astype(np.float32)
+    if share.any():
+        after = said.poses.take(np.minimum(left + 1, rows[-1]), axis=0)
+        before += share[:, None, None] * (after - before)
+    return before

@@ -118,7 +118,7 @@ class DiffPose(nn.Module):
         """Poses (B, F, J, 3) by the chain, of keypoints and lifted poses (B, F, J, 5) of `rows`."""
         sample = lifted[:, None]  # (B, H, F, J, 5)
         if self.hypotheses > 1:
-            noise = self.noise[:, rows].expand(len(lifted), -1, -1, -1, -1)
+            noise = self.noise[:, rows].expand(lifted.shape[0], -1, -1, -1, -1)
             sample = self.chain[0].signal * sample + self.chain[0].noise * self.spread * noise
         shape, sample = sample.shape, sample.flatten(0, 2)  # (B * H * F, J, 5)
         for step in self.chain:

@@ -113,6 +113,8 @@ class Reconnecting:
         """`frame` with a seq that goes on where the source before this one stopped."""
         seq = frame.header.seq + (self._seq_base or 0)
         self._highest_seq = max(self._highest_seq, seq)
+        if not self._seq_base:
+            return frame
         return dataclasses.replace(frame, header=dataclasses.replace(frame.header, seq=seq))
 
     # The opening thread

@@ -22,6 +22,11 @@ from stream.messages import (
 )
 from stream.ring import Ring
 
+_OBSERVED, _INTERPOLATED, _PREDICTED = np.array(
+    [Origin.OBSERVED, Origin.INTERPOLATED, Origin.PREDICTED], np.uint8
+)
+_PADDED = int(Origin.PADDED)
+
 
 class Lifted:
     """One person's window and poses (N, J, 3) float32 metres of its N newest frames, at any time within."""
@@ -46,16 +51,16 @@ class Lifted:
         if times[left] == at_ns:
             seen = keypoints[:, 2] > 0
             if seen.all():
-                return keypoints, np.full(len(seen), Origin.OBSERVED, np.uint8)
+                return keypoints, np.full(len(seen), _OBSERVED)
             first, last = self._sighted
-            invented = np.where((first < left) & (left < last), Origin.INTERPOLATED, Origin.PREDICTED)
-            return keypoints, np.where(seen, Origin.OBSERVED, invented).astype(np.uint8)
+            invented = np.where((first < left) & (left < last), _INTERPOLATED, _PREDICTED)
+            return keypoints, np.where(seen, _OBSERVED, invented)
         after = self._captured.keypoints[right]
         mixed = keypoints + np.float32(share) * (after - keypoints)
         first, last = self._sighted
         between = (first <= left) & (right <= last) & (left < right)
         mixed[:, 2] = np.where(between, np.minimum(keypoints[:, 2], after[:, 2]), 0.0)
-        return mixed, np.where(between, Origin.INTERPOLATED, Origin.PREDICTED).astype(np.uint8)
+        return mixed, np.where(between, _INTERPOLATED, _PREDICTED)
 
     @cached_property
     def _sighted(self) -> tuple[I64, I64]:
@@ -134,6 +139,6 @@ def _history(arrival: Arrival, people: Mapping[Ring, Lifted]) -> WindowInfo:
     origins = [people[who.ring].window.origin for who in arrival.sightings]
     if not origins:
         return WindowInfo()
-    padded = max(int((origin == Origin.PADDED).sum()) for origin in origins)
+    padded = max(int(np.count_nonzero(origin == _PADDED)) for origin in origins)
     frames = len(origins[0])
     return WindowInfo(frames=frames, real=frames - padded, padded=padded)

@@ -176,6 +176,8 @@ class Feed:
                 self._context.health.count(frame.header.source, "far_joints", int(far.sum()))
             here = skeletons.convert(_without(person, far), frame.skeleton, self._wanted.skeleton)
             persons.append(_without(here, np.less(here.score, self._config.lifter.min_score)))
+        if all(here is person for here, person in zip(persons, frame.persons, strict=True)):
+            return frame
         return dataclasses.replace(frame, skeleton=self._wanted.skeleton, persons=tuple(persons))
 
     def _accept(self, frame: KeypointFrame) -> None:

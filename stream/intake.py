@@ -49,7 +49,7 @@ class Intake:
         self._silent = False
         self._ended = False
         self._closed = False
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # there is room again, for which only the source's thread waits
 
     # The source's thread
 
@@ -70,7 +70,6 @@ class Intake:
             for arrival in self._ticks.take(self._last) if self._ticks else [self._last]:
                 back = captured_ns - arrival.header.captured_ns if self._pace.step_ns else 0
                 self._add(replace(arrival, place=place - back) if back else arrival)
-            self._changed.notify_all()
             return [who.id for who in sightings if who.state == "lost"]
 
     def expire(self, now_ns: int) -> list[str]:
@@ -105,7 +104,6 @@ class Intake:
         """The source is finished: all that waits is due."""
         with self._changed:
             self._ended = True
-            self._changed.notify_all()
 
     def close(self) -> None:
         """Let go of a waiting source thread."""
@@ -181,7 +179,6 @@ class Intake:
             else:
                 arrival = following(dropped, arrival)
         self._arrivals.append(arrival)
-        self._changed.notify_all()
 
     def _announce(self, lost: set[str], silent_ns: int, now_ns: int) -> list[str]:
         """Say who is lost, though no frame was captured; rings are left as they are."""

@@ -1,9 +1,8 @@
 """The lift thread's work: people of all sources go through the lifter in batches, whoever is next first."""
 
-import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from stream.arrivals import Due
@@ -12,7 +11,7 @@ from stream.emit import Emitter, Lifted
 from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
-from stream.messages import PoseFrame, Window
+from stream.messages import Latency, PoseFrame, Window
 from stream.protocols import Lifter
 from stream.ring import Ring
 from stream.schedule import Schedule
@@ -76,7 +75,7 @@ class Lifting:
 
     def once(self, intakes: Iterable[Intake]) -> bool:
         """Lift one batch of what is due and publish whoever is complete; False when nothing was due."""
-        ordered = self._schedule.order(intakes)
+        ordered = self._schedule.order(one for one in intakes if one.filled or one in self._open)
         batch = self._batch(ordered)
         if batch:
             self._lift(batch)
@@ -145,18 +144,15 @@ class Lifting:
     def _hand_on(self, frame: PoseFrame, lifted_ns: int) -> None:
         latency = frame.latency_ms
         post_ms = (self._clock.now_ns() - lifted_ns) / 1e6
-        for stage in ("capture", "detect", "queue", "lift"):
-            self._health.took(stage, getattr(latency, stage))
+        self._health.took("capture", latency.capture)
+        self._health.took("detect", latency.detect)
+        self._health.took("queue", latency.queue)
+        self._health.took("lift", latency.lift)
         self._health.took("post", post_ms)
         self._health.took("hop", frame.hop)
         self._health.count("lift", "frames")
         self._health.count("lift", "poses", len(frame.persons))
         if frame.mode != "offline":  # a file's times say nothing about age
             self._health.took("age", (self._clock.now_ns() - frame.header.captured_ns) / 1e6)
-        self._send(
-            dataclasses.replace(
-                frame,
-                latency_ms=dataclasses.replace(latency, post=post_ms),
-                published_unix_ns=self._clock.unix_ns(),
-            )
-        )
+        latency = Latency(latency.capture, latency.detect, latency.queue, latency.lift, post_ms)
+        self._send(replace(frame, latency_ms=latency, published_unix_ns=self._clock.unix_ns()))

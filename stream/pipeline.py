@@ -93,7 +93,9 @@ class Pipeline:
 
     def _finish(self) -> Finish:
         def steps(source: str, size_wh: tuple[int, int]) -> list[Step]:
-            chosen: list[Step] = [Steady(self.config.steady, self._context(source))]
+            steady, chosen = self.config.steady, list[Step]()
+            if steady.one_euro is not None or steady.bones:
+                chosen.append(Steady(steady, self._context(source)))
             if self.config.space.enabled:
                 chosen.append(Space(self.config.space, source, size_wh))
                 chosen.append(self._world(source, size_wh))

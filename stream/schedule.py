@@ -95,9 +95,21 @@ class Schedule:
 
     def order(self, sources: Iterable[T]) -> list[T]:
         """The sources, whoever is next first."""
-        sources = list(sources)
-        waiting = sum(self._account(source).left > 0 or source.filled > 0 for source in sources)
-        return sorted(sources, key=lambda source: self._key(source, waiting))
+        accounts = {source: self._account(source) for source in sources}
+        waiting = 0  # how many want to be served; only who has begun may be urgent
+        if any(account.left for account in accounts.values()):
+            waiting = sum(account.left > 0 or source.filled > 0 for source, account in accounts.items())
+        least_s, window_s = self._least_s(), self.cost.window_s
+
+        def key(source: T) -> tuple[float, float, float]:
+            account = accounts[source]
+            deadline_s = math.inf
+            if account.left:
+                left_s, lost_in_s = account.left * window_s, self._lost_in_s(source, account)
+                deadline_s = lost_in_s if left_s <= lost_in_s < waiting * left_s else math.inf
+            return deadline_s, max(account.served_s, least_s), account.served_s
+
+        return sorted(accounts, key=key)
 
     def begin(self, source: Waiting, windows: int) -> None:
         """A pass over this source's people begins."""
@@ -107,22 +119,16 @@ class Schedule:
     def served(self, batch: Sequence[Waiting], seconds: float) -> None:
         """A batch was lifted, of one window each of these sources; of one that is named twice, of two."""
         self.cost.took(len(batch), seconds)
+        least_s = self._least_s()
         for source in batch:
             account = self._account(source)
-            account.served_s = self._tag_s(account) + seconds / len(batch)
+            account.served_s = max(account.served_s, least_s) + seconds / len(batch)
             account.left -= 1
             self._most_s = max(self._most_s, account.served_s)
 
-    def _key(self, source: Waiting, waiting: int) -> tuple[float, float, float]:
-        account = self._account(source)
-        left_s = account.left * self.cost.window_s
-        deadline_s = self._lost_in_s(source, account)
-        urgent = left_s <= deadline_s < waiting * left_s
-        return (deadline_s if urgent else math.inf, self._tag_s(account), account.served_s)
-
-    def _tag_s(self, account: _Account) -> float:
-        """Lifter time had, at most two batches behind anybody: who did not ask for more is not owed it."""
-        return max(account.served_s, self._most_s - 2 * max(_BATCH_S, self.cost.window_s))
+    def _least_s(self) -> float:
+        """Lifter time all are taken to have had: who did not ask for more is owed two batches at most."""
+        return self._most_s - 2 * max(_BATCH_S, self.cost.window_s)
 
     def _lost_in_s(self, source: Waiting, account: _Account) -> float:
         """How long until poses are lost behind the open pass, as they came since it began."""

@@ -131,7 +131,9 @@ class Tracker:
 
     def _follow(self, track: Track, xy: F32, now_ns: int) -> None:
         track.follow(xy, now_ns)
-        track.moved = track.moved or track.motion() >= self.settings.min_motion
+        track.moved = (
+            track.moved or not self.settings.min_motion or track.motion() >= self.settings.min_motion
+        )
         if not track.born:
             track.sightings.append(self._count)
             track.sightings = [at for at in track.sightings if self._count - at < self._within]
@@ -146,7 +148,10 @@ class Tracker:
             people = [(person, track) for person, track in people if track in self._chosen]
         for _, track in people:
             track.id = track.id or self._new_id()
-        return replace(frame, persons=tuple(replace(person, id=track.id) for person, track in people))
+        persons = [
+            person if person.id == track.id else replace(person, id=track.id) for person, track in people
+        ]
+        return replace(frame, persons=tuple(persons)) if persons != list(frame.persons) else frame
 
     def _choose(self, here: list[Track], now_ns: int) -> None:
         """Choose the largest. Who was chosen keeps the place while hidden, and from those hardly larger."""

@@ -27,6 +27,7 @@ from stream.viewpoint import Extrinsics, quaternion
 
 log = logging.getLogger("poselift")
 
+_OBSERVED = int(Origin.OBSERVED)  # looked up once: an enum is slow at it
 _EVERY = 25  # frames after which postures are asked again which way is up
 
 
@@ -121,7 +122,7 @@ class World:
             return None, None
         rx, ry, rz = pose.root.tolist()
         left, right = (
-            (x + rx, y + ry, z + rz) if pose.origin[joint] == Origin.OBSERVED and x == x else None
+            (x + rx, y + ry, z + rz) if pose.origin[joint] == _OBSERVED and x == x else None
             for joint in self._ankles
             for x, y, z in (pose.xyz[joint].tolist(),)
         )

@@ -35,7 +35,7 @@ CAMERA = Camera(position_m=(8.0, 0.0, 1.5))
 SCENES = ("lines", "circles", "return")
 PEOPLE = (2, 3, 4, 6)
 NOISE_PX, MISSING, FALSE = 3.0, 0.1, 0.01
-MISSING_S = 1.0  # how long the tracker remembers somebody it does not see
+MISSING_S = 0.5  # how long the tracker remembers somebody it does not see
 HIDDEN = 0.5  # of a person's box inside a nearer one's
 
 

@@ -51,7 +51,7 @@ def lag_curve(
     weights: Weights,
     data: Data,
     output: Annotated[Path | None, typer.Option("--out", help="The PNG to draw the curve to.")] = None,
-    document: Annotated[
+    page: Annotated[
         Path | None, typer.Option("--markdown", help="The document whose tables are to be replaced.")
     ] = None,
     lags: Annotated[str | None, typer.Option(help="Frames of look-ahead, e.g. 0,8,121.")] = None,
@@ -66,10 +66,10 @@ def lag_curve(
 ) -> None:
     """Measure what waiting is worth: error, velocity error, jitter against look-ahead and hop, as live."""
     import lifter
-    from lifter.training import lag_report, score
+    from lifter.training import document, lag_report, score
     from lifter.training.lag_curve import Settings, measure
 
-    lag_report.check(output, document)
+    lag_report.check(output, page)
     runner = lifter.load(weights)
     settings = Settings(
         None if lags is None else numbers("--lags", lags),
@@ -82,8 +82,8 @@ def lag_curve(
     text = lag_report.tables(curve, runner.spec, data.name)
     if output:
         lag_report.plot(curve, runner.spec, output)
-    if document:
-        lag_report.write_into(document, text)
+    if page:
+        document.put(page, lag_report.PLACE, text)
     print(json.dumps(lag_report.plain(curve, runner.spec)) if as_json else text)
 
 

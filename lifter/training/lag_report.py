@@ -1,19 +1,18 @@
-"""The lag curve for people: two tables in Markdown, a plot, and a document that holds both up to date."""
+"""The lag curve for people: two tables in Markdown, for a place in a document, and a plot."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from lifter.figures import writable_png
 from lifter.spec import LifterSpec
+from lifter.training import document
 from lifter.training.lag_curve import Curve, Row
-from stream.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-START, END = "<!-- lag-curve -->", "<!-- /lag-curve -->"
+PLACE = "lag-curve"  # <!-- lag-curve --> and <!-- /lag-curve --> in the document
 _HEAD = ("MPJPE mm", "P-MPJPE mm", "velocity error mm/frame", "mm/s", "jitter mm/frame²")
 _INK, _SECOND, _TRUTH = "#2471a3", "#c0392b", "#9a9a9a"
 
@@ -33,9 +32,9 @@ def tables(curve: Curve, spec: LifterSpec, data: str) -> str:
         f"behind them, the others begin with a padded one{cut}. Passes are blended {blended}. "
         "Jitter: mean second difference."
     )
-    first = _table(("lag, frames", "later by", *_HEAD), [*lags, truth])
-    second = _table(("hop, frames", "later by up to", *_HEAD), [*hops, truth])
-    return "\n\n".join([first, second, fill(about, width=110)])
+    first = document.table(("lag, frames", "later by", *_HEAD), [*lags, truth])
+    second = document.table(("hop, frames", "later by up to", *_HEAD), [*hops, truth])
+    return "\n\n".join([first, second, document.wrapped(about)])
 
 
 def plain(curve: Curve, spec: LifterSpec) -> dict[str, Any]:
@@ -44,31 +43,12 @@ def plain(curve: Curve, spec: LifterSpec) -> dict[str, Any]:
     return {"weights": spec.name, "sha256": spec.sha256, **curve._asdict(), **rows}
 
 
-def check(output: Path | None, document: Path | None) -> None:
+def check(output: Path | None, page: Path | None) -> None:
     """Refuse before the work what would fail after it."""
     if output is not None:
         writable_png(output)
-    if document is not None:
-        _parts(document)
-
-
-def write_into(document: Path, text: str) -> None:
-    """Replace what a document has between the marks of the lag curve."""
-    before, after = _parts(document)
-    document.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
-
-
-def _parts(document: Path) -> tuple[str, str]:
-    """What stands before and after the tables in a document."""
-    try:
-        old = document.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{document}: cannot be read: {error}") from None
-    before, start, rest = old.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise ConfigError(f"{document}: expected the lines {START} and {END}, between which the tables go")
-    return before, after
+    if page is not None:
+        document.check(page, PLACE)
 
 
 def plot(curve: Curve, spec: LifterSpec, output: Path) -> None:
@@ -117,13 +97,3 @@ def _numbers(row: Row) -> tuple[str, ...]:
 
 def _ms(frames: int, rate_hz: float | None) -> str:
     return "" if rate_hz is None else f"{1000 * frames / rate_hz:.0f} ms"
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
-
-    rule = "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|"
-    return "\n".join([line(head), rule, *map(line, rows)])

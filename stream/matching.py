@@ -26,7 +26,7 @@ class Track:
     """xy (J, 2) px: where each joint was last seen, NaN if never; velocity (2,) px/s.
 
     id: None until published, unless `given` by the source; sightings: numbers of the frames that may lead
-    to birth; first and settled (J, 2) px: where joints were at first and are on average.
+    to birth; first and settled (J, 2) px: where joints were at first and are on average, until `moved`.
     """
 
     xy: F32
@@ -57,8 +57,8 @@ class Track:
         """Go on at joints `seen` (J, 2) px, NaN where not seen."""
         step, since_s = seen - self.xy, max(0, now_ns - self.seen_ns) / 1e9
         there, both = np.isfinite(seen), np.isfinite(step[:, 0])
-        if both.any():
-            mean = step[both].mean(axis=0)
+        if count := np.count_nonzero(both):
+            mean = (step if count == len(step) else step[both]).sum(axis=0) / np.float32(count)
             self.xy = self.xy + mean  # joints not seen now go along with the others
             if since_s > 0:
                 self.steps += 1
@@ -66,6 +66,8 @@ class Track:
                 self.velocity += np.float32(share) * (mean / np.float32(since_s) - self.velocity)
         self.xy = np.where(there, seen, self.xy)
         self.seen_ns = max(now_ns, self.seen_ns)
+        if self.moved:
+            return
         for known in (self.first, self.settled):
             np.copyto(known, seen, where=np.isnan(known))
         share = since_s / (since_s + _SETTLED_S)

@@ -60,7 +60,7 @@ def resample(seen: Window, frames: int, step_ns: int) -> Window:
 
     keypoints, after = seen.keypoints.take(left, axis=0), seen.keypoints.take(right, axis=0)
     score = np.minimum(keypoints[..., 2], after[..., 2])
-    score[near] = seen.keypoints[nearest[near], :, 2]
+    np.copyto(score, seen.keypoints[..., 2].take(nearest, axis=0), where=near[:, None])
     after -= keypoints
     after *= share[:, None, None]
     keypoints += after

@@ -20,13 +20,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     versions: dict[str, str]
 
-    def text(self) -> str:
-        """One line for people."""
-        versions = " ".join(f"{name} {version}" for name, version in self.versions.items())
-        sets = " ".join(self.sets)
-        where = f"{self.gpu}, " if self.gpu else ""
-        return f"{where}{self.cpu}, {self.cores} cores, {sets or 'unknown instruction sets'}; {versions}"
-
 
 def machine(device: str = "cpu") -> Machine:
     """This machine, with the GPU if `device` is one."""

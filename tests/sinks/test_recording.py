@@ -87,7 +87,7 @@ def test_arrays_have_the_documented_layout(tmp_path):
         | dict.fromkeys(("id", "state", "root_status"), ("U", (3,)))
         | {"frame": ("i", (3,)), "xyz": ("f", (3, 2, 3)), "score": ("f", (3, 2)), "origin": ("u", (3, 2))}
         | {"root": ("f", (3, 3)), "kp2d": ("f", (3, 2, 3)), "joints": ("U", (2,)), "parents": ("i", (2,))}
-            | {"contact": ("i", (3, 2)), "metas": ("U", (1,))}
+        | {"contact": ("i", (3, 2)), "metas": ("U", (1,))}
     )
     assert values == {
         "frame": [0, 2, 2],

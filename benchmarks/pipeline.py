@@ -1,11 +1,13 @@
 """What the pipeline itself costs: from a keypoint message entering to its pose leaving, minus the lift.
 
-    python benchmarks/pipeline.py [--streams 1] [--rate-hz 50] [--seconds 20] [--weights tiny]
+    python benchmarks/pipeline.py [--streams 1] [--rate-hz 50] [--seconds 20] [--weights tiny] [--together]
 
 A sender binds and publishes keypoints2d messages of `--streams` cameras; a daemon in a second process
 lifts them; a subscriber notes when the pose of each message arrives. Overhead = arrival - sending - lift.
 With the default weights, an untrained network of 27 frames, the lifter is never what a message waits for;
-with others, waiting for a busy lifter is part of the figure. Prints a table, then one JSON line.
+with others, waiting for a busy lifter is part of the figure. Cameras take turns, as those do that nobody
+synchronises; with --together all of them send at the same moment. CPU is that of the daemon, lifting and all,
+and hardly depends on what else the machine does. Prints a table, then one JSON line.
 """
 
 import argparse
@@ -51,22 +53,23 @@ def main() -> None:
         )
         try:
             with Subscriber(f"tcp://127.0.0.1:{port}") as subscriber:
-                frames = measure(arguments, sender, subscriber)
+                frames, cpu_s = measure(arguments, sender, subscriber, daemon.pid)
             rss_mib = memory_mib(daemon.pid)
         finally:
             daemon.send_signal(signal.SIGINT)
             daemon.wait(10)
-    report(arguments, frames, rss_mib)
+    report(arguments, frames, cpu_s, rss_mib)
 
 
 def measure(
-    arguments: argparse.Namespace, sender: zmq.Socket[bytes], subscriber: Subscriber
-) -> list[tuple[float, PoseFrame]]:
-    """(overhead in ms, pose frame) of every pose that arrived after a warm-up of 3 s."""
+    arguments: argparse.Namespace, sender: zmq.Socket[bytes], subscriber: Subscriber, pid: int
+) -> tuple[list[tuple[float, PoseFrame]], float]:
+    """(overhead in ms, pose frame) of every pose that arrived after a warm-up of 3 s, and CPU time since."""
     stop = threading.Event()
     thread = threading.Thread(target=send, args=(arguments, sender, stop), name="sender")
     thread.start()
     frames: list[tuple[float, PoseFrame]] = []
+    before_s: float | None = None
     try:
         while subscriber.read(60.0) is None:
             raise SystemExit("the daemon published nothing within 60 s")
@@ -74,12 +77,14 @@ def measure(
         while time.monotonic() < start_s + arguments.seconds:
             message = subscriber.read(0.5)
             now_ns = time.time_ns()
+            if before_s is None and time.monotonic() > start_s:
+                before_s = cpu_seconds(pid)
             if isinstance(message, PoseFrame) and time.monotonic() > start_s:
                 frames.append((message.age_ms(now_ns) - message.latency_ms.lift, message))
     finally:
         stop.set()
         thread.join()
-    return frames
+    return frames, cpu_seconds(pid) - (before_s or 0.0)
 
 
 def send(arguments: argparse.Namespace, sender: zmq.Socket[bytes], stop: threading.Event) -> None:
@@ -96,11 +101,16 @@ def send(arguments: argparse.Namespace, sender: zmq.Socket[bytes], stop: threadi
             person = Keypoints(xy, score, f"a{camera:04d}")
             frame = KeypointFrame(header, (640, 480), "h36m17", (person,), now)
             sender.send_multipart([topic("keypoints2d", name), encode(frame)])
+            if not arguments.together:
+                turn = tick + (camera + 1) / arguments.streams
+                stop.wait(max(0.0, start_s + turn / arguments.rate_hz - time.monotonic()))
         tick += 1
         stop.wait(max(0.0, start_s + tick / arguments.rate_hz - time.monotonic()))
 
 
-def report(arguments: argparse.Namespace, frames: list[tuple[float, PoseFrame]], rss_mib: float) -> None:
+def report(
+    arguments: argparse.Namespace, frames: list[tuple[float, PoseFrame]], cpu_s: float, rss_mib: float
+) -> None:
     overhead = percentiles([ms for ms, _ in frames])
     age = percentiles([ms + frame.latency_ms.lift for ms, frame in frames])
     lift = percentiles([frame.latency_ms.lift for _, frame in frames])
@@ -108,6 +118,8 @@ def report(arguments: argparse.Namespace, frames: list[tuple[float, PoseFrame]],
     sent = arguments.streams * arguments.rate_hz * arguments.seconds
     print(f"{machine()}\n{arguments.streams} streams at {arguments.rate_hz:g} Hz, hop {arguments.hop}")
     print(f"{len(frames)} poses for about {sent:.0f} messages; daemon's memory {rss_mib:.0f} MiB")
+    core, pose_us = 100 * cpu_s / arguments.seconds, 1e6 * cpu_s / len(frames)
+    print(f"daemon's CPU {core:.1f} % of a core, {pose_us:.0f} us per pose")
     for name, values in (("overhead ms", overhead), ("lift ms", lift), ("age ms", age), ("hop", hop)):
         print(f"{name:<12}" + "  ".join(f"{key} {value:8.2f}" for key, value in values.items()))
     print(
@@ -116,6 +128,7 @@ def report(arguments: argparse.Namespace, frames: list[tuple[float, PoseFrame]],
                 "benchmark": "pipeline", "machine": machine(), "streams": arguments.streams,
                 "rate_hz": arguments.rate_hz, "poses": len(frames), "overhead_ms": overhead,
                 "lift_ms": lift, "age_ms": age, "hop": hop, "rss_mib": rss_mib,
+                "together": arguments.together, "cpu_percent": round(core, 1), "cpu_us": round(pose_us),
             }
         )
     )  # fmt: skip
@@ -151,6 +164,15 @@ def memory_mib(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
+def cpu_seconds(pid: int) -> float:
+    """CPU time a process has had; 0 where /proc does not tell."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def free_port() -> int:
     with zmq.Context.instance().socket(zmq.PUB) as probe:
         return probe.bind_to_random_port("tcp://127.0.0.1")
@@ -167,6 +189,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--weights", default="tiny")
     parser.add_argument("--hop", default="auto")
+    parser.add_argument("--together", action="store_true")
     return parser.parse_args()
 
 

@@ -16,7 +16,7 @@ from stream.clock import Clock, SystemClock
 from stream.config import Config, Part
 from stream.context import Context
 from stream.emit import Emitter
-from stream.errors import ConfigError, PoseliftError
+from stream.errors import PoseliftError
 from stream.fanout import Outlet
 from stream.feed import Feed, Wanted
 from stream.finish import Finish, Step, WithoutKeypoints
@@ -25,7 +25,6 @@ from stream.lenses import Lenses
 from stream.lifting import Lifting
 from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.protocols import Sink, Source
-from stream.seams import auto_frames
 from stream.space import Space, lens
 from stream.steady import Steady
 from stream.world import World, Worlds
@@ -58,8 +57,8 @@ class Pipeline:
             engine=settings.engine,
         )
         self.spec = self.lifter.spec
-        self._lag = self.spec.frames // 2 if settings.lag == "half" else settings.lag
-        _check(self.spec, settings.hop, self._lag)
+        settings.check(self.spec)
+        self._lag = settings.look_ahead(self.spec.frames)
         self.feeds = [self._feed(part) for part in config.sources.values()]
         self.lossless = not any(feed.live for feed in self.feeds)
         # A slow machine publishes up to a whole window in one burst.
@@ -75,7 +74,7 @@ class Pipeline:
             self.lifter,
             self._emitter(),
             settings.hop,
-            auto_frames(self._lag) if settings.blend == "auto" else settings.blend,
+            settings.fade(self._lag),
             self._finish(),
             self.clock,
             self.health,
@@ -253,21 +252,4 @@ class Pipeline:
             model=self._model,
             intrinsics=lens(space, name, size_wh).intrinsics if space.enabled else None,
             extrinsics=place,
-        )
-
-
-def _check(spec: object, hop: int | str, lag: int) -> None:
-    """Refuse what cannot be lifted live."""
-    frames, output, name = (getattr(spec, field) for field in ("frames", "output", "name"))
-    if output != "sequence":
-        raise ConfigError(
-            f"lifter.weights: {name} gives only the middle of {frames} frames, {frames // 2} frames late; "
-            "live lifting needs weights that give the whole sequence (see `poselift models`)"
-        )
-    if lag >= frames:
-        raise ConfigError(f"lifter.lag: expected less than the window of {frames} frames, got {lag}")
-    if isinstance(hop, int) and hop > frames - lag:
-        raise ConfigError(
-            f"lifter.hop: expected at most {frames - lag} frames, the window of {frames} less the lag "
-            f"of {lag}, got {hop}"
         )

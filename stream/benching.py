@@ -85,7 +85,7 @@ def _table(found: dict[str, Any]) -> Iterable[str]:
         times = "".join(f"{row['update_ms'][p]:>10.2f}" for p in ("p50", "p95", "p99"))
         speeds = f"{row['updates_per_s']:>10.1f}{row['frames_per_s']:>10.1f}{row['people_simulated']:>10}"
         yield f"{'':<38}{row['hop']:>6}{times}{speeds}"
-    yield "* until p99 of an update's age passes 100 ms: a simulation of the scheduler with these times"
+    yield "* until p99 of an update's age passes 100 ms: a simulation with these times"
     yield f"\nframes/s of a file: {found['offline_frames_per_s']:g}"
     yield f"matrix products, GFLOP/s: {_pairs(found['peak_gflops'])}"
     yield f"memory, MiB: {_pairs(found['memory_mib'])}"

@@ -16,7 +16,7 @@ import numpy as np
 from stream.clock import Clock
 
 _BATCH_S = 0.05  # longer than this nobody waits for somebody else's windows, nor does a stop
-_MOST = 32  # windows at once; more would only cost memory
+MOST_WINDOWS = 32  # at once; more would only cost memory
 _FIRST = 4  # windows at once while nothing is known
 _KEEP = 0.9  # weight of what was measured before, per batch
 
@@ -62,7 +62,7 @@ class Cost:
 
         No more than twice as many as were seen, since beyond that the fit is a guess.
         """
-        most = max(1, min(_MOST, int(2 * self._largest)))
+        most = max(1, min(MOST_WINDOWS, int(2 * self._largest)))
         each_s = self.window_s
         if not each_s:
             return most

@@ -1,7 +1,9 @@
 """How many people a lifter keeps up with, in a simulation that can be worked out by hand."""
 
+import numpy as np
 import pytest
 
+from benchmarks.schedule import Camera, Simulation
 from lifter.capacity import age_p99_ms, between, people
 
 
@@ -38,3 +40,17 @@ def test_a_batch_that_was_not_measured_lies_between_its_neighbours():
     batch_ms = between([1, 8, 64], [10.0, 45.0, 325.0])
     assert [batch_ms(size) for size in (1, 2, 8, 36, 64, 100)] == [10.0, 15.0, 45.0, 185.0, 325.0, 505.0]
     assert between([1], [10.0])(3) == 30.0
+
+
+@pytest.mark.parametrize(("each_ms", "hop"), [(4.0, 5), (35.0, 5), (2.5, 1)])
+def test_the_live_scheduler_keeps_up_with_as_many(each_ms, hop):
+    number = people(lambda windows: each_ms * windows, hop)
+    period_s = hop / 50
+    cameras = {f"cam{i}": Camera(1, 50.0, phase_s=i / number * period_s) for i in range(number)}
+    simulation = Simulation(each_s=each_ms / 1e3, hop=hop, frames=27, **cameras).run(2)
+    ages_ms = []
+    for sent in simulation.sent.values():
+        while sent:
+            ages_ms.append(sent[hop - 1 if len(sent) >= hop else -1].age_ms)  # the frame that made it due
+            sent = sent[sent[0].frame.hop :]
+    assert np.percentile(ages_ms, 99) <= 100

@@ -1,7 +1,7 @@
 """`poselift report`: everything that is said of a lifter, measured by one command.
 
-    dossier = measure("small", Path("DIR"), beside={"tcn": "tcn.safetensors"}, footage=videos)
-    print(dossier.page("https://..."), dossier.card())
+    found = measure("small", Path("DIR"), beside={"tcn": "tcn.safetensors"}, footage=videos)
+    print(dossier_page.card(found))
 
 DIR holds motion_test.npz, and motion_train.npz for the mean poses.
 """

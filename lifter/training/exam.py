@@ -5,6 +5,7 @@ Everything is drawn with fixed seeds, so a figure is one number for ever. Errors
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -180,33 +181,31 @@ def curves(takes: Sequence[Take], reader: Reader, quick: bool = False) -> list[C
 
 def rates(takes: Sequence[Take], reader: Reader, factors: Sequence[float]) -> list[tuple[float, float]]:
     """Errors with so many times the frames per second; the clips last as long."""
-    answers = []
-    for factor in factors:
-        errors = Errors()
-        for take in takes:
-            keypoints, truth = disturb.at_rate(take, factor)
-            errors.add(take, reader.every(keypoints, take.size_wh), truth)
-        answers.append(errors.mean())
-    return answers
+    return [_errors(takes, reader, partial(disturb.at_rate, factor=factor)) for factor in factors]
 
 
 def gridded(takes: Sequence[Take], reader: Reader, factors: Sequence[float]) -> list[tuple[float, float]]:
     """As `rates`, but with keypoints interpolated at the times of the take's own frames before lifting."""
-    answers = []
-    for factor in factors:
-        errors = Errors()
-        for take in takes:
-            keypoints = disturb.resampled(disturb.at_rate(take, factor)[0], 1 / factor)
-            errors.add(take, reader.every(keypoints, take.size_wh), take.truth[: len(keypoints)])
-        answers.append(errors.mean())
-    return answers
+
+    def back(take: Take, factor: float) -> tuple[F32, F32]:
+        keypoints = disturb.resampled(disturb.at_rate(take, factor)[0], 1 / factor)
+        return keypoints, take.truth[: len(keypoints)]
+
+    return [_errors(takes, reader, partial(back, factor=factor)) for factor in factors]
 
 
 def rolled(takes: Sequence[Take], reader: Reader, degrees: float) -> tuple[float, float]:
     """Errors with the camera turned around its viewing axis."""
+    return _errors(takes, reader, partial(disturb.rolled, degrees=degrees))
+
+
+def _errors(
+    takes: Sequence[Take], reader: Reader, changed: Callable[[Take], tuple[F32, F32]]
+) -> tuple[float, float]:
+    """Mean errors over all frames, with the keypoints and the truth that `changed` makes of a take."""
     errors = Errors()
     for take in takes:
-        keypoints, truth = disturb.rolled(take, degrees)
+        keypoints, truth = changed(take)
         errors.add(take, reader.every(keypoints, take.size_wh), truth)
     return errors.mean()
 

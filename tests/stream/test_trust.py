@@ -128,7 +128,7 @@ def test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero(tiny_w
                 assert person["origin"] == [Origin.ABSENT] * 17
                 assert person["root"]["pos"] is None
             else:
-                assert None not in sum(person["xyz"], [])
+                assert all(None not in joint for joint in person["xyz"])
     assert [frame.persons[0].state for frame in frames if frame.persons][-1] == "lost"
 
 

@@ -60,9 +60,8 @@ class Runner:
             engine = tuned.choose(key, self.device, dtype, threads)
         self.network = engines.start(engine, self.model, key, dtype, threads)
         prunes = any(isinstance(part, Hourglass) for part in self.model.modules())
-        self._asks = (
-            prunes and self.network is self.model
-        )  # what is exported or recorded answers for all rows
+        # What is exported or recorded answers for all rows.
+        self._asks = prunes and self.network is self.model
         self.memory = Memory.of(self.model, self.spec, self.device) if self._asks else None
         window = (self.spec.frames, self.spec.joints)
         self._graphs = cuda.graphs(self.compute, window, self.device) if engine == "graphs" else None

@@ -200,8 +200,11 @@ class Feed:
         """Whether a frame is newer than those before it. One whose clock was set back begins anew."""
         if camera.newest is None:
             return True
-        since_ns = header.captured_ns - camera.newest.captured_ns
-        twice = header.captured_unix_ns == camera.newest.captured_unix_ns  # a sender's own stamp
+        newest = camera.newest
+        sent_ns = header.captured_unix_ns - newest.captured_unix_ns
+        twice = sent_ns == 0  # a sender's own stamp
+        # Of a sender whose clock is ahead, captures count as of now; then only its own stamps tell the order.
+        since_ns = min(header.captured_ns - newest.captured_ns, sent_ns)
         if since_ns < -_BACK_NS:
             log.warning("%s: its clock went back by %.1f s; it starts anew", header.source, -since_ns / 1e9)
             self._context.health.count(header.source, "clock_back")

@@ -9,7 +9,8 @@ class Ticks:
     """The grid of one source: every tick_ns from its first frame on, numbered by seq.
 
     A point is there once a frame at or after it is: nothing is extrapolated. Between two frames more
-    than gap_ns apart there are none.
+    than gap_ns apart there are none. Wall-clock times of points are as exactly apart as the others: both
+    clocks are compared once, and again where the wall clock was set forward by more than gap_ns.
     """
 
     def __init__(self, tick_ns: int, gap_ns: int) -> None:
@@ -18,6 +19,7 @@ class Ticks:
         self._seq = 0  # of the next point
         self._zero_ns: int | None = None  # where point 0 lies, or would
         self._captured_ns = 0  # of the newest frame
+        self._wall_ns = 0  # how far the wall clock is ahead of captured_ns
         self._said: Arrival | None = None  # the newest frame's people, and what is still to be said of them
 
     def restart(self) -> None:
@@ -27,8 +29,11 @@ class Ticks:
     def take(self, arrival: Arrival) -> list[Arrival]:
         """The points up to the captured frame `arrival`, whose people's rings know it already."""
         at_ns = arrival.header.captured_ns
+        wall_ns = arrival.header.captured_unix_ns - at_ns
         if self._zero_ns is None:
-            self._zero_ns = at_ns - self._seq * self._tick_ns
+            self._zero_ns, self._wall_ns = at_ns - self._seq * self._tick_ns, wall_ns
+        elif wall_ns - self._wall_ns > self._gap_ns:
+            self._wall_ns = wall_ns
         points = []
         if self._said is None or at_ns - self._captured_ns > self._gap_ns:
             self._skip_to(-((self._zero_ns - at_ns) // self._tick_ns))  # rounded up
@@ -56,12 +61,11 @@ class Ticks:
 
     def _point(self, said: Arrival, newest: Arrival) -> Arrival:
         """The next point, with the people of `said`; what is said of them now is not said again."""
-        late_ns = newest.header.captured_ns - self._next_ns()
         header = replace(
             newest.header,
             seq=self._seq,
             captured_ns=self._next_ns(),
-            captured_unix_ns=newest.header.captured_unix_ns - late_ns,
+            captured_unix_ns=self._next_ns() + self._wall_ns,
         )
         self._seq += 1
         unseen = {who.id for who in newest.sightings if who.state in ("predicted", "lost")}

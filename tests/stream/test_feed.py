@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Self
 
 import numpy as np
@@ -149,6 +150,29 @@ def test_no_window_mixes_the_times_before_and_after_a_clock_was_set_back():
         places = {round(x) for x in window.keypoints[:, 0, 0] - BODY[0, 0]}
         assert places in ({300}, {900})
         assert np.ptp(window.captured_ns) == 242 * 20 * MS
+
+
+def stamped(ms: float, unix_ms: float) -> KeypointFrame:
+    """A frame of a sender whose clock differs from the time that a capture counts as."""
+    frame = at(ms, 300)
+    header = dataclasses.replace(frame.header, captured_unix_ns=round(unix_ms * MS))
+    return dataclasses.replace(frame, header=header)
+
+
+def test_a_sender_whose_clock_was_ahead_by_hours_and_is_put_right_starts_anew():
+    ahead = [stamped(1000 + 20 * step, HOUR + 20 * step) for step in range(3)]
+    right = [stamped(1060 + 20 * step, 1060 + 20 * step) for step in range(3)]
+    played = Played(*ahead, *right)
+    assert played.states == [["new"], ["ok"], ["ok"], ["lost"], ["new"], ["ok"], ["ok"], ["lost"]]
+    assert played.health.counted("cam0", "clock_back") == 1
+
+
+def test_frames_of_a_sender_whose_clock_is_ahead_are_published_in_the_order_of_its_stamps():
+    stamps = [HOUR, HOUR + 40, HOUR + 20, HOUR + 60]
+    played = Played(*(stamped(1000 + 20 * step, stamp) for step, stamp in enumerate(stamps)))
+    published = [header.captured_unix_ns // MS for header in played.headers[:-1]]
+    assert published == [HOUR, HOUR + 40, HOUR + 60]
+    assert played.drops() == {"out_of_order": 1}
 
 
 def test_a_clock_set_forward_by_hours_ends_windows_and_nothing_else():

@@ -147,3 +147,32 @@ def test_whoever_is_seen_first_in_the_newest_frame_has_a_window_too():
         due = intake.take(hop=1, lag=0)
         assert len(due.arrivals) == 4
         assert len(due.windows(9)) == 2
+
+
+def test_wall_clock_times_are_as_exactly_apart_though_both_clocks_are_never_read_at_once():
+    intake = box()
+    for number, at in enumerate((3, 24, 61, 62, 99, 131)):
+        between_ns = (0, 900, -700, 40_000, -3, 8)[number]
+        header = Header("cam0", number, at * MS, UNIX_NS + at * MS + between_ns)
+        person = Keypoints(np.full((17, 2), at, np.float32), np.ones(17, np.float32), "a")
+        intake.accept(KeypointFrame(header, (640, 480), "h36m17", (person,), at * MS))
+    assert [at for at, _, _ in taken(intake)] == [
+        3,
+        23,
+        43,
+        63,
+        83,
+        103,
+        123,
+    ]
+
+
+def test_a_wall_clock_that_is_set_forward_moves_the_points_that_follow():
+    intake = box()
+    for at, set_ns in ((0, 0), (20, 0), (40, 10**12), (60, 10**12)):
+        person = Keypoints(np.full((17, 2), at, np.float32), np.ones(17, np.float32), "a")
+        header = Header("cam0", at, at * MS, UNIX_NS + at * MS + set_ns)
+        intake.accept(KeypointFrame(header, (640, 480), "h36m17", (person,), at * MS))
+    headers = [arrival.header for arrival in intake.take(hop=1, lag=0).arrivals]
+    ahead = [header.captured_unix_ns - header.captured_ns - UNIX_NS for header in headers]
+    assert ahead == [0, 0, 10**12, 10**12]

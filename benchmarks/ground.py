@@ -16,8 +16,6 @@ many are told so. Prints tables, then one JSON line.
 import argparse
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 import lifter
+from lifter.machine import machine
 from lifter.training.camera import View
 from lifter.training.detector import detect
 from lifter.training.motion import read
@@ -228,10 +227,10 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=7, help="take each so-many-th clip")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(machine)
+    here = machine().text()
+    print(here)
     runner, took = lifter.load(arguments.weights, device="cpu", threads=1), {}
-    result: dict[str, Any] = {"benchmark": "ground", "machine": machine, "weights": arguments.weights}
+    result: dict[str, Any] = {"benchmark": "ground", "machine": here, "weights": arguments.weights}
     result["floor"] = floors(arguments, runner, took)
     if arguments.data:
         result["feet"] = feet(arguments, runner, took)

@@ -15,8 +15,6 @@ for TPS + TRI. Prints a table, then one JSON line.
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +25,7 @@ from torch import Tensor, nn
 
 from lifter.flops import live
 from lifter.hourglass import Hourglass
+from lifter.machine import machine
 from lifter.memory import Memory
 from lifter.recover import Head
 from lifter.spec import LifterSpec, Schedule
@@ -105,13 +104,14 @@ def main() -> None:
     arguments = parse()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    print(f"{machine(arguments.device)}; batch {arguments.batch}, {arguments.repeats} repeats")
+    print(f"{machine(arguments.device).text()}; {torch.get_num_threads()} threads")
+    print(f"batch {arguments.batch}, {arguments.repeats} repeats")
     print(f"{'':<15}{'':<7}{'GFLOPs':>8}{'ms/window p50':>15}{'p95':>9}{'speed':>8}{'paper':>8}{'own':>8}")
     rows = [row for arch in arguments.arch or MODELS for row in measure(arch, arguments)]
     print(
         json.dumps(
             {
-                "benchmark": "lifting", "machine": machine(arguments.device), "batch": arguments.batch,
+                "benchmark": "lifting", "machine": machine(arguments.device).text(), "batch": arguments.batch,
                 "repeats": arguments.repeats, "quick": arguments.quick, "cpu_time": arguments.cpu_time,
                 "rows": rows,
             }
@@ -218,13 +218,6 @@ def share(
             call(x)
             found.append(own.own_ms / (clock.now_ms() - start))
     return float(np.median(found))
-
-
-def machine(device: str) -> str:
-    if device.startswith("cuda"):
-        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{platform.machine()}, {cores}, torch {torch.__version__}"
 
 
 def parse() -> argparse.Namespace:

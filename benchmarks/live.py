@@ -9,14 +9,13 @@ the age of the poses when published; then one JSON line.
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lifter.machine import machine
 from stream.config import resolve
 from stream.messages import PoseFrame
 from stream.pipeline import Pipeline
@@ -65,13 +64,13 @@ def report(arguments: argparse.Namespace, pipeline: Pipeline, frames: list[PoseF
         "hop": [float(frame.hop) for frame in frames],
     }
     table = {name: percentiles(values) for name, values in rows.items()}
-    print(f"{machine()}; MediaPipe {arguments.variant}, {arguments.weights}, hop {arguments.hop}")
+    print(f"{machine().text()}; MediaPipe {arguments.variant}, {arguments.weights}, hop {arguments.hop}")
     print(f"{rate_hz:.1f} frames/s published, {100 * persons:.0f} % with a person, "
           f"{pipeline.health.dropped('cam0')} dropped")  # fmt: skip
     for name, values in table.items():
         unit = "frames" if name == "hop" else "ms"
         print(f"{name:<8} {unit:<7}" + "  ".join(f"{key} {value:7.1f}" for key, value in values.items()))
-    result = {"benchmark": "live", "machine": machine(), "fps": round(rate_hz, 2), **table}
+    result = {"benchmark": "live", "machine": machine().text(), "fps": round(rate_hz, 2), **table}
     print(json.dumps(result))
 
 
@@ -94,10 +93,6 @@ def moving_person(path: Path, seconds: float) -> Path:
 
 def percentiles(values: list[float]) -> dict[str, float]:
     return {f"p{p}": round(float(np.percentile(values, p)), 2) for p in (50, 95, 99)}
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def parse() -> argparse.Namespace:

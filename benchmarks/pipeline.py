@@ -13,7 +13,6 @@ and hardly depends on what else the machine does. Prints a table, then one JSON 
 import argparse
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import zmq
 
+from lifter.machine import machine
 from stream.client import Subscriber
 from stream.messages import Header, KeypointFrame, Keypoints, PoseFrame
 from stream.wire import encode, topic
@@ -116,7 +116,7 @@ def report(
     lift = percentiles([frame.latency_ms.lift for _, frame in frames])
     hop = percentiles([frame.hop for _, frame in frames])
     sent = arguments.streams * arguments.rate_hz * arguments.seconds
-    print(f"{machine()}\n{arguments.streams} streams at {arguments.rate_hz:g} Hz, hop {arguments.hop}")
+    print(f"{machine().text()}\n{arguments.streams} streams at {arguments.rate_hz:g} Hz, hop {arguments.hop}")
     print(f"{len(frames)} poses for about {sent:.0f} messages; daemon's memory {rss_mib:.0f} MiB")
     core, pose_us = 100 * cpu_s / arguments.seconds, 1e6 * cpu_s / len(frames)
     print(f"daemon's CPU {core:.1f} % of a core, {pose_us:.0f} us per pose")
@@ -125,7 +125,7 @@ def report(
     print(
         json.dumps(
             {
-                "benchmark": "pipeline", "machine": machine(), "streams": arguments.streams,
+                "benchmark": "pipeline", "machine": machine().text(), "streams": arguments.streams,
                 "rate_hz": arguments.rate_hz, "poses": len(frames), "overhead_ms": overhead,
                 "lift_ms": lift, "age_ms": age, "hop": hop, "rss_mib": rss_mib,
                 "together": arguments.together, "cpu_percent": round(core, 1), "cpu_us": round(pose_us),
@@ -176,10 +176,6 @@ def cpu_seconds(pid: int) -> float:
 def free_port() -> int:
     with zmq.Context.instance().socket(zmq.PUB) as probe:
         return probe.bind_to_random_port("tcp://127.0.0.1")
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def parse() -> argparse.Namespace:

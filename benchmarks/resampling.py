@@ -10,8 +10,6 @@ shows it. difference: of the two, over clips, with its standard error. Prints a 
 
 import argparse
 import json
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 import torch
 
 import lifter
+from lifter.machine import machine
 from lifter.training import motion
 from lifter.training.camera import film
 from lifter.training.detector import detect
@@ -38,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runner = lifter.load(arguments.weights, threads=1)
     held_out = motion.read(arguments.motion)
-    print(f"{platform.machine()}, {os.cpu_count()} cores; {arguments.weights}, {arguments.clips} clips")
+    print(f"{machine().text()}; {arguments.weights}, {arguments.clips} clips")
     print("   Hz   newest, mm: native  resampled  difference      inside: native  resampled")
     rows = [measure(runner, held_out, hz, arguments.clips) for hz in arguments.hz]
     print(json.dumps({"benchmark": "resampling", "weights": arguments.weights, "rows": rows}))

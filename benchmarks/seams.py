@@ -11,8 +11,6 @@ themselves, over the frames they publish, and those before them up to 30; ratio 
 
 import argparse
 import json
-import os
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lifter
+from lifter.machine import machine
 from lifter.pipelines import cut
 from lifter.runner import Runner
 from lifter.training import benchmark
@@ -61,7 +60,7 @@ class Figures:
 
 def main() -> None:
     arguments = parse()
-    print(machine())
+    print(machine().text())
     runner = lifter.load(arguments.weights, device="auto", threads=1)
     clips = [lifted(runner, *material) for material in materials(arguments)]
     print(f"{len(clips)} clips, {sum(len(clip.truth) for clip in clips)} frames")
@@ -74,7 +73,9 @@ def main() -> None:
                 print("".join(f"{value:>{width}}" for value, width in zip(row.values(), WIDTHS, strict=True)))
                 rows.append(row)
     print(
-        json.dumps({"benchmark": "seams", "machine": machine(), "weights": arguments.weights, "rows": rows})
+        json.dumps(
+            {"benchmark": "seams", "machine": machine().text(), "weights": arguments.weights, "rows": rows}
+        )
     )
 
 
@@ -158,10 +159,6 @@ def jitter_mm(poses: NDArray) -> F64:
 
 def frames_of(blend: str, lag: int) -> int:
     return {"off": 0, "auto": auto_frames(lag)}[blend] if not blend.isdigit() else int(blend)
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def parse() -> argparse.Namespace:

@@ -13,8 +13,6 @@ Prints tables, then one JSON line.
 import argparse
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lifter
+from lifter.machine import machine
 from sources.walk import Camera, Walk, figure
 from stream.camera import CameraSettings
 from stream.messages import Header, Origin, Pose, PoseFrame, Window
@@ -37,7 +36,7 @@ VIEWS = ((45.0, 7.5), (61.0, 5.5), (90.0, 4.5))  # degrees, metres from the midd
 def main() -> None:
     arguments = parse()
     scenes = list(made(arguments))
-    print(f"{machine()}\n{len(scenes)} walks of {arguments.seconds:g} s at {arguments.hz:g} Hz")
+    print(f"{machine().text()}\n{len(scenes)} walks of {arguments.seconds:g} s at {arguments.hz:g} Hz")
     head(f"true poses, {arguments.noise_px:g} px")
     exact = [row(arguments, name, scenes, given(arguments, **how), known) for name, how, known in TRUE]
     head(f"{arguments.weights}, {arguments.noise_px:g} px")
@@ -47,7 +46,7 @@ def main() -> None:
         chosen = [number for number, scene in enumerate(scenes) if scene.fov_deg == fov_deg]
         of_view = [scenes[number] for number in chosen], [poses[number] for number in chosen]
         lifted.append(row(arguments, f"height, {fov_deg:g} taken for 61", *of_view, "height"))
-    result = {"benchmark": "space", "machine": machine(), "weights": arguments.weights}
+    result = {"benchmark": "space", "machine": machine().text(), "weights": arguments.weights}
     print(json.dumps(result | {"noise_px": arguments.noise_px, "true": exact, "lifted": lifted}))
 
 
@@ -196,10 +195,6 @@ def errors(roots: F64, truth: F64) -> dict[str, F64]:
 def head(what: str) -> None:
     names = ("depth cm", "p95", "%", "bias %", "lateral", "jitter", "across", "walk mm", "none %", "us")
     print(f"\n{what:<28}" + "".join(f"{name:>10}" for name in names))
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def parse() -> argparse.Namespace:

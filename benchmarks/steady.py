@@ -11,8 +11,6 @@ where nothing may be repaired. Prints tables, then one JSON line.
 
 import argparse
 import json
-import os
-import platform
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lifter
+from lifter.machine import machine
 from sources.synthetic import Synthetic
 from sources.walk import Camera, Walk, figure
 from stream.context import Context
@@ -38,12 +37,12 @@ _UP_TO_S = 1.0  # left out of all figures: the window is still filling
 
 def main() -> None:
     arguments = parse()
-    print(machine())
+    print(machine().text())
     rows = [row for hz in arguments.rates for row in lifted(arguments, hz)]
     print(f"\n{'':<26}{'swapped':>9}{'repaired':>10}{'visible':>9}{'repaired':>10}{'false':>7}{'frames':>8}")
     swaps = [row for hz in arguments.swap_rates for row in repaired(hz, arguments.noise_px)]
     print(
-        json.dumps({"benchmark": "steady", "machine": machine(), "noise_px": arguments.noise_px,
+        json.dumps({"benchmark": "steady", "machine": machine().text(), "noise_px": arguments.noise_px,
                     "weights": arguments.weights, "steady": rows, "swaps": swaps})
     )  # fmt: skip
 
@@ -231,10 +230,6 @@ def seen(world: list[F64], times: F64, noise_px: float, seed: int) -> list[Keypo
 
 def share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "-"
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def parse() -> argparse.Namespace:

@@ -17,8 +17,6 @@ Prints a table, then one JSON line.
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lifter.machine import machine
 from sources.walk import F64, Camera, Walk, figure
 from stream.matching import assign
 from stream.messages import Header, KeypointFrame, Keypoints
@@ -65,7 +64,7 @@ class Tally:
 
 def main() -> None:
     arguments = parse()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(machine().text())
     print(f"{arguments.runs} runs of {arguments.seconds:g} s at {arguments.fps:g} frames per second")
     names = Tally(ms=[0.0]).plain()
     print(f"{'crowd':<12}" + "".join(f"{name:>12}" for name in names))

@@ -8,16 +8,14 @@ from `send` in one thread to the decoded message in another. Prints a table, the
 
 import argparse
 import json
-import os
-import platform
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lifter.machine import machine
 from sinks.zeromq import ZeroMQ
 from stream import wire
 from stream.client import Subscriber
@@ -32,7 +30,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a second of work, to see that it runs")
     arguments = parser.parse_args()
     seconds, runs = (0.02, 3) if arguments.quick else (0.5, 9)
-    print(f"{machine()}; {runs} runs of {seconds} s each")
+    print(f"{machine().text()}; {runs} runs of {seconds} s each")
     print(f"{'message':<30}{'bytes':>8}{'encoded/s':>12}{'slowest':>10}{'decoded/s':>12}{'slowest':>10}")
     rows = [
         codec(name, message, format, seconds, runs)
@@ -44,7 +42,7 @@ def main() -> None:
         f"loopback, one person at 500 Hz: p50 {loopback['p50_us']:.0f} us, p95 {loopback['p95_us']:.0f} us, "
         f"p99 {loopback['p99_us']:.0f} us, {loopback['lost']} of {loopback['sent']} lost"
     )
-    print(json.dumps({"benchmark": "wire", "machine": machine(), "rows": rows, "loopback": loopback}))
+    print(json.dumps({"benchmark": "wire", "machine": machine().text(), "rows": rows, "loopback": loopback}))
 
 
 def codec(name: str, message: Any, format: wire.Format, seconds: float, runs: int) -> dict[str, Any]:
@@ -130,13 +128,6 @@ def pose_frame(persons: int, seq: int) -> PoseFrame:
         model=ModelInfo("small", "0" * 64),
         frame_id="cam0_optical_frame",
     )
-
-
-def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    name = names[0].split(":")[1].strip() if names else platform.processor()
-    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -20,17 +20,26 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     versions: dict[str, str]
 
+    def text(self) -> str:
+        """One line for people."""
+        where = f"{self.gpu}, {self.cpu}" if self.gpu else self.cpu
+        versions = " ".join(f"{name} {version}" for name, version in self.versions.items())
+        return f"{where}, {self.cores} cores ({' '.join(self.sets)}); {versions}"
+
 
 def machine(device: str = "cpu") -> Machine:
     """This machine, with the GPU if `device` is one."""
-    import torch
+    gpu = None
+    if device.startswith("cuda"):
+        import torch
 
+        gpu = torch.cuda.get_device_name(device)
     name, flags = _processor()
     return Machine(
         cpu=name,
         cores=os.cpu_count() or 1,
         sets=tuple(word for word in _SETS if word in flags),
-        gpu=torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
+        gpu=gpu,
         system=platform.system(),
         versions=versions(),
     )

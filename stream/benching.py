@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 app = typer.Typer()
@@ -55,12 +56,10 @@ def bench(
 
 
 def _head(found: dict[str, Any]) -> str:
-    machine = found["machine"]
-    versions = " ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    where = ", ".join([*filter(None, [machine["gpu"]]), machine["cpu"], f"{machine['cores']} cores"])
-    return (
-        f"{found['model']} on {where} ({' '.join(machine['sets'])}), {found['threads']} threads; {versions}"
-    )
+    from lifter.machine import Machine
+
+    where = msgspec.convert(found["machine"], Machine).text()
+    return f"{found['model']} on {where}; {found['threads']} threads"
 
 
 def _table(found: dict[str, Any]) -> Iterable[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lifter.training import safe
 from lifter.training.real import LIMB_JOINTS, Footage
 from stream import skeletons
 from stream.errors import ConfigError, EndOfStream
@@ -29,13 +30,13 @@ def footage(folder: Path, variant: str = "full") -> list[Footage]:
 
 
 def _names(file: Path) -> list[str]:
-    with np.load(file, allow_pickle=False) as arrays:
+    with safe.arrays(file) as arrays:
         return sorted(key.removesuffix(_TRUTH) for key in arrays if key.endswith(_TRUTH))
 
 
 def _video(folder: Path, name: str, file: Path) -> tuple[str, Path, F32, tuple[int, ...]]:
     """Name, video, truth and the limb joints that were measured."""
-    with np.load(file, allow_pickle=False) as arrays:
+    with safe.arrays(file) as arrays:
         truth = arrays[name + _TRUTH].astype(np.float32)
         measured = arrays["measured17"] if "measured17" in arrays else np.ones(17, bool)
     if truth.ndim != 3 or truth.shape[1:] != (17, 3) or not np.isfinite(truth).all():

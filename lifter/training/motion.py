@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lifter.training import safe
 from stream.errors import ConfigError
 
 FACE = 2  # joints after the 17: nose tip, middle of the ears; a detector's head is made from them
@@ -56,7 +57,7 @@ def read(path: Path, shares: dict[str, float] | None = None) -> Motion:
     """Read a motion file; `shares` says how often the sources whose names begin so are drawn."""
     if not path.is_file():
         raise ConfigError(f"motion: expected an .npz file at {path}, found none; pass its folder with --data")
-    with np.load(path, allow_pickle=False) as file:
+    with safe.arrays(path) as file:
         if "rel" in file:
             motion = _packed(file)
         elif any(name.startswith("clip/") for name in file):
@@ -78,7 +79,7 @@ def _packed(file: np.lib.npyio.NpzFile) -> _Parts:
     xyz += file["root"][:, None]
     xyz = xyz[:, : 17 + FACE] if xyz.shape[1] >= 17 + FACE else _with_face(xyz)
     start, length = torch.from_numpy(file["start"]), torch.from_numpy(file["length"])
-    return file["subject"], file["source"], start, length, np.ascontiguousarray(xyz), float(file["fps"])
+    return file["subject"], file["source"], start, length, np.ascontiguousarray(xyz), _fps(file)
 
 
 def _clips(file: np.lib.npyio.NpzFile) -> _Parts:
@@ -91,7 +92,14 @@ def _clips(file: np.lib.npyio.NpzFile) -> _Parts:
     start = length.cumsum(0) - length
     subject = np.array([name.split("/")[1] for name in names])
     source = np.full(len(names), "clips")
-    return subject, source, start, length, _with_face(np.concatenate(clips)), float(file["fps"])
+    return subject, source, start, length, _with_face(np.concatenate(clips)), _fps(file)
+
+
+def _fps(file: np.lib.npyio.NpzFile) -> float:
+    fps = file["fps"]
+    if fps.size != 1 or fps.dtype.kind not in "iuf" or not 1 <= fps.item() <= 1000:
+        raise ConfigError(f"fps: expected one number of frames per second, 1 to 1000, got {fps}")
+    return float(fps.item())
 
 
 def _with_face(xyz: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ Dictionaries, lists, numbers, text and numpy arrays come through; any other name
 import io
 import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -60,6 +62,23 @@ def read_npz(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected an .npz file, but it is no zip archive")
     with zipfile.ZipFile(path) as archive:
         return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+
+
+@contextmanager
+def arrays(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """The arrays of an `.npz`, of which none may hold objects; what cannot be read or is absent is said."""
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise ValueError("it holds one array without a name")
+            with loaded:
+                yield loaded
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        why = error.args[0] if isinstance(error, KeyError) else error
+        raise ConfigError(
+            f"{path}: expected an .npz of numpy arrays as docs/training.md has it, but {why}"
+        ) from error
 
 
 def _array(data: bytes) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 import lifter
 from lifter import weights as files
 from lifter.aggregate import Aggregate
-from lifter.training import benchmark, h36m, motionbert, mpi3dhp
+from lifter.training import benchmark, h36m, motionbert, mpi3dhp, safe
 from lifter.training.evaluate import Reading, Sequence, evaluate
 from lifter.training.metrics import Table
 from stream.errors import ConfigError
@@ -60,7 +60,7 @@ def sequences(data: Path, seen: Seen = "detector") -> Iterator[Sequence]:
             f"data: expected a folder with data_3d_h36m.npz or data_test_3dhp.npz, MotionBERT's .pkl "
             f"or folder of clips, or an .npz of motion capture or sequences, got {data}"
         )
-    with np.load(data, allow_pickle=False) as file:
+    with safe.arrays(data) as file:
         names = sorted(name.removesuffix("/truth") for name in file if name.endswith("/truth"))
         if names:
             return iter([_own(file, name) for name in names])

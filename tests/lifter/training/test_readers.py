@@ -9,7 +9,7 @@ import torch
 
 from lifter import normalise
 from lifter.spec import LifterSpec
-from lifter.training import dry, h36m, motionbert, mpi3dhp, safe, score
+from lifter.training import dry, h36m, motion, motionbert, mpi3dhp, safe, score
 from stream.errors import ConfigError
 
 
@@ -167,3 +167,37 @@ def test_a_clip_that_is_none_is_refused(
     with pytest.raises(ConfigError, match=complaint):
         next(motionbert.sequences(tmp_path, "train"))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"no archive", "pickled"),
+        (b"", "No data left"),
+        (b"PK\x03\x04cut off", "not a zip file"),
+    ],
+)
+def test_a_file_that_is_no_npz_is_refused_in_one_sentence(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "motion.npz"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"motion.npz: expected an .npz of numpy arrays .*{why}"):
+        score.sequences(path)
+
+
+def test_an_npz_without_what_belongs_in_it_names_it(tmp_path: Path) -> None:
+    path, clip = tmp_path / "motion.npz", {"clip/anna/walk": dry.motion(9, seed=0)}
+    np.savez(path, **clip)
+    with pytest.raises(ConfigError, match="but fps is not a file in the archive"):
+        motion.read(path)
+    np.savez(path, fps=np.zeros(3), **clip)
+    with pytest.raises(
+        ConfigError, match=r"fps: expected one number of frames per second, 1 to 1000, got \["
+    ):
+        motion.read(path)
+    np.savez(path, **{"walk/truth": np.zeros((5, 17, 3), np.float32)})
+    with pytest.raises(ConfigError, match="but walk/keypoints is not a file in the archive"):
+        list(score.sequences(path))
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ConfigError, match="one array without a name"):
+        motion.read(path)

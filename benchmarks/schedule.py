@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.clock import FakeClock
+from stream.context import Context
 from stream.emit import Emitter
 from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame, Window
+from stream.publish import Publisher
 
 JOINTS = 2
 
@@ -94,8 +96,9 @@ class Simulation:
         self.sent: dict[str, list[Published]] = {name: [] for name in cameras}
         self.brought = dict.fromkeys(cameras, 0)
         emitter = Emitter("h36m17", ModelInfo("slow", "0"), "s", "live", lag)
-        finish = Finish(lambda *_: [])
-        self.lifting = Lifting(self.lifter, emitter, hop, 0, finish, self.clock, self.health, self._send)
+        context = Context("lift", clock=self.clock, health=self.health)
+        publisher = Publisher(emitter, Finish(lambda *_: []), self._send, context)
+        self.lifting = Lifting(self.lifter, publisher, hop, 0, context)
 
     def run(self, seconds: float) -> "Simulation":
         """Cameras bring frames for `seconds`; then all that waits is lifted."""

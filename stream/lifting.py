@@ -2,17 +2,16 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from stream.arrivals import Due
-from stream.clock import Clock
-from stream.emit import Emitter, Lifted
-from stream.finish import Finish
-from stream.health import Health
+from stream.context import Context
+from stream.emit import Lifted
 from stream.intake import Intake
-from stream.messages import Latency, PoseFrame, Window
+from stream.messages import Window
 from stream.protocols import Lifter
+from stream.publish import Publisher
 from stream.ring import Ring
 from stream.schedule import Schedule
 from stream.seams import Seams
@@ -46,26 +45,20 @@ class Lifting:
     def __init__(
         self,
         lifter: Lifter,
-        emitter: Emitter,
+        publisher: Publisher,
         hop: int | Literal["auto"],
         blend: int,
-        finish: Finish,
-        clock: Clock,
-        health: Health,
-        send: Callable[[PoseFrame], None],
+        context: Context,
         view: Callable[[str, Window], Window] = lambda _, window: window,
     ) -> None:
         self._lifter = lifter
-        self._emitter = emitter
+        self._publisher = publisher
         self._frames: int = lifter.spec.frames
         self._hop = hop
         self._seams = Seams(blend)
-        self._finish = finish
-        self._clock = clock
-        self._health = health
-        self._send = send
+        self._clock, self._health = context.clock, context.health
         self._view = view
-        self._schedule = Schedule(clock)
+        self._schedule = Schedule(context.clock)
         self._open: dict[Intake, _Pass] = {}
 
     @property
@@ -82,7 +75,7 @@ class Lifting:
         complete = [one for intake in ordered if (one := self._open.get(intake)) and not one.left]
         for one in complete:
             del self._open[one.intake]
-            self._publish(one)
+            self._publisher.publish(one.due, one.lifted, one.started_ns)
         return bool(batch or complete)
 
     def _batch(self, intakes: Iterable[Intake]) -> list[tuple[_Pass, Ring, Window]]:
@@ -103,7 +96,7 @@ class Lifting:
         return batch
 
     def _begin(self, intake: Intake) -> _Pass | None:
-        due = intake.take(self._hop_of(intake), self._emitter.lag)
+        due = intake.take(self._hop_of(intake), self._publisher.lag)
         if due is None:
             return None
         windows = due.windows(self._frames)
@@ -118,9 +111,9 @@ class Lifting:
 
     def _hop_of(self, intake: Intake) -> int:
         if self._hop != "auto":
-            return min(self._hop, self._frames - self._emitter.lag)
+            return min(self._hop, self._frames - self._publisher.lag)
         # Nobody waits for a file frame by frame: a third of the window keeps every pose's context long.
-        return max(1, (self._frames - self._emitter.lag) // 3) if intake.lossless else 1
+        return max(1, (self._frames - self._publisher.lag) // 3) if intake.lossless else 1
 
     def _lift(self, batch: list[tuple[_Pass, Ring, Window]]) -> None:
         began_ns = self._clock.now_ns()
@@ -132,27 +125,3 @@ class Lifting:
         for (one, ring, window), poses in zip(batch, answers, strict=True):
             joined = self._seams.blend(ring, window.captured_ns[-last:], poses, one.until_ns[ring])
             one.lifted[ring] = Lifted(window, joined)
-
-    def _publish(self, one: _Pass) -> None:
-        lifted_ns = self._clock.now_ns()
-        dropped = self._health.dropped(one.intake.name)
-        frames = self._emitter.frames(one.due, one.lifted, one.started_ns, lifted_ns, dropped)
-        for arrival, frame in zip(one.due.arrivals, frames, strict=True):
-            self._hand_on(self._finish.finish(frame, arrival.size_wh), lifted_ns)
-        self._health.count("lift", "passes")
-
-    def _hand_on(self, frame: PoseFrame, lifted_ns: int) -> None:
-        latency = frame.latency_ms
-        post_ms = (self._clock.now_ns() - lifted_ns) / 1e6
-        self._health.took("capture", latency.capture)
-        self._health.took("detect", latency.detect)
-        self._health.took("queue", latency.queue)
-        self._health.took("lift", latency.lift)
-        self._health.took("post", post_ms)
-        self._health.took("hop", frame.hop)
-        self._health.count("lift", "frames")
-        self._health.count("lift", "poses", len(frame.persons))
-        if frame.mode != "offline":  # a file's times say nothing about age
-            self._health.took("age", (self._clock.now_ns() - frame.header.captured_ns) / 1e6)
-        latency = Latency(latency.capture, latency.detect, latency.queue, latency.lift, post_ms)
-        self._send(replace(frame, latency_ms=latency, published_unix_ns=self._clock.unix_ns()))

@@ -25,6 +25,7 @@ from stream.lenses import Lenses
 from stream.lifting import Lifting
 from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.protocols import Sink, Source
+from stream.publish import Publisher
 from stream.space import Space, lens
 from stream.steady import Steady
 from stream.world import World, Worlds
@@ -70,15 +71,13 @@ class Pipeline:
         # Whoever listens learns where a camera stands before the first pose that rests on it.
         self._worlds = Worlds(config.space.world, lambda *source: self._send(self._meta(*source)))
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
+        context = self._context("lift")
         self._lifting = Lifting(
             self.lifter,
-            self._emitter(),
+            Publisher(self._emitter(), self._finish(), self._send, context),
             settings.hop,
             settings.fade(self._lag),
-            self._finish(),
-            self.clock,
-            self.health,
-            self._send,
+            context,
             Lenses(config.space, self.spec.focal).assumed,
         )
         self._arrived = threading.Event()

@@ -3,12 +3,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream.clock import FakeClock
+from stream.context import Context
 from stream.emit import Emitter
 from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, Origin, PoseFrame
+from stream.publish import Publisher
 
 
 @dataclass
@@ -42,9 +44,9 @@ class Bench:
         self.lifter = Echo(self.clock)
         self.intakes = {name: Intake(name, 9, lossless, 0.25, self.health) for name in ("cam0", "cam1")}
         emitter = Emitter("h36m17", ModelInfo("echo", "0"), "s", "live", lag)
-        self.lifting = Lifting(
-            self.lifter, emitter, hop, blend, Finish(lambda *_: []), self.clock, self.health, self.sent.append
-        )
+        context = Context("lift", clock=self.clock, health=self.health)
+        publisher = Publisher(emitter, Finish(lambda *_: []), self.sent.append, context)
+        self.lifting = Lifting(self.lifter, publisher, hop, blend, context)
 
     def see(self, seq: int, *ids: str, camera: str = "cam0", joints_missing: tuple[int, ...] = ()) -> None:
         persons = []

@@ -13,6 +13,7 @@ from lifter.training.evaluate import Sequence
 from lifter.training.lag_curve import Curve, Row, Settings, measure, published
 from lifter.training.score import sequences
 from stream.clock import FakeClock
+from stream.context import Context
 from stream.emit import Emitter
 from stream.errors import ConfigError
 from stream.finish import Finish
@@ -20,6 +21,7 @@ from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame
+from stream.publish import Publisher
 from stream.seams import auto_frames
 
 SETTINGS = [(lag, hop) for lag in (0, 1, 8) for hop in (1, 5)]
@@ -78,8 +80,9 @@ def sent_live(runner, video: Sequence, lag: int, hop: int) -> np.ndarray:
     clock, health, sent = FakeClock(), Health(), list[PoseFrame]()
     intake = Intake("cam0", runner.spec.frames, True, 0.5, health)
     emitter = Emitter("h36m17", ModelInfo("x", "0"), "s", "offline", lag)
-    finish = Finish(lambda *_: [])
-    lifting = Lifting(runner, emitter, hop, auto_frames(lag), finish, clock, health, sent.append)
+    context = Context("lift", clock=clock, health=health)
+    publisher = Publisher(emitter, Finish(lambda *_: []), sent.append, context)
+    lifting = Lifting(runner, publisher, hop, auto_frames(lag), context)
     for seq, seen in enumerate(video.keypoints):
         xy = np.where(seen[:, 2:] > 0, seen[:, :2], np.nan).astype(np.float32)
         person = Keypoints(xy, seen[:, 2].copy(), "anna1")

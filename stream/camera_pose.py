@@ -33,8 +33,10 @@ class CameraPose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if not all(abs(number) < 1e5 for number in numbers):
             raise ConfigError(f"camera_pose: expected finite metres and degrees, got {numbers}")
         if (self.rpy_deg is None) == (self.looks_at_m is None) or (self.rpy_deg and self.roll_deg):
+            given = [key for key in ("rpy_deg", "looks_at_m", "roll_deg") if getattr(self, key)]
             raise ConfigError(
-                "camera_pose: expected rpy_deg, or looks_at_m with or without roll_deg, not both"
+                "camera_pose: expected rpy_deg, or looks_at_m with or without roll_deg, "
+                f"got {' and '.join(given) or 'neither'}"
             )
         if self.looks_at_m and math.dist(self.looks_at_m[:2], self.position_m[:2]) < 1e-3:
             raise ConfigError(

@@ -4,7 +4,8 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -49,15 +50,36 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def _choices(kind: type, text: str) -> str:
-    """The words a setting may be, when `text` complains that it is none of them."""
-    at = re.fullmatch(r"Invalid enum value .* \(at (\w+)\)", text)
+    """What a setting may be, when `text` complains of a word that is none or of keys where there are none."""
+    at = re.fullmatch(r"(?:Invalid enum value|Expected `object|Object contains).* \(at (\S+)\)", text)
     if not at:
         return ""
-    hint = get_type_hints(kind)[at[1]]
-    kinds = (hint, *get_args(hint))
+    kinds = _kinds(kind, at[1])
+    fields = [field for each in kinds for field in getattr(each, "__struct_fields__", ())]
+    if fields:
+        unknown = re.match(r"Object contains unknown field `(.*)` \(", text)
+        return f"; expected keys among {', '.join(fields)}{meant(unknown[1], fields) if unknown else ''}"
     words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
     numbers = ["a number"] if {int, float} & set(kinds) else []
-    return f"; expected {' or '.join([*numbers, *words])}"
+    nothing = ["null"] if type(None) in kinds else []
+    return f"; expected {' or '.join([*numbers, *words, *nothing])}" if words else ""
+
+
+def _kinds(kind: type, path: str) -> tuple[Any, ...]:
+    """What may stand at a path such as `world.floor`, or `cameras[...]` for any key there."""
+    kinds: tuple[Any, ...] = (kind,)
+    for key in path.replace("[...]", ".*").split("."):
+        hints = [
+            get_args(each)[1] if key == "*" else get_type_hints(each).get(key)
+            for each in kinds
+            if (get_origin(each) is dict if key == "*" else hasattr(each, "__struct_fields__"))
+        ]
+        kinds = tuple(each for hint in hints for each in (get_args(hint) if _either(hint) else (hint,)))
+    return kinds
+
+
+def _either(hint: object) -> bool:
+    return get_origin(hint) in (Union, UnionType)
 
 
 def _finite(value: object, where: str) -> None:

@@ -76,6 +76,25 @@ def test_passwords_in_urls_are_not_shown():
         ({"sinks": {"x": {}}}, "sinks.x.type: expected one of zeromq"),
         ({"lifter": {"hop": 0}}, "lifter.hop: expected a number of frames from 1, or auto, got 0"),
         ({"lifter": {"blend": -1}}, "lifter.blend: expected a number of frames from 0, or auto, got -1"),
+        ({"space": {"world": {"floor": "find"}}}, r"'find' \(at world.floor\); expected auto or null$"),
+        (
+            {"space": {"world": {"flor": "auto"}}},
+            r"`flor` \(at world\); expected keys among .*; did you mean 'floor'\?$",
+        ),
+        (
+            {"space": {"world": "auto"}},
+            r"got `str` \(at world\); expected keys among camera_pose, floor, pat",
+        ),
+        (
+            {"space": {"world": {"camera_pose": {"cam0": {"position": [0, 0, 1]}}}}},
+            r"\(at world.camera_pose\[...\]\); expected keys among .*; did you mean 'position_m'\?$",
+        ),
+        (
+            {"space": {"world": {"camera_pose": {"cam0": {"position_m": [0, 0, 1]}}}}},
+            "expected rpy_deg, or looks_at_m with or without roll_deg, got neither$",
+        ),
+        ({"steady": {"one_euro": True}}, r"\(at one_euro\); expected keys among min_cutoff_hz, "),
+        ({"space": {"cameras": [1]}}, r"space: Expected `object`, got `array` \(at cameras\)$"),
         ({"lifter": {"hop": "often"}}, r"Invalid enum value 'often' \(at hop\); expected a number or auto$"),
         (
             {"lifter": {"resample": 0}},

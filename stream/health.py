@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-STAGES = ("capture", "detect", "queue", "lift", "post", "publish")
 _KEPT = 512  # latest samples per stage: enough for a p99, small enough to sort every few seconds
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream import skeletons
-from stream.messages import F32, U8, Origin
+from stream.messages import F32
 
 _SAMPLE_NS = 100_000_000  # between two looks at the bones: what is nearer in time says nothing new
 _SAMPLES = 300  # looks remembered: 30 s
@@ -30,11 +30,10 @@ class Bones:
         self._length: F32 = np.zeros(joints, np.float32)
         self._trust: F32 = np.zeros(joints, np.float32)  # 0..1
 
-    def look(self, xyz: F32, origin: U8, captured_ns: int) -> None:
-        """Remember the lengths in a pose (J, 3) metres, if it is time for a look."""
+    def look(self, xyz: F32, seen: NDArray[np.bool_], captured_ns: int) -> None:
+        """Remember the lengths in a pose (J, 3) metres between joints seen (J,), if it is time for a look."""
         if self._next_ns is not None and 0 < self._next_ns - captured_ns <= _SAMPLE_NS:
             return
-        seen = origin == Origin.OBSERVED
         length = np.linalg.norm(xyz - xyz[self._tree.parents], axis=1)
         usable = seen & seen[self._tree.parents] & (length > 0)  # never the root, which is its own parent
         if not usable.any():

@@ -17,7 +17,7 @@ import numpy as np
 
 from stream.camera import F64
 from stream.contact import ANKLE_M
-from stream.messages import Contact, Origin, Pose
+from stream.messages import Contact, Pose
 from stream.skeletons import get
 
 _EVERY_S = 0.1  # somebody's posture is looked at
@@ -183,7 +183,7 @@ class _Person:
         """How far hands and feet are, in the image, from where they were at first."""
         if pose.kp2d is None or self.moved:
             return
-        seen = np.where(pose.origin[:, None] == Origin.OBSERVED, pose.kp2d[:, :2], np.nan)
+        seen = np.where(pose.seen[:, None], pose.kp2d[:, :2], np.nan)
         ends = seen[self._ends]
         if self._first is None:
             self._first = ends
@@ -194,7 +194,7 @@ class _Person:
     def _posture(self, pose: Pose) -> F64 | None:
         """From between the ankles to the shoulders (3,), of those who stand or walk."""
         joints = [*self._trunk, *self._legs[0], *self._legs[1]]
-        if (pose.origin[joints] != Origin.OBSERVED).any():
+        if not pose.seen[joints].all():
             return None
         pelvis, thorax, *legs = pose.xyz[joints].astype(np.float64)
         ankles = (legs[2] + legs[5]) / 2

@@ -37,6 +37,9 @@ class Origin(IntEnum):
     PADDED = 4  # only in windows: history that does not exist yet
 
 
+_OBSERVED, _INTERPOLATED = int(Origin.OBSERVED), int(Origin.INTERPOLATED)  # an enum is slow
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """Identity and time of a captured frame, stamped once and carried unchanged.
@@ -160,6 +163,13 @@ class Pose:
             _expect("pose root", self.root, (3,), _FLOAT32)
         if self.kp2d is not None:
             _expect("pose kp2d", self.kp2d, (joints, 3), _FLOAT32)
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which joints (J,) somebody saw: in this frame or, on a grid, in both that it lies between."""
+        observed = self.origin == _OBSERVED
+        # What is filled in for a joint that was not seen has no score.
+        return observed | ((self.origin == _INTERPOLATED) & (self.score > 0))
 
 
 @dataclass(frozen=True, slots=True)

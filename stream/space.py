@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 from stream.camera import F64, Camera, CameraSettings, assumed, calibrated
 from stream.errors import ConfigError
 from stream.kalman import Kalman
-from stream.messages import F32, Origin, Pose, PoseFrame, RootStatus
+from stream.messages import F32, Pose, PoseFrame, RootStatus
 from stream.skeletons import get
 from stream.world import WorldSettings
 
-_OBSERVED = int(Origin.OBSERVED)  # looked up once: an enum is slow at it
 _LEAST_JOINTS = 5
 _LEAST_M, _MOST_M = 0.2, 100.0  # believable distances
 _ROUNDS = 2  # of solving, each with less weight for joints far off the solution before
@@ -152,7 +151,7 @@ def _root(pose: Pose, camera: Camera) -> tuple[F64, float, float] | None:
     if pose.kp2d is None:
         return None
     xyz, keypoints, score = pose.xyz, pose.kp2d, pose.score
-    seen = (pose.origin == _OBSERVED) & np.isfinite(xyz).all(axis=1) & np.isfinite(keypoints).all(axis=1)
+    seen = pose.seen & np.isfinite(xyz).all(axis=1) & np.isfinite(keypoints).all(axis=1)
     count = np.count_nonzero(seen)
     if count < _LEAST_JOINTS:
         return None

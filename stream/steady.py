@@ -106,7 +106,7 @@ class Steady:
         euro, bones = self._people[pose.id] = known or self._new(frame.skeleton, len(pose.xyz))
         captured_ns, xyz = frame.header.captured_ns, pose.xyz
         if bones is not None:
-            bones.look(xyz, pose.origin, captured_ns)
+            bones.look(xyz, pose.seen, captured_ns)
         if euro is not None:
             xyz = euro.update(xyz, captured_ns)
             self._health.took("smooth", float(euro.delay_ms[1:].mean()))

@@ -21,13 +21,12 @@ from stream.contact import Feet, Over
 from stream.context import Context
 from stream.errors import ConfigError
 from stream.floor import Floor, Plane
-from stream.messages import Origin, Pose, PoseFrame
+from stream.messages import Pose, PoseFrame
 from stream.skeletons import get
 from stream.viewpoint import Extrinsics, quaternion
 
 log = logging.getLogger("poselift")
 
-_OBSERVED = int(Origin.OBSERVED)  # looked up once: an enum is slow at it
 _EVERY = 25  # frames after which postures are asked again which way is up
 
 
@@ -120,9 +119,9 @@ class World:
     def _seen(self, pose: Pose) -> tuple[Triple | None, Triple | None]:
         if pose.root is None or self._ankles is None:
             return None, None
-        rx, ry, rz = pose.root.tolist()
+        seen, (rx, ry, rz) = pose.seen, pose.root.tolist()
         left, right = (
-            (x + rx, y + ry, z + rz) if pose.origin[joint] == _OBSERVED and x == x else None
+            (x + rx, y + ry, z + rz) if seen[joint] and x == x else None
             for joint in self._ankles
             for x, y, z in (pose.xyz[joint].tolist(),)
         )

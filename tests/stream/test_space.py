@@ -257,3 +257,12 @@ def test_intrinsics_that_cannot_be_are_refused(name: str, value: object):
     good = {"size_wh": SIZE_WH, "fx": 1000, "fy": 1000, "cx": 640, "cy": 360}
     with pytest.raises(ConfigError, match=name):
         CameraSettings(**(good | {name: value}))
+
+
+def test_on_a_grid_people_stand_where_the_frames_before_and_after_saw_them():
+    """Between two frames nothing is observed, but what both saw is seen; what was filled in is not."""
+    pose = without(true_joints(), 4, 5, 6)
+    pose.origin[:] = Origin.INTERPOLATED
+    assert pose.seen.tolist() == [joint not in (4, 5, 6) for joint in range(17)]
+    (person,) = space().finish(frame(pose)).persons
+    assert person.root == pytest.approx(true_joints()[0], abs=1e-3)

@@ -314,3 +314,12 @@ def test_the_config_turns_each_on_and_off():
 def test_settings_that_cannot_work_are_refused(changes, says):
     with pytest.raises(ConfigError, match=says):
         config(**changes)
+
+
+def test_bones_are_learnt_on_a_grid_too():
+    def on_grid(t_s: float) -> Pose:
+        return pose(walk(t_s), origin=Origin.INTERPOLATED)
+
+    step = steady(BONES)
+    held = np.stack([step.finish(frame(t, on_grid(t))).persons[0].xyz for t in at(50)])
+    np.testing.assert_array_equal(held, run(BONES, at(50)))

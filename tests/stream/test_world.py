@@ -7,7 +7,7 @@ from sources.walk import Camera as Lens
 from stream.camera_pose import CameraPose
 from stream.context import Context
 from stream.errors import ConfigError
-from stream.messages import Contact, PoseFrame
+from stream.messages import Contact, Origin, PoseFrame
 from stream.world import World, Worlds, WorldSettings
 from tests.stream.people import LEFT, RIGHT, SIZE_WH, Motion, Scene, standing, walking
 
@@ -33,10 +33,12 @@ class Run:
         assert self.worlds.of(source) is not None
         self.settled.append((source, size_wh, len(self.frames)))
 
-    def see(self, seconds: float, *motions: Motion, start_s: float = 0.0) -> "Run":
+    def see(self, seconds: float, *motions: Motion, start_s: float = 0.0, **changes) -> "Run":
         for tick in range(round(seconds * HZ)):
             at_s = start_s + tick / HZ
-            poses = [self.scene.pose(motion(at_s), "abcdef"[n]) for n, motion in enumerate(motions)]
+            poses = [
+                self.scene.pose(motion(at_s), "abcdef"[n], **changes) for n, motion in enumerate(motions)
+            ]
             frame = self.scene.placed(*poses, at_s=at_s, source=self.source)
             self.frames.append(self.step.finish(frame))
         return self
@@ -196,3 +198,14 @@ def test_feet_are_not_spoken_of_when_nobody_asks():
 def test_a_world_without_patience_is_refused():
     with pytest.raises(ConfigError, match=r"space\.world\.patience_s: expected 2 or more seconds, got 1"):
         WorldSettings(floor="auto", patience_s=1)
+
+
+def test_a_floor_is_found_and_felt_on_a_grid_too():
+    """Where captured frames lie between its points, no joint of a pose is observed."""
+    run = Run(TILTED).see(12, walking)
+    grid = Run(TILTED).see(12, walking, origin=np.full(17, Origin.INTERPOLATED, np.uint8))
+    assert run.place is not None
+    assert grid.place == run.place
+    contacts = [[frame.persons[0].contact for frame in each.frames] for each in (run, grid)]
+    assert contacts[0] == contacts[1]
+    assert {Contact(left=True, right=False), Contact(left=False, right=True)} < set(contacts[1])

@@ -1,5 +1,6 @@
 """What a training config says: model, data, losses, optimiser, stages; read strictly from YAML."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,13 @@ import yaml
 
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
+
+
+def _least(where: str, settings: object, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not least <= value < math.inf:  # nor NaN
+            raise ConfigError(f"{where}: {name}: expected a number from {least}, got {value}")
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,6 +30,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     batch: int
     frames: int = 0
     keep: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _least("stages", self, 1, "steps", "batch")
+        _least("stages", self, 0, "frames")
 
 
 class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +56,9 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     warmup: int = 0
     clip: float = 0.0
     ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        _least("optimiser", self, 0, "lr", "weight_decay", "tail", "gamma", "warmup", "clip", "ema")
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +101,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         if bool(self.stages) == bool(self.epochs):
             raise ConfigError("train: expected either `stages` (with steps) or `epochs`, and not both")
+        _least("train", self, 1, "batch", "evaluate_epochs", "log_steps")
+        _least("train", self, 0, "epochs", "workers", "checkpoint_minutes")
 
 
 def load(config: Path | str, overrides: Sequence[str] = ()) -> Recipe:
@@ -109,7 +126,13 @@ def load(config: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         key, found, text = item.partition("=")
         if not found:
             raise ConfigError(f"--set: expected key=value, got {item!r}")
-        _put(tree, key.split("."), yaml.safe_load(text))
+        try:
+            _put(tree, key.split("."), yaml.safe_load(text))
+        except (yaml.YAMLError, LookupError, ValueError, AttributeError, TypeError):
+            raise ConfigError(
+                f"--set {item}: expected a key of the recipe and a YAML value, such as "
+                "optimiser.lr=0.001, or stages.0.steps=100 for the first of its stages"
+            ) from None
     try:
         return msgspec.convert(tree, Recipe, strict=True)
     except msgspec.ValidationError as error:

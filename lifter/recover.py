@@ -27,8 +27,9 @@ def between(kept: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     constant before the first and after the last kept frame.
     """
     kept = kept.float()
-    asked = times.float().expand(*kept.shape[:-1], -1).contiguous()
-    right = torch.searchsorted(kept.contiguous(), asked).clamp(max=kept.shape[-1] - 1)
+    asked = times.float().expand(*kept.shape[:-1], -1)
+    # Counting instead of searching: what ONNX has no word for cannot be exported.
+    right = (kept[..., None, :] < asked[..., None]).sum(dim=-1).clamp(max=kept.shape[-1] - 1)
     left = (right - 1).clamp(min=0)
     start, end = kept.gather(-1, left), kept.gather(-1, right)
     return left, right, ((asked - start) / (end - start).clamp(min=1e-6)).clamp(0, 1)

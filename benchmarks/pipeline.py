@@ -4,10 +4,10 @@
 
 A sender binds and publishes keypoints2d messages of `--streams` cameras; a daemon in a second process
 lifts them; a subscriber notes when the pose of each message arrives. Overhead = arrival - sending - lift.
-With the default weights, an untrained network of 27 frames, the lifter is never what a message waits for;
-with others, waiting for a busy lifter is part of the figure. Cameras take turns, as those do that nobody
-synchronises; with --together all of them send at the same moment. CPU is that of the daemon, lifting and all,
-and hardly depends on what else the machine does. Prints a table, then one JSON line.
+The default weights are an untrained network of 27 frames, about 0.4 ms per window on one core. Waiting for a
+lifter that is busy with others is part of the figure, so with many cameras it counts. Cameras take turns, as
+those do that nobody synchronises; with --together all of them send at the same moment. CPU is that of the
+daemon, lifting and all, and hardly depends on what else the machine does. Prints a table, then one JSON line.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 
 def tiny(folder: Path) -> Path:
-    """Weights of a network so small that lifting takes next to no time; what it says means nothing."""
+    """Weights of a network so small that lifting takes little time; what it says means nothing."""
     from lifter.spec import LifterSpec, Schedule
     from lifter.weights import build, save
 

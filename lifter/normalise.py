@@ -33,12 +33,16 @@ _CENTRE_FRAMES, _SIZE_FRAMES = 8.0, 30.0  # standard deviations of the smoothing
 
 # How much a joint says about where the person is: the trunk, and a little of the rest when it is hidden.
 _TRUNK = (1.0, 1.0, 0.05, 0.02, 1.0, 0.05, 0.02, 1.0, 1.0, 0.1, 0.1, 1.0, 0.05, 0.02, 1.0, 0.05, 0.02)
+_EVEN_UNSEEN = 1e-4  # what a joint says about it without any score, so that an empty window is defined
 # Pairs of joints and their mean distance in metres in an adult; they say how large the person appears.
 _SPANS = (
     (1, 2, 0.41), (2, 3, 0.43), (4, 5, 0.41), (5, 6, 0.43),
     (11, 12, 0.29), (12, 13, 0.23), (14, 15, 0.29), (15, 16, 0.23),
     (1, 14, 0.51), (4, 11, 0.51), (8, 10, 0.27),
 )  # fmt: skip
+_FIRST, _SECOND, _METRES = zip(*_SPANS, strict=True)
+_AREAS = tuple(metres**2 for metres in _METRES)
+_FLIP = (1.0, 1.0, -1.0)  # G of `Context`
 
 
 class Spec(Protocol):
@@ -52,8 +56,9 @@ class Spec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What `decode` needs: rotation (B, F, 3, 3) from camera axes to the network's, or None for none.
+    """What `decode` needs: the rotation from camera axes to the network's, or None for none.
 
+    rotation: m (B, F, 3) of R = G (I - m m^T), G = diag(1, 1, -1): a mirror, and depth turned around.
     metric: the network answers in metres; otherwise the person is scaled to an average adult.
     """
 
@@ -93,18 +98,26 @@ def decode(poses: Tensor, context: Context) -> Tensor:
     """Poses (B, F, J, 3) float32 in metres, root-relative, camera axes, from a network's answer."""
     poses = poses - poses[:, :, :1]
     if not context.metric:
-        ends, starts = zip(*SIZE_BONES, strict=True)
-        differ = _take(poses, ends) - _take(poses, starts)
+        ends, starts = (_constant(joints, poses.device) for joints in zip(*SIZE_BONES, strict=True))
+        differ = poses.index_select(2, ends) - poses.index_select(2, starts)
         bones = torch.linalg.vector_norm(differ, dim=-1)  # (B, F, bones)
         poses = poses * (SIZE_M / bones.sum(dim=2).mean(dim=1).clamp(min=1e-6))[:, None, None, None]
     if context.rotation is None:
         return poses
-    return poses @ context.rotation  # rows are vectors: x R = (R^T x^T)^T
+    return _mirrored(poses * _constant(_FLIP, poses.device), context.rotation)
 
 
 def to_network_axes(poses: Tensor, context: Context) -> Tensor:
     """The inverse of `decode`: what a network should answer for root-relative poses in camera axes."""
-    return poses if context.rotation is None else poses @ context.rotation.transpose(-1, -2)
+    if context.rotation is None:
+        return poses
+    return _mirrored(poses, context.rotation) * _constant(_FLIP, poses.device)
+
+
+def _mirrored(poses: Tensor, mirror: Tensor) -> Tensor:
+    """(I - m m^T) p of every p in (B, F, J, 3), with m (B, F, 3)."""
+    mirror = mirror[:, :, None]
+    return torch.addcmul(poses, (poses * mirror).sum(dim=-1, keepdim=True), mirror, value=-1)
 
 
 def screen(keypoints: Tensor, size_wh: Tensor) -> Tensor:
@@ -116,55 +129,52 @@ def screen(keypoints: Tensor, size_wh: Tensor) -> Tensor:
 
 
 def _person(keypoints: Tensor, size_wh: Tensor, focal_px: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Keypoints (B, F, J, 2) of the person convention, and the rotation (B, F, 3) of `Context`.
+
+    Channels and joints come first inside: few operations, each on rows of all windows' frames.
+    """
     if focal_px is None:
         focal_px = ASSUMED_FOCAL * size_wh.amax(dim=1)
-    score = keypoints[..., 2].clamp(0, 1)  # (B, F, J)
-    rays = (keypoints[..., :2] - size_wh[:, None, None] / 2) / focal_px[:, None, None, None]
-    rotation = _towards(_centre(rays, score))  # (B, F, 3, 3)
-    turned = torch.cat([rays, torch.ones_like(rays[..., :1])], dim=-1) @ rotation.transpose(-1, -2)
-    xy = turned[..., :2] / turned[..., 2:].clamp(min=0.2)
-    xy = (xy / _apparent_size(xy, score)).clamp(-LIMIT, LIMIT)
+    rays = keypoints.permute(3, 2, 0, 1).clone(memory_format=torch.contiguous_format)  # (3, J, B, F)
+    score = rays[2].clamp(0, 1)  # (J, B, F)
+    rays[:2].sub_(size_wh.mT[:, None, :, None] / 2).div_(focal_px[:, None])
+    rays[2] = 1
+    mirror = _towards(_centre(rays, score))  # (3, B, F)
+    mirrored = torch.addcmul(rays, (rays * mirror[:, None]).sum(dim=0), mirror[:, None], value=-1)
+    xy = mirrored[:2] / mirrored[2].neg().clamp(min=0.2)  # (2, J, B, F)
     # A joint that no frame has seen has no place; its filling must not look like one.
-    return xy * (score.amax(dim=1, keepdim=True) > 0)[..., None], rotation
+    seen = score.amax(dim=2, keepdim=True) > 0  # (J, B, 1)
+    xy = (xy * (_per_metre(xy, score) * seen)).clamp(-LIMIT, LIMIT)
+    return xy.permute(2, 3, 1, 0), mirror.permute(1, 2, 0)
 
 
 def _centre(rays: Tensor, score: Tensor) -> Tensor:
-    """Where the trunk is on the image plane at focal length 1, (B, F, 2), smooth in time."""
-    weight = (
-        score * _constant(_TRUNK, rays.device) + 1e-4
-    )  # (B, F, J); the rest keeps an empty window defined
-    smooth = _gaussian(rays.shape[1], _CENTRE_FRAMES, rays.device)
-    total = smooth @ (rays * weight[..., None]).sum(dim=2)
-    return total / (smooth @ weight.sum(dim=2, keepdim=True))
+    """Rays (3, B, F) of any length to where the trunk is, smooth in time; rays (3, J, B, F) of depth 1."""
+    least, trunk = _column((_EVEN_UNSEEN,), rays.device), _column(_TRUNK, rays.device)
+    weight = torch.addcmul(least, score, trunk)  # (J, B, F)
+    return (rays * weight).sum(dim=1) @ _gaussian(rays.shape[3], _CENTRE_FRAMES, rays.device)
 
 
-def _apparent_size(xy: Tensor, score: Tensor) -> Tensor:
-    """Image-plane units per metre at the person, (B, F, 1, 1), smooth in time."""
-    first, second, lengths = zip(*_SPANS, strict=True)
-    metres = _constant(lengths, xy.device)
-    ratio = torch.linalg.vector_norm(_take(xy, first) - _take(xy, second), dim=-1) / metres  # (B, F, S)
-    weight = torch.minimum(_take(score, first), _take(score, second)).square()
-    typical = ratio.masked_fill(weight < 0.04, torch.nan).flatten(1).nanmedian(dim=1).values
-    typical = typical.nan_to_num(nan=0.3).clamp(min=1e-3)[:, None, None]
-    ratio = ratio.clamp(max=2.5 * typical)  # an outlier makes a bone long, never short
-    weight, squares = weight * metres.square(), ratio.square()
-    smooth = _gaussian(xy.shape[1], _SIZE_FRAMES, xy.device)
-    total = smooth @ (weight * squares).sum(dim=2, keepdim=True) + 1e-4 * typical.square()
-    return (total / (smooth @ weight.sum(dim=2, keepdim=True) + 1e-4)).clamp(min=1e-8).sqrt()[..., None]
+def _towards(ray: Tensor) -> Tensor:
+    """m (3, B, F) of the smallest rotation G (I - m m^T) that turns rays (3, B, F) straight ahead."""
+    middle = ray.clone()
+    middle[2] += ray.square().sum(dim=0).sqrt()  # halfway between the ray and the axis
+    return middle * (middle.square().sum(dim=0) / 2).rsqrt()
 
 
-def _towards(centre: Tensor) -> Tensor:
-    """Smallest rotation (..., 3, 3) that turns the ray (x, y, 1) of centre (..., 2) straight ahead."""
-    ray = torch.nn.functional.normalize(torch.cat([centre, torch.ones_like(centre[..., :1])], -1), dim=-1)
-    x, y, z = ray.unbind(-1)
-    k = 1 / (1 + z)
-    rows = (1 - k * x * x, -k * x * y, -x, -k * x * y, 1 - k * y * y, -y, x, y, z)
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
-
-
-def _take(x: Tensor, joints: tuple[int, ...]) -> Tensor:
-    """Some joints of x (B, F, J, ...)."""
-    return x.index_select(2, _constant(joints, x.device))
+def _per_metre(xy: Tensor, score: Tensor) -> Tensor:
+    """What makes image-plane units metres at the person, (B, F), smooth in time; xy (2, J, B, F)."""
+    first, second = _constant(_FIRST, xy.device), _constant(_SECOND, xy.device)
+    area = _column(_AREAS, xy.device)  # all here is squared: that takes no roots
+    ratio = (xy.index_select(1, first) - xy.index_select(1, second)).square().sum(dim=0) / area  # (S, B, F)
+    weight = torch.minimum(score.index_select(0, first), score.index_select(0, second)).square()
+    typical = ratio.masked_fill(weight < 0.04, torch.nan).transpose(0, 1).flatten(1).nanmedian(dim=1).values
+    typical = typical.nan_to_num(nan=0.09).clamp(min=1e-6)[:, None]  # (B, 1)
+    weight = weight * area
+    total = weight * torch.minimum(ratio, 6.25 * typical)  # an outlier makes a bone long, never short
+    smooth = _gaussian(xy.shape[3], _SIZE_FRAMES, xy.device)
+    total, weight = torch.stack([total.sum(dim=0), weight.sum(dim=0)]) @ smooth
+    return ((total + 1e-4 * typical) / (weight + 1e-4)).clamp(min=1e-8).rsqrt()
 
 
 # Kept on the device: a copy from the host would hold up a GPU at every call, and a recorded graph has no
@@ -172,14 +182,21 @@ def _take(x: Tensor, joints: tuple[int, ...]) -> Tensor:
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Numbers on a device: int64 if all are, else float32."""
+    """Numbers (N,) on a device: int64 if all are, else float32."""
     return torch.tensor(values, device=device)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers (N, 1, 1) on a device."""
+    return torch.tensor(values, device=device)[:, None, None]
 
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def _gaussian(frames: int, deviation: float, device: torch.device) -> Tensor:
-    """Weights (F, F) of every frame in the smoothed value of every frame; rows add up to 1."""
+    """Weights (F, F) of every frame (rows) in the smoothed value of each (columns, which add up to 1)."""
     time = torch.arange(frames, dtype=torch.float32)
     weights = torch.exp(-0.5 * ((time[:, None] - time[None]) / deviation).square())
-    return (weights / weights.sum(dim=1, keepdim=True)).to(device)
+    return (weights / weights.sum(dim=0)).to(device)

@@ -80,7 +80,29 @@ def test_decoding_undoes_the_turn_towards_the_person() -> None:
     _, context = normalise.encode(seen((1.4, 0.5, 3)), SIZE, PERSON)
     there = normalise.to_network_axes(poses, context)
     assert (there - poses).abs().max() > 0.1
-    torch.testing.assert_close(normalise.decode(there, context), poses, atol=1e-6, rtol=0)
+    torch.testing.assert_close(normalise.decode(there, context), poses, atol=3e-6, rtol=0)
+
+
+def test_the_turn_is_the_smallest_that_puts_the_person_straight_ahead() -> None:
+    root = torch.tensor([1.4, 0.5, 3.0])
+    _, context = normalise.encode(seen((1.4, 0.5, 3.0)), SIZE, PERSON)
+    axes = torch.cat([torch.zeros(1, 3), torch.eye(3)])  # decoding makes all relative to the first
+    turn = normalise.to_network_axes(axes.expand(1, 27, 4, 3), context)[0, 0, 1:].T
+    torch.testing.assert_close(turn @ turn.T, torch.eye(3), atol=1e-6, rtol=0)
+    assert turn.det() == pytest.approx(1, abs=1e-6)
+    towards = turn @ (root / root.norm())
+    torch.testing.assert_close(towards, torch.tensor([0.0, 0.0, 1.0]), atol=0.1, rtol=0)  # of the trunk
+    torch.testing.assert_close(turn[0, 1], turn[1, 0], atol=1e-6, rtol=0)  # no roll
+    wanted = (axes[1:].expand(1, 27, 3, 3) @ turn)[0, 0]
+    got = normalise.decode(axes.expand(1, 27, 4, 3), context)[0, 0, 1:]
+    torch.testing.assert_close(got, wanted, atol=1e-6, rtol=0)
+
+
+def test_keypoints_stay_as_they_were_given() -> None:
+    keypoints = seen((1.4, 0.5, 3)).permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)  # the layout inside
+    before = keypoints.clone()
+    normalise.encode(keypoints, SIZE, PERSON)
+    assert keypoints.equal(before)
 
 
 def test_decoding_makes_poses_root_relative() -> None:

@@ -168,17 +168,22 @@ class Feed:
 
     def _converted(self, frame: KeypointFrame) -> KeypointFrame:
         """The frame in the lifter's skeleton; joints too weak or too far out count as not seen."""
-        farthest = _FAR * max(frame.size_wh)
+        farthest, target = _FAR * max(frame.size_wh), self._wanted.skeleton
         persons = []
         for person in frame.persons:
-            far = np.greater(np.abs(person.xy).max(axis=1), farthest)
-            if far.any():
-                self._context.health.count(frame.header.source, "far_joints", int(far.sum()))
-            here = skeletons.convert(_without(person, far), frame.skeleton, self._wanted.skeleton)
-            persons.append(_without(here, np.less(here.score, self._config.lifter.min_score)))
+            far = np.abs(person.xy) > farthest
+            if np.count_nonzero(far):
+                person = self._near(person, np.logical_or.reduce(far, axis=1), frame.header.source)
+            here = skeletons.convert(person, frame.skeleton, target)
+            weak = here.score < self._config.lifter.min_score
+            persons.append(_without(here, weak) if np.count_nonzero(weak) else here)
         if all(here is person for here, person in zip(persons, frame.persons, strict=True)):
             return frame
-        return dataclasses.replace(frame, skeleton=self._wanted.skeleton, persons=tuple(persons))
+        return dataclasses.replace(frame, skeleton=target, persons=tuple(persons))
+
+    def _near(self, person: Keypoints, far: NDArray[np.bool_], camera: str) -> Keypoints:
+        self._context.health.count(camera, "far_joints", int(far.sum()))
+        return _without(person, far)
 
     def _accept(self, frame: KeypointFrame) -> None:
         name = frame.header.source
@@ -240,8 +245,6 @@ class Feed:
 
 def _without(person: Keypoints, joints: NDArray[np.bool_]) -> Keypoints:
     """The person with these joints (J,) not seen."""
-    if not joints.any():
-        return person
     xy, score = person.xy.copy(), person.score.copy()
     xy[joints], score[joints] = np.nan, 0.0
     return dataclasses.replace(person, xy=xy, score=score)

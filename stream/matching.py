@@ -1,5 +1,6 @@
 """Which detection continues whom: where each person's joints should be by now, and the best pairing."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,22 +51,28 @@ class Track:
 
     def expected(self, now_ns: int) -> F32:
         gone_s = max(0, now_ns - self.seen_ns) / 1e9
-        moved: F32 = self.xy + self.velocity * np.float32(_COAST_S * (1 - np.exp(-gone_s / _COAST_S)))
+        moved: F32 = self.xy + self.velocity * np.float32(_COAST_S * (1 - math.exp(-gone_s / _COAST_S)))
         return moved
 
     def follow(self, seen: F32, now_ns: int) -> None:
         """Go on at joints `seen` (J, 2) px, NaN where not seen."""
-        step, since_s = seen - self.xy, max(0, now_ns - self.seen_ns) / 1e9
-        there, both = np.isfinite(seen), np.isfinite(step[:, 0])
-        if count := np.count_nonzero(both):
-            mean = (step if count == len(step) else step[both]).sum(axis=0) / np.float32(count)
-            self.xy = self.xy + mean  # joints not seen now go along with the others
+        since_s = max(0, now_ns - self.seen_ns) / 1e9
+        self.seen_ns = max(now_ns, self.seen_ns)
+        step = seen - self.xy
+        total, count = np.add.reduce(step), len(step)
+        if not math.isfinite(total[0]):
+            both = np.isfinite(step[:, 0])
+            total, count = np.add.reduce(step[both]), int(np.count_nonzero(both))
+        if count:
+            mean = total / np.float32(count)
             if since_s > 0:
                 self.steps += 1
                 share = max(since_s / (since_s + _VELOCITY_S), 1 / self.steps)
                 self.velocity += np.float32(share) * (mean / np.float32(since_s) - self.velocity)
-        self.xy = np.where(there, seen, self.xy)
-        self.seen_ns = max(now_ns, self.seen_ns)
+            if count < len(step):
+                self.xy = self.xy + mean  # joints not seen now go along with the others
+        there = np.isfinite(seen)
+        self.xy = seen if count == len(step) else np.where(there, seen, self.xy)
         if self.moved:
             return
         for known in (self.first, self.settled):
@@ -81,22 +88,57 @@ class Track:
 
 def joints_seen(person: Keypoints) -> F32:
     """Joints (J, 2) px, NaN where not seen."""
+    if person.whole:
+        return person.xy
     seen = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
     return np.where(seen[:, None], person.xy, np.float32(np.nan))
 
 
 def _size(xy: F32) -> float:
     """Diagonal of the box around the known joints of xy (J, 2) px, at least a few pixels."""
-    return max(float(np.hypot(*np.ptp(xy[np.isfinite(xy[:, 0])], axis=0))), 8.0)
+    high, low = np.fmax.reduce(xy), np.fmin.reduce(xy)  # of numbers, as far as there are any
+    return max(float(np.hypot(*(high - low))), 8.0)
 
 
 def pairs(persons: list[F32], tracks: list[Track], now_ns: int) -> list[tuple[int, int]]:
     """(person, track) pairs of the likeliest way to pair them up, each no worse than the least match."""
     if not persons or not tracks:
         return []
+    if len(persons) == len(tracks) == 1 and _surely(persons[0], tracks[0], now_ns):
+        return [(0, 0)]
     like = _likeness(persons, tracks, now_ns)
     gain = np.log(np.maximum(like, _LEAST_MATCH) / _LEAST_MATCH)
     return [(row, column) for row, column in assign(-gain) if gain[row, column] > 0]
+
+
+def _surely(xy: F32, track: Track, now_ns: int) -> bool:
+    """Whether a person is alike enough to a track by a bound that is soon told; False may be either.
+
+    That is `_likeness`, but with the mean over joints inside the exponential, which makes it no larger.
+    """
+    seen, expected = xy.astype(np.float64), track.expected(now_ns).astype(np.float64)
+    both = np.isfinite(seen[:, 0] + expected[:, 0])
+    if (count := np.count_nonzero(both)) < len(both):
+        if not count:
+            return False
+        seen, expected = seen[both], expected[both]
+    middle, away = _moments(seen - expected)
+    extent, expected_extent = max(_moments(seen)[1], 1.0), max(_moments(expected)[1], 1.0)
+    if not math.isfinite(middle + away + extent + expected_extent):
+        return False
+    size, gone_s = max(_size(xy), track.size), max(0, now_ns - track.seen_ns) / 1e9
+    spread = _MIDDLE + (_MIDDLE_PER_S if track.steps else _MIDDLE_PER_S_AT_FIRST) * gone_s
+    scale = 0.5 * math.log(extent / expected_extent) / (_SCALE + _SCALE_PER_S * gone_s)
+    reach = _JOINT + _JOINT_PER_S * gone_s
+    unlike = (away / reach**2 + middle / spread**2) / size**2 + scale**2
+    return math.exp(-0.5 * unlike) * _MIDDLE / spread > _LEAST_MATCH
+
+
+def _moments(xy: F64) -> tuple[float, float]:
+    """The squared length of the mean of xy (J, 2), and the mean squared distance from it."""
+    x, y = (np.add.reduce(xy) / len(xy)).tolist()
+    middle = x * x + y * y
+    return middle, float(np.vdot(xy, xy)) / len(xy) - middle
 
 
 def _likeness(persons: list[F32], tracks: list[Track], now_ns: int) -> F64:
@@ -104,33 +146,42 @@ def _likeness(persons: list[F32], tracks: list[Track], now_ns: int) -> F64:
 
     Shape is object keypoint similarity around the middle; the middle should be where motion takes it.
     """
-    seen = np.stack(persons).astype(np.float64)[:, None]  # (P, 1, J, 2)
-    expected = np.stack([track.expected(now_ns) for track in tracks]).astype(np.float64)  # (T, J, 2)
+    seen = np.array(persons, np.float64)[:, None]  # (P, 1, J, 2)
+    expected = np.array([track.expected(now_ns) for track in tracks], np.float64)  # (T, J, 2)
     gone_s = np.array([max(0, now_ns - track.seen_ns) for track in tracks]) / 1e9
     size = np.maximum(np.array([_size(xy) for xy in persons])[:, None], [track.size for track in tracks])
-    off = (seen - expected) / size[..., None, None]  # (P, T, J, 2), NaN where one of them lacks the joint
+    off = seen - expected  # (P, T, J, 2), NaN where one of them lacks the joint
     both = np.isfinite(off[..., 0])
-    count = both.sum(axis=2)
-    off, count = np.where(both[..., None], off, 0), np.maximum(count, 1)
-    middle = off.sum(axis=2) / count[..., None]
-    away = np.square(off - middle[:, :, None]).sum(axis=3) / (_JOINT + _JOINT_PER_S * gone_s)[:, None] ** 2
-    shape = np.where(both, np.exp(-0.5 * away), 0).sum(axis=2) / count
-    scale = np.log(_extent(seen, both, count) / _extent(expected, both, count))
+    count = np.maximum(np.add.reduce(both, 2, np.int64), 1)
+    if not both.all():
+        there = both[..., None]
+        seen, expected, off = np.where(there, seen, 0), np.where(there, expected, 0), np.where(there, off, 0)
+    middle = np.add.reduce(off, 2) / count[..., None]
+    off -= middle[:, :, None]
+    reach = (_JOINT + _JOINT_PER_S * gone_s) * size
+    away = _squares(off) / (reach * reach)[..., None]
+    shape = np.add.reduce(np.exp(-0.5 * away) * both, 2) / count
+    scale = 0.5 * np.log(_extent(seen, count) / _extent(expected, count))
     scale[count < 4] = 0
-    speed = np.where([track.steps > 0 for track in tracks], _MIDDLE_PER_S, _MIDDLE_PER_S_AT_FIRST)
+    speed = np.array([_MIDDLE_PER_S if track.steps else _MIDDLE_PER_S_AT_FIRST for track in tracks])
     spread = _MIDDLE + speed * gone_s
-    off_by = np.square(middle).sum(axis=2) / spread**2 + (scale / (_SCALE + _SCALE_PER_S * gone_s)) ** 2
+    off_by = _squares(middle) / (spread * size) ** 2 + (scale / (_SCALE + _SCALE_PER_S * gone_s)) ** 2
     # Of two guesses that fit alike, the vaguer one is the less likely.
     like: F64 = shape * np.exp(-0.5 * off_by) * _MIDDLE / spread
-    return np.nan_to_num(like)  # of positions beyond all numbers
+    like[np.isnan(like)] = 0  # of positions beyond all numbers
+    return like
 
 
-def _extent(xy: F64, both: NDArray[np.bool_], count: NDArray[np.int64]) -> F64:
-    """Root mean square distance (P, T) of joints xy (P or 1, T or 1, J, 2) from their middle."""
-    xy = np.where(both[..., None], xy, 0)
-    middle = xy.sum(axis=2) / count[..., None]
-    square = np.square(xy).sum(axis=(2, 3)) / count - np.square(middle).sum(axis=2)
-    extent: F64 = np.sqrt(np.maximum(square, 1.0))
+def _squares(xy: F64) -> F64:
+    """Squared lengths (...) of xy (..., 2)."""
+    squares: F64 = np.einsum("...c,...c->...", xy, xy)
+    return squares
+
+
+def _extent(xy: F64, count: NDArray[np.int64]) -> F64:
+    """Mean square distance of (P, T) `count` joints of xy (P or 1, T or 1, J, 2) from their middle."""
+    middle = np.add.reduce(xy, -2) / count[..., None]
+    extent: F64 = np.maximum(np.add.reduce(_squares(xy), -1) / count - _squares(middle), 1.0)
     return extent
 
 

@@ -5,6 +5,7 @@ the top left of the image. A value that was not seen is NaN with score 0; it is
 never disguised as 0.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -73,15 +74,20 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keypoints:
-    """One person in 2D: xy (J, 2) float32 pixels, NaN where not seen; score (J,) float32 in 0..1."""
+    """One person in 2D: xy (J, 2) float32 pixels, NaN where not seen; score (J,) float32 in 0..1.
+
+    whole: every joint was seen, which spares whoever handles the person from asking for each.
+    """
 
     xy: F32
     score: F32
     id: str | None = None
+    whole: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         _expect("keypoints xy", self.xy, (None, 2), _FLOAT32)
         _expect("keypoints score", self.score, (self.xy.shape[0],), _FLOAT32)
+        object.__setattr__(self, "whole", all_seen(self.xy, self.score))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,6 +264,13 @@ class Status:
 
 
 Message = PoseFrame | Meta | Status
+
+
+def all_seen(xy: F32, score: F32) -> bool:
+    """Whether there are joints, all of them with a finite place in xy (J, 2) and a score (J,) above 0."""
+    scores: list[float] = score.tolist()  # lists are faster than arrays for the few joints of a person
+    finite = math.isfinite(sum(xy.ravel().tolist()) + sum(scores))
+    return finite and min(scores, default=0.0) > 0
 
 
 def _expect(what: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: np.dtype) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ShapeError
-from stream.messages import F32, I64, U8, Origin, Window
+from stream.messages import F32, I64, U8, Origin, Window, all_seen
 
+Mask = NDArray[np.bool_]
 T = TypeVar("T", np.float32, np.int64)
 
 _OBSERVED = np.uint8(Origin.OBSERVED)
@@ -54,7 +55,7 @@ class Ring:
             )
         row[:, :2] = xy
         row[:, 2] = score
-        return self._counted(slot, captured_ns, bool(np.isfinite(row).all() and row[:, 2].min() > 0))
+        return self._counted(slot, captured_ns, all_seen(xy, score))
 
     def push_gap(self, captured_ns: int) -> int:
         """Append a frame in which this person was not seen. Returns its position."""
@@ -136,25 +137,33 @@ def _fill(keypoints: F32, captured_ns: I64) -> U8:
     observed = seen.any(axis=1)
     if not seen.all():
         time = captured_ns - captured_ns[0]
-        middle = _centre(keypoints, seen, time)
-        for joint in np.flatnonzero(~seen.all(axis=0)):
-            known = seen[:, joint]
-            missing = ~known
-            for axis in (0, 1):
-                line = keypoints[:, joint, axis]
-                # A joint that was never seen stands at the body's centre: inside, with no say.
-                line[missing] = (
-                    np.interp(time[missing], time[known], line[known])
-                    if known.any()
-                    else middle[missing, axis]
-                )
-            keypoints[missing, joint, 2] = 0.0
+        ever: Mask = np.logical_or.reduce(seen, axis=0)
+        if not ever.all():  # who was never seen stands at the body's centre: inside, with no say
+            keypoints[:, ~ever, :2] = _centre(keypoints, seen, time)[:, None]
+        _bridge(keypoints, seen, ever, time)
+        keypoints[..., 2][~seen] = 0.0
     origin = np.where(observed, _OBSERVED, np.uint8(Origin.INTERPOLATED))
     if observed.any():
         origin[np.flatnonzero(observed)[-1] + 1 :] = Origin.PREDICTED
     else:
         origin[:] = Origin.PREDICTED
     return origin
+
+
+def _bridge(keypoints: F32, seen: Mask, ever: Mask, time: I64) -> None:
+    """Interpolate x and y, in place, of the joints `ever` seen (J,) where they are not `seen` (F, J)."""
+    frame, joint = np.nonzero(~seen & ever)
+    rows, last = np.arange(len(seen))[:, None], len(seen) - 1
+    before = np.maximum.accumulate(np.where(seen, rows, -1))[frame, joint]
+    after = np.minimum.accumulate(np.where(seen, rows, last + 1)[::-1])[::-1][frame, joint]
+    before, after = (
+        np.where(before < 0, after, before),
+        np.where(after > last, before, after),
+    )  # ends are held
+    there = keypoints[before, joint, :2].astype(np.float64)
+    gap = np.maximum(time[after] - time[before], 1)
+    slope = (keypoints[after, joint, :2] - there) / gap[:, None]
+    keypoints[frame, joint, :2] = slope * (time[frame] - time[before])[:, None] + there
 
 
 def _centre(keypoints: F32, seen: np.ndarray, time: I64) -> np.ndarray:

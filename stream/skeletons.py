@@ -9,9 +9,12 @@ from functools import cache
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.errors import ConfigError, ShapeError
-from stream.messages import KeypointFrame, Keypoints
+from stream.messages import F32, KeypointFrame, Keypoints
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,27 +156,50 @@ def convert(person: Keypoints, source: str, target: str = "h36m17") -> Keypoints
         return person
     if get(target).name != "h36m17":
         raise ConfigError(f"skeleton: {source} can be converted to h36m17, not to {target}")
-    seen = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
     plan = _plan(source)
-    xy = np.full((len(plan), 2), np.nan, np.float32)
-    score = np.zeros(len(plan), np.float32)
-    for joint, ways in enumerate(plan):
-        for parts, weights in ways:
-            if seen[parts].all():
-                xy[joint] = weights @ person.xy[parts]
-                score[joint] = person.score[parts].min()
-                break
+    if person.whole:
+        weights, needs = plan.best
+        return Keypoints(weights @ person.xy, _least(person.score, needs), person.id)
+    seen = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
+    possible = ~np.logical_or.reduce(plan.needs & ~seen, axis=2)  # (T, W)
+    made, way = possible.any(axis=1), possible.argmax(axis=1)  # (T,) the first of the possible
+    chosen = np.arange(len(way)), way
+    xy = plan.weights[chosen] @ np.where(seen[:, None], person.xy, np.float32(0))
+    score = np.where(made, _least(person.score, plan.needs[chosen]), np.float32(0))
+    xy[~made] = np.nan
     return Keypoints(xy, score, person.id)
 
 
+def _least(score: F32, needs: Mask) -> F32:
+    """Of score (J,) the lowest that each of needs (T, J) asks for."""
+    least: F32 = np.where(needs, score, np.float32(np.inf)).min(axis=1)
+    return least
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How joints of h36m17 are made from J others, in W ways, the best first.
+
+    weights (T, W, J) float32 of sums; needs (T, W, J): the joints that must be seen for it; best: both of
+    the first ways. The last way of a joint is repeated where another has more.
+    """
+
+    weights: F32
+    needs: Mask
+    best: tuple[F32, Mask]
+
+
 @cache
-def _plan(source: str) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...], ...]:
-    """Per joint of h36m17 the ways to make it from `source`: indices (n,), weights (n,) float32."""
+def _plan(source: str) -> _Plan:
     joints = get(source).joints
-    return tuple(
-        tuple((np.array(list(way)), np.array(list(way.values()), np.float32)) for way in _ways(joint, joints))
-        for joint in SKELETONS["h36m17"].joints
-    )
+    ways = [_ways(joint, joints) for joint in SKELETONS["h36m17"].joints]
+    most = max(map(len, ways))
+    weights = np.zeros((len(ways), most, len(joints)), np.float32)
+    for joint, row in enumerate(ways):
+        for way, parts in enumerate(row + row[-1:] * (most - len(row))):
+            weights[joint, way, list(parts)] = list(parts.values())
+    needs = weights != 0
+    return _Plan(weights, needs, (weights[:, 0].copy(), needs[:, 0].copy()))
 
 
 def _ways(name: str, joints: tuple[str, ...]) -> list[dict[int, float]]:

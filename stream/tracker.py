@@ -100,7 +100,8 @@ class Tracker:
         """Every detection with at least one joint, and whom it continues or begins."""
         now_ns = frame.header.captured_ns
         self._tracks = [track for track in self._tracks if self._remembers(track, now_ns)]
-        persons = [(person, xy) for person in frame.persons if np.isfinite(xy := joints_seen(person)).any()]
+        persons = [(person, joints_seen(person)) for person in frame.persons]
+        persons = [(person, xy) for person, xy in persons if np.count_nonzero(np.isfinite(xy))]
         found: dict[int, Track] = {}
         known = {track.id: track for track in self._tracks}
         for index, (person, xy) in enumerate(persons):
@@ -148,10 +149,13 @@ class Tracker:
             people = [(person, track) for person, track in people if track in self._chosen]
         for _, track in people:
             track.id = track.id or self._new_id()
-        persons = [
-            person if person.id == track.id else replace(person, id=track.id) for person, track in people
-        ]
-        return replace(frame, persons=tuple(persons)) if persons != list(frame.persons) else frame
+        persons = tuple(
+            [
+                person if person.id == track.id else Keypoints(person.xy, person.score, track.id)
+                for person, track in people
+            ]
+        )
+        return replace(frame, persons=persons) if persons != frame.persons else frame
 
     def _choose(self, here: list[Track], now_ns: int) -> None:
         """Choose the largest. Who was chosen keeps the place while hidden, and from those hardly larger."""

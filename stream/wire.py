@@ -214,7 +214,11 @@ def _keypoint_frame(document: documents.KeypointDocument, clock: Clock, seq: int
 
 
 def _keypoints(part: documents.KeypointPart) -> Keypoints:
-    kp = unpack("kp", part.kp, 3).copy()
+    kp = unpack("kp", part.kp, 3)
+    person = Keypoints(kp[:, :2].copy(), kp[:, 2].copy(), part.id)
+    if person.whole and person.score.max() <= 1:
+        return person
+    kp = kp.copy()
     if not len(kp) or np.isinf(kp).any():
         raise DecodeError("kp: expected at least one joint and finite numbers or NaN")
     unseen = np.isnan(kp).any(axis=1) | (kp[:, 2] <= 0)

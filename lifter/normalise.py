@@ -30,6 +30,7 @@ LIMIT = 3.0  # inputs of the person convention are held within +- this many unit
 SIZE_BONES = ((2, 1), (3, 2), (5, 4), (6, 5), (7, 0), (8, 7), (12, 11), (13, 12), (15, 14), (16, 15))
 SIZE_M = 3.25
 _CENTRE_FRAMES, _SIZE_FRAMES = 8.0, 30.0  # standard deviations of the smoothing in time
+_NEAR = 1.5  # moves nearness to about 0: the logarithm of the apparent size of a person 4.5 m away
 
 # How much a joint says about where the person is: the trunk, and a little of the rest when it is hidden.
 _TRUNK = (1.0, 1.0, 0.05, 0.02, 1.0, 0.05, 0.02, 1.0, 1.0, 0.1, 0.1, 1.0, 0.05, 0.02, 1.0, 0.05, 0.02)
@@ -76,6 +77,7 @@ def encode(
     """Network input (B, F, J, in_channels) float32 and the context that decodes its answer.
 
     keypoints (B, F, J, 3) float32: x px, y px, score; size_wh (B, 2) px; focal_px (B,) or None.
+    in_channels: 2 for x, y; 3 with the score; 4, of the person convention, with how near the person is.
     """
     if keypoints.ndim != 4 or keypoints.shape[-1] != 3 or size_wh.shape != (len(keypoints), 2):
         raise ShapeError(
@@ -85,7 +87,10 @@ def encode(
     if spec.normalise in ("screen", "image"):
         xy, context = screen(keypoints, size_wh), Context(metric=spec.normalise == "screen")
     elif spec.normalise == "person":
-        xy, rotation = _person(keypoints, size_wh, focal_px)
+        xy, near, rotation = _person(keypoints, size_wh, focal_px)
+        if spec.in_channels == 4:
+            near = near[..., None, None].expand(*xy.shape[:3], 1)
+            return torch.cat([xy, keypoints[..., 2:], near], dim=-1), Context(rotation)
         context = Context(rotation)
     else:
         raise ConfigError(f"normalise: expected 'screen', 'image' or 'person', got {spec.normalise!r}")
@@ -128,8 +133,10 @@ def screen(keypoints: Tensor, size_wh: Tensor) -> Tensor:
     return torch.stack([x, y], dim=-1)
 
 
-def _person(keypoints: Tensor, size_wh: Tensor, focal_px: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Keypoints (B, F, J, 2) of the person convention, and the rotation (B, F, 3) of `Context`.
+def _person(keypoints: Tensor, size_wh: Tensor, focal_px: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Keypoints (B, F, J, 2) of the person convention, nearness (B, F), the rotation (B, F, 3) of `Context`.
+
+    Nearness is the logarithm of the apparent size: how strong the perspective is.
 
     Channels and joints come first inside: few operations, each on rows of all windows' frames.
     """
@@ -144,8 +151,10 @@ def _person(keypoints: Tensor, size_wh: Tensor, focal_px: Tensor | None) -> tupl
     xy = mirrored[:2] / mirrored[2].neg().clamp(min=0.2)  # (2, J, B, F)
     # A joint that no frame has seen has no place; its filling must not look like one.
     seen = score.amax(dim=2, keepdim=True) > 0  # (J, B, 1)
-    xy = (xy * (_per_metre(xy, score) * seen)).clamp(-LIMIT, LIMIT)
-    return xy.permute(2, 3, 1, 0), mirror.permute(1, 2, 0)
+    per_metre = _per_metre(xy, score)
+    xy = (xy * (per_metre * seen)).clamp(-LIMIT, LIMIT)
+    near = (_NEAR - per_metre.log()).clamp(-LIMIT, LIMIT)
+    return xy.permute(2, 3, 1, 0), near, mirror.permute(1, 2, 0)
 
 
 def _centre(rays: Tensor, score: Tensor) -> Tensor:

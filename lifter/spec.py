@@ -86,6 +86,10 @@ class LifterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         for field in ("frames", "joints", "in_channels", "rate_hz"):
             if getattr(self, field) <= 0:
                 raise ConfigError(f"lifter.{field}: expected more than 0, got {getattr(self, field)}")
+        if self.in_channels > 3 and (self.in_channels, self.normalise) != (4, "person"):
+            raise ConfigError(
+                f"lifter.in_channels: expected 2 or 3, or 4 with normalise: person, got {self.in_channels}"
+            )
         _expect_one_of("lifter.output", self.output, ("sequence", "centre"))
 
     @property

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from lifter.training.batch import Batch
 from lifter.training.data import Source
 from lifter.training.half import Half
+from lifter.training.mirror import Mirror
 from lifter.training.objective import Objective
 from lifter.training.recipe import Optimiser, Recipe
 from lifter.training.report import Report
@@ -116,6 +117,7 @@ class Trainer:
         if torch.distributed.is_initialized():
             self.parallel = DistributedDataParallel(self.objective)
         self.optimiser = make_optimiser(self.model, plan.optimiser)
+        self.mirror = Mirror(plan.lifter, self.model) if plan.symmetric else None
         self.ema = Ema(self.model, plan.optimiser.ema) if plan.optimiser.ema else None
         self.step, self.whole = 0, True
         folder.mkdir(parents=True, exist_ok=True)
@@ -160,6 +162,8 @@ class Trainer:
             loss = self.parallel(batch.to(self.device), self.step)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if self.mirror:
+            self.mirror.even_gradients(self.model)
         if settings.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         self.optimiser.step()

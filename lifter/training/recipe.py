@@ -70,8 +70,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     average with the mirrored answer when evaluating. pipeline: how the papers' test reads the model.
     supervise: which frames of a window enter the loss: all, those that pruning kept, the one in the
     centre, or so many evenly spaced ones.
-    start_from: weights whose values are taken where names begin with `start_into`; start_wider: they are of a
-    network half as wide.
+    start_from: weights whose values are taken where names begin with `start_into`; start_paired: two copies
+    of a network half as wide (`lifter.training.widen`).
+    symmetric: a mirrored window gives the mirrored pose (`lifter.training.mirror`).
     amp: bfloat16 where that is quicker. workers: processes that make batches ahead. evaluate_epochs
     between tests.
     """
@@ -91,7 +92,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     supervise: int | Literal["all", "kept", "centre"] = "all"
     start_from: str = ""
     start_into: str = ""
-    start_wider: bool = False
+    start_paired: bool = False
+    symmetric: bool = False
     workers: int = 0
     evaluate_epochs: int = 1
     checkpoint_minutes: float = 3.0
@@ -101,6 +103,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         if bool(self.stages) == bool(self.epochs):
             raise ConfigError("train: expected either `stages` (with steps) or `epochs`, and not both")
+        if self.start_paired and not self.symmetric:
+            raise ConfigError("train: start_paired: expected symmetric: true beside it")
         _least("train", self, 1, "batch", "evaluate_epochs", "log_steps")
         _least("train", self, 0, "epochs", "workers", "checkpoint_minutes")
 

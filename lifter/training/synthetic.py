@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lifter import normalise
+from lifter.spec import ASSUMED_FOCAL
 from lifter.training import body, rare
 from lifter.training.batch import Batch, seeded
 from lifter.training.camera import film
@@ -33,8 +34,8 @@ class Films:
         frames = stage.frames or spec.frames
         spare = spec.frames - frames
         margin = min(MARGIN, spare)
-        keypoints, truth, size_wh = windows(self.motion, stage.batch, frames + margin, generator)
-        inputs, context = normalise.encode(keypoints, size_wh, spec)
+        keypoints, truth, size_wh, focal_px = windows(self.motion, stage.batch, frames + margin, generator)
+        inputs, context = normalise.encode(keypoints, size_wh, spec, focal_px)
         targets = normalise.to_network_axes(truth, context)
         # Live use reads the end of the window: half of the short ones lie there.
         ends, place = torch.rand(2, generator=generator).tolist()
@@ -45,8 +46,11 @@ class Films:
 
 def windows(
     motion: Motion, batch: int, frames: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Keypoints (B, F, 17, 3), truth (B, F, 17, 3) in metres, root-relative, camera axes, size_wh (B, 2)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Keypoints (B, F, 17, 3), truth (B, F, 17, 3), size_wh (B, 2), the focal length to be taken (B,) px.
+
+    The truth is in metres, root-relative, camera axes. Of one camera in five the focal length is known.
+    """
     xyz = _play(motion, batch, frames, generator)
     xyz = rare.vary(xyz, generator)
     xyz = body.mirror(xyz, torch.rand(batch, generator=generator) < 0.5)
@@ -57,7 +61,9 @@ def windows(
     first = _padding(batch, frames, generator)
     index = torch.maximum(torch.arange(frames), first[:, None])[..., None, None]
     keypoints = keypoints.gather(1, index.expand(keypoints.shape))
-    return keypoints, truth.gather(1, index.expand(truth.shape)), view.size_wh
+    known = torch.rand(batch, generator=generator) < 0.2
+    focal_px = torch.where(known, view.focal_px, ASSUMED_FOCAL * view.size_wh.amax(dim=1))
+    return keypoints, truth.gather(1, index.expand(truth.shape)), view.size_wh, focal_px
 
 
 def _play(motion: Motion, batch: int, frames: int, generator: torch.Generator) -> Tensor:

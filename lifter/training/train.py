@@ -13,9 +13,10 @@ from lifter.training import data, dry, recipe
 from lifter.training.evaluate import evaluate
 from lifter.training.loop import Trainer
 from lifter.training.metrics import Table
+from lifter.training.mirror import Mirror
 from lifter.training.recipe import Recipe
 from lifter.training.report import Report
-from lifter.training.widen import widened
+from lifter.training.widen import paired
 
 QUICK_EVERY = 20  # between two epochs, every so many of the test sequences are enough
 
@@ -76,7 +77,9 @@ def fresh(plan: Recipe) -> nn.Module:
         given, _ = weights.load(plan.start_from)
         part = model.get_submodule(plan.start_into) if plan.start_into else model
         state = given.state_dict()
-        if plan.start_wider:
-            state = widened(state, part, torch.Generator().manual_seed(plan.seed))
+        if plan.start_paired:
+            state = {**part.state_dict(), **paired(state, part, Mirror(plan.lifter, part))}
         weights.load_strictly(part, state, plan.start_from)
+    elif plan.symmetric:
+        Mirror(plan.lifter, model).even_weights(model)
     return model

@@ -1,37 +1,46 @@
-"""A network of twice the width that answers as the narrow one did, to go on training from (Net2Net)."""
+"""Two copies of a network side by side in one of twice the width, to go on training from.
+
+The second copy sees the mirror image and answers for it: together they answer as the average of the network
+and its mirror image does, up to what layer norms make of two halves at once, and are symmetric.
+"""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from lifter.training.mirror import Mirror
 from stream.errors import CheckpointError
 
 
 @torch.no_grad()
-def widened(narrow: Mapping[str, Tensor], wide: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-    """The state dict for `wide` (twice the width and heads) with the answers of the state dict `narrow`.
+def paired(narrow: Mapping[str, Tensor], wide: nn.Module, mirror: Mirror) -> dict[str, Tensor]:
+    """The state dict for `wide` (twice the width and heads) from the state dict `narrow`.
 
-    Every channel, head and hidden unit is doubled. What reads a doubled channel shares its weight between
-    the two at random, so that they learn apart from there on. Layer norms see the same mean and variance.
+    Inputs that the narrow network does not have are read with weight 0.
     """
     state = {}
-    for name, target in wide.state_dict().items():
+    for name, target in wide.named_parameters():
         value = narrow[name]
-        factors = [new / old for new, old in zip(target.shape, value.shape, strict=True)]
-        if set(factors) - {1.0, 2.0}:
+        if name == "Spatial_patch_to_embedding.weight":
+            value = nn.functional.pad(value, (0, max(0, target.shape[1] - value.shape[1])))
+        first = _placed(name, value, target)
+        second = mirror.mirrored(name, first)
+        state[name] = (first + second) / 2 if name.startswith("head.1") else first + second
+        if name == "head.1.bias":
+            state[name] = (value + mirror.mirrored(name, value)) / 2
+    return state
+
+
+def _placed(name: str, value: Tensor, target: Tensor) -> Tensor:
+    """The narrow parameter as the first half of the wide one's channels."""
+    inside = torch.zeros_like(target)
+    parts = 3 if ".qkv." in name else 1
+    for part, given in zip(inside.chunk(parts), value.chunk(parts), strict=True):
+        if any(2 * n != m and n != m for n, m in zip(given.shape, part.shape, strict=True)):
             raise CheckpointError(
                 f"start_from: expected half the width of {name} {tuple(target.shape)}, "
                 f"got {tuple(value.shape)}"
             )
-        if value.ndim == 2 and factors[1] == 2:
-            share = 0.5 + 0.4 * (torch.rand(value.shape, generator=generator) - 0.5)
-            value = torch.cat([share * value, (1 - share) * value], dim=1)
-            factors[1] = 1.0
-        if factors[0] == 2:  # rows are outputs; queries, keys and values are doubled each for themselves
-            parts = value.chunk(3) if ".qkv." in name else (value,)
-            value = torch.cat([row for part in parts for row in (part, part)])
-        if factors[-1] == 2 and value.ndim > 2:
-            value = torch.cat([value, value], dim=-1)
-        state[name] = value.clone()
-    return state
+        part[tuple(slice(n) for n in given.shape)] = given
+    return inside

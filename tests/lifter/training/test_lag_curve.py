@@ -16,7 +16,6 @@ from stream.clock import FakeClock
 from stream.context import Context
 from stream.emit import Emitter
 from stream.errors import ConfigError
-from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
@@ -81,7 +80,7 @@ def sent_live(runner, video: Sequence, lag: int, hop: int) -> np.ndarray:
     intake = Intake("cam0", runner.spec.frames, True, 0.5, health)
     emitter = Emitter("h36m17", ModelInfo("x", "0"), "s", "offline", lag)
     context = Context("lift", clock=clock, health=health)
-    publisher = Publisher(emitter, Finish(lambda *_: []), sent.append, context)
+    publisher = Publisher(emitter, [], sent.append, context)
     lifting = Lifting(runner, publisher, hop, auto_frames(lag), context)
     for seq, seen in enumerate(video.keypoints):
         xy = np.where(seen[:, 2:] > 0, seen[:, :2], np.nan).astype(np.float32)

@@ -15,6 +15,7 @@ from lifter.spec import LifterSpec, Schedule
 from lifter.training import data, dry, loop, recipe, train
 from lifter.training.crop import Crop
 from lifter.training.loop import Trainer, learning_rate
+from lifter.training.mirror import Mirror
 from lifter.training.recipe import Optimiser, Stage
 from lifter.training.report import Report
 from lifter.training.score import score
@@ -129,14 +130,26 @@ def test_a_short_window_gives_the_poses_of_the_whole_one() -> None:
         torch.testing.assert_close(crop.poses(model, x, 0), model(x)[:, crop.places])
 
 
-def test_a_run_can_start_from_a_network_half_as_wide(folder: Path) -> None:
-    narrow = train.fresh(recipe.load(folder / "tiny.yaml")).eval()
+def test_a_run_can_start_from_two_copies_of_a_network_half_as_wide(folder: Path) -> None:
+    narrow = train.fresh(recipe.load(folder / "tiny.yaml"))
     plan = recipe.load(folder / "tiny.yaml")
     weights.save(folder / "narrow.safetensors", narrow, plan.lifter)
-    wider = ("lifter.config.width=32", "lifter.config.heads=4", "start_wider=true")
-    plan = recipe.load(folder / "tiny.yaml", (f"start_from={folder / 'narrow.safetensors'}", *wider))
-    x = torch.randn(1, 27, 17, 3)
-    torch.testing.assert_close(train.fresh(plan).eval()(x), narrow(x), atol=1e-5, rtol=1e-5)
+    paired = (f"start_from={folder / 'narrow.safetensors'}", "start_paired=true", "symmetric=true")
+    wider = ("lifter.config.width=32", "lifter.config.heads=4")
+    wide = train.fresh(recipe.load(folder / "tiny.yaml", (*paired, *wider)))
+    half = narrow.get_parameter("STEblocks.0.mlp.fc2.weight")
+    torch.testing.assert_close(wide.get_parameter("STEblocks.0.mlp.fc2.weight")[16:, 32:], half)
+    with pytest.raises(ConfigError, match="expected symmetric: true"):
+        recipe.load(folder / "tiny.yaml", (*paired[:2], *wider))
+
+
+def test_a_symmetric_run_stays_symmetric(folder: Path) -> None:
+    path = train.train(folder / "tiny.yaml", folder, (f"out={folder / 'even'}", "symmetric=true"))
+    model, spec = weights.load(path)
+    joints = Mirror(spec, model).joints
+    x, sign = torch.randn(1, spec.frames, 17, 3), torch.tensor([-1.0, 1.0, 1.0])
+    turned = model.eval()(x[:, :, joints] * sign)[:, :, joints] * sign
+    torch.testing.assert_close(turned, model(x), atol=1e-5, rtol=1e-5)
 
 
 def test_an_epoch_shows_every_window_once(folder: Path) -> None:

@@ -18,6 +18,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from lifter.training.camera import View
 from lifter.training.detector import detect
 from lifter.training.motion import read
 from sources.walk import Camera, Walk, figure
+from stream.batch import Batch
 from stream.camera import CameraSettings
 from stream.camera_pose import CameraPose
 from stream.context import Context
@@ -72,16 +74,17 @@ class Scene:
         known = CameraSettings(size_wh=SIZE_WH, fx=focal, fy=focal, cx=width / 2, cy=height / 2)
         worlds = Worlds(world, lambda *_: None)
         steps = {
-            "space": Space(Space.Settings(cameras={"cam0": known}), "cam0", SIZE_WH),
-            "world": World(world, True, Context("cam0"), worlds, SIZE_WH),
+            "space": Space(Space.Settings(cameras={"cam0": known})),
+            "world": World(world, True, Context("lift"), worlds),
         }
         frames = []
         for frame in self.poses(lifted):
+            batch = Batch.of(frame.skeleton, frame.header, SIZE_WH, frame.persons, frame.frame_id)
             for name, step in steps.items():
                 started = time.perf_counter()
-                frame = step.finish(frame)
+                step.finish(batch)
                 took.setdefault(name, []).append(time.perf_counter() - started)
-            frames.append(frame)
+            frames.append(replace(frame, persons=(batch.pose(0),), frame_id=batch.moments[0].frame_id))
         return frames, worlds
 
 

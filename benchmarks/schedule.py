@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from stream.clock import FakeClock
 from stream.context import Context
 from stream.emit import Emitter
-from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
@@ -97,7 +96,7 @@ class Simulation:
         self.brought = dict.fromkeys(cameras, 0)
         emitter = Emitter("h36m17", ModelInfo("slow", "0"), "s", "live", lag)
         context = Context("lift", clock=self.clock, health=self.health)
-        publisher = Publisher(emitter, Finish(lambda *_: []), self._send, context)
+        publisher = Publisher(emitter, [], self._send, context)
         self.lifting = Lifting(self.lifter, publisher, hop, 0, context)
 
     def run(self, seconds: float) -> "Simulation":

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 import lifter
 from lifter.machine import machine
 from sources.walk import Camera, Walk, figure
+from stream.batch import Batch
 from stream.camera import CameraSettings
-from stream.messages import Header, Origin, Pose, PoseFrame, Window
+from stream.messages import Header, Origin, Pose, Window
 from stream.ring import Ring
 from stream.space import Space
 
@@ -163,19 +164,18 @@ def row(arguments: argparse.Namespace, name: str, scenes: list[Scene], poses: An
 
 def placed(scene: Scene, poses: F64, keypoints: F64, settings: dict, took: list[float]) -> F64:
     """Roots (F, 3) metres, NaN where there is none."""
-    step = Space(Space.Settings(**settings), "cam0", SIZE_WH)
+    step = Space(Space.Settings(**settings))
     roots = np.full((len(poses), 3), np.nan)
     for frame, at_s in enumerate(scene.at_s):
         score = keypoints[frame, :, 2].astype(np.float32)
         origin = np.where(score > 0, Origin.OBSERVED, Origin.PREDICTED).astype(np.uint8)
         pose = Pose("a", "ok", poses[frame].astype(np.float32), score, origin, kp2d=keypoints[frame])
         at_ns = round(at_s * 1e9)
-        message = PoseFrame(Header("cam0", frame, at_ns, at_ns), (pose,))
+        batch = Batch.of("h36m17", Header("cam0", frame, at_ns, at_ns), SIZE_WH, [pose], "cam0_optical_frame")
         started = time.perf_counter()
-        (who,) = step.finish(message).persons
+        step.finish(batch)
         took.append(time.perf_counter() - started)
-        if who.root is not None:
-            roots[frame] = who.root
+        roots[frame] = batch.root[0]
     return roots
 
 

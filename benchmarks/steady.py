@@ -21,8 +21,9 @@ import lifter
 from lifter.machine import machine
 from sources.synthetic import Synthetic
 from sources.walk import Camera, Walk, figure
+from stream.batch import Batch
 from stream.context import Context
-from stream.messages import Header, KeypointFrame, Keypoints, Origin, Pose, PoseFrame, Window
+from stream.messages import Header, KeypointFrame, Keypoints, Origin, Pose, Window
 from stream.ring import Ring
 from stream.skeletons import get
 from stream.steady import OneEuro, Steady
@@ -106,7 +107,9 @@ def steadied(poses: F64, frames: list[KeypointFrame], settings: Steady.Settings)
     made = []
     for xyz, frame in zip(poses, frames, strict=True):
         pose = Pose("a", "ok", xyz.astype(np.float32), frame.persons[0].score, origin)
-        made.append(step.finish(PoseFrame(frame.header, (pose,))).persons[0].xyz)
+        batch = Batch.of("h36m17", frame.header, frame.size_wh, [pose], "walk_optical_frame")
+        step.finish(batch)
+        made.append(batch.xyz[0])
     return np.stack(made).astype(np.float64)
 
 

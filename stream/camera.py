@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +69,16 @@ class Camera:
             straight = cv2.undistortPoints(rays[known][:, None], np.eye(3), np.array(self.distortion))
             rays[known] = straight[:, 0]
         return rays
+
+
+def rays_of(cameras: Sequence[Camera], xy: F32) -> F64:
+    """The rays (P, J, 2) of pixels (P, J, 2), each row before a camera of its own."""
+    focal, centre = (np.array([getattr(camera, name) for camera in cameras]) for name in ("focal", "centre"))
+    rays: F64 = (xy - centre[:, None]) / focal[:, None]
+    for row, camera in enumerate(cameras):
+        if camera.distortion:
+            rays[row] = camera.rays(xy[row])
+    return rays
 
 
 def assumed(fov_deg: float, size_wh: tuple[int, int]) -> Camera:

@@ -1,46 +1,56 @@
 """What is done to pose frames after lifting and before sending, one step after the other.
 
-A step is called with every pose frame of a source, in order of capture, and answers with the frame to
-send on. It keeps its state per person and forgets a person whose state is "lost". Every pose that is not
-lost comes with its `kp2d`, whether they are published or not.
+A step works on batches in place. It keeps its state per source and person (`PerSource`, `PerPerson`), and
+every pose that is not lost comes with its keypoints, whether they are published or not.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-from stream.messages import PoseFrame
+from stream.batch import Batch, Moment
+
+T = TypeVar("T")
+Size = tuple[int, int]
 
 
 class Step(Protocol):
-    """One improvement of pose frames, for one source."""
+    """One improvement of pose frames."""
 
-    def finish(self, frame: PoseFrame) -> PoseFrame: ...
+    def finish(self, batch: Batch) -> None: ...
 
 
-class Finish:
-    """The steps of every source: `make(source, size_wh)` is called for each, so that no state is shared.
+class PerSource(Generic[T]):
+    """Something of every source; when a camera changes its resolution, it is made anew."""
 
-    size_wh is of the source's images; when a camera changes its resolution, its steps start anew.
-    """
-
-    def __init__(self, make: Callable[[str, tuple[int, int]], Sequence[Step]]) -> None:
+    def __init__(self, make: Callable[[str, Size], T]) -> None:
         self._make = make
-        self._steps: dict[str, tuple[tuple[int, int], Sequence[Step]]] = {}
+        self._known: dict[str, tuple[Size, T]] = {}
 
-    def finish(self, frame: PoseFrame, size_wh: tuple[int, int]) -> PoseFrame:
-        source = frame.header.source
-        if source not in self._steps or self._steps[source][0] != size_wh:
-            self._steps[source] = size_wh, self._make(source, size_wh)
-        for step in self._steps[source][1]:
-            frame = step.finish(frame)
-        return frame
+    def of(self, moment: Moment) -> T:
+        source = moment.header.source
+        known = self._known.get(source)
+        if known is None or known[0] != moment.size_wh:
+            known = self._known[source] = moment.size_wh, self._make(source, moment.size_wh)
+        return known[1]
 
 
-class WithoutKeypoints:
-    """The last step where 2D keypoints are not wanted by subscribers."""
+class PerPerson(Generic[T]):
+    """Something of every person in sight, by `make(skeleton)`: anew for who is new, gone with who is lost."""
 
-    def finish(self, frame: PoseFrame) -> PoseFrame:
-        return dataclasses.replace(
-            frame, persons=tuple(dataclasses.replace(person, kp2d=None) for person in frame.persons)
-        )
+    def __init__(self, make: Callable[[str], T]) -> None:
+        self._make = make
+        self._people = PerSource[dict[str, T]](lambda source, size_wh: {})
+
+    def of(self, batch: Batch, moment: Moment) -> list[tuple[int, T]]:
+        """Of everybody in the next moment of a source who is not lost: their row, and what is theirs."""
+        people = self._people.of(moment)
+        before = people.copy()
+        people.clear()  # every moment has everybody known, so others are gone
+        found = []
+        for row in moment.rows:
+            id, state = batch.ids[row], batch.states[row]
+            if state != "lost":
+                known = before.get(id) if state != "new" else None
+                people[id] = known = self._make(batch.skeleton) if known is None else known
+                found.append((row, known))
+        return found

@@ -36,13 +36,13 @@ class Health:
         with self._lock:
             return self._dropped.get(place, 0)
 
-    def took(self, stage: str, ms: float) -> None:
-        """Record that one frame spent `ms` milliseconds in `stage`."""
+    def took(self, stage: str, *ms: float) -> None:
+        """Record how many milliseconds one frame, or each of several, spent in `stage`."""
         with self._lock:
             samples = self._samples_ms.get(stage)
             if samples is None:
                 samples = self._samples_ms[stage] = deque(maxlen=_KEPT)
-            samples.append(ms)
+            samples.extend(ms)
 
     def state(self, place: str, state: str, detail: str = "") -> None:
         """Say how a source or sink is: "ok", "lost", "retrying", "ended", with a sentence."""

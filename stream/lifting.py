@@ -2,12 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from stream.arrivals import Due
 from stream.context import Context
-from stream.emit import Lifted
+from stream.emit import Lifted, Pass
 from stream.intake import Intake
 from stream.messages import Window
 from stream.protocols import Lifter
@@ -21,16 +20,14 @@ _CROWDED = 0.5  # how full a source takes what it has out at once, so that nothi
 
 
 @dataclass(slots=True, eq=False)
-class _Pass:
-    """What one source publishes at once, and how far it is lifted."""
+class _Open:
+    """A pass that has begun, and what of it is not lifted yet."""
 
     intake: Intake
-    due: Due
-    started_ns: int
+    begun: Pass
     since_ns: dict[Ring, int]  # captured times of the first and the last that are published
     until_ns: dict[Ring, int]
     left: deque[tuple[Ring, Window]]
-    lifted: dict[Ring, Lifted] = field(default_factory=dict)
 
 
 class Lifting:
@@ -59,7 +56,7 @@ class Lifting:
         self._clock, self._health = context.clock, context.health
         self._view = view
         self._schedule = Schedule(context.clock)
-        self._open: dict[Intake, _Pass] = {}
+        self._open: dict[Intake, _Open] = {}
 
     @property
     def busy(self) -> bool:
@@ -75,12 +72,13 @@ class Lifting:
         complete = [one for intake in ordered if (one := self._open.get(intake)) and not one.left]
         for one in complete:
             del self._open[one.intake]
-            self._publisher.publish(one.due, one.lifted, one.started_ns)
+        if complete:
+            self._publisher.publish([one.begun for one in complete])
         return bool(batch or complete)
 
-    def _batch(self, intakes: Iterable[Intake]) -> list[tuple[_Pass, Ring, Window]]:
+    def _batch(self, intakes: Iterable[Intake]) -> list[tuple[_Open, Ring, Window]]:
         """The next windows, beginning passes on the way; of a file only windows of its own."""
-        batch: list[tuple[_Pass, Ring, Window]] = []
+        batch: list[tuple[_Open, Ring, Window]] = []
         room = self._schedule.cost.windows()
         for intake in intakes:
             most = room - len(batch)
@@ -95,7 +93,7 @@ class Lifting:
                 break
         return batch
 
-    def _begin(self, intake: Intake) -> _Pass | None:
+    def _begin(self, intake: Intake) -> _Open | None:
         due = intake.take(self._hop_of(intake), self._publisher.lag)
         if due is None:
             return None
@@ -105,7 +103,8 @@ class Lifting:
             who.ring: each.header.captured_ns for each in due.arrivals[::-1] for who in each.sightings
         }
         self._schedule.begin(intake, len(windows))
-        one = _Pass(intake, due, self._clock.now_ns(), since_ns, until_ns, deque(windows.items()))
+        begun = Pass(due, self._clock.now_ns())
+        one = _Open(intake, begun, since_ns, until_ns, deque(windows.items()))
         self._open[intake] = one
         return one
 
@@ -115,7 +114,7 @@ class Lifting:
         # Nobody waits for a file frame by frame: a third of the window keeps every pose's context long.
         return max(1, (self._frames - self._publisher.lag) // 3) if intake.lossless else 1
 
-    def _lift(self, batch: list[tuple[_Pass, Ring, Window]]) -> None:
+    def _lift(self, batch: list[tuple[_Open, Ring, Window]]) -> None:
         began_ns = self._clock.now_ns()
         last = max(self._seams.reads(ring, w.captured_ns, one.since_ns[ring]) for one, ring, w in batch)
         answers = self._lifter.lift([self._view(one.intake.name, window) for one, _, window in batch], last)
@@ -124,4 +123,4 @@ class Lifting:
         self._health.count("lift", "batches")
         for (one, ring, window), poses in zip(batch, answers, strict=True):
             joined = self._seams.blend(ring, window.captured_ns[-last:], poses, one.until_ns[ring])
-            one.lifted[ring] = Lifted(window, joined)
+            one.begun.people[ring] = Lifted(window, joined)

@@ -19,7 +19,7 @@ from stream.emit import Emitter
 from stream.errors import PoseliftError
 from stream.fanout import Outlet
 from stream.feed import Feed, Wanted
-from stream.finish import Finish, Step, WithoutKeypoints
+from stream.finish import Step
 from stream.health import Health
 from stream.lenses import Lenses
 from stream.lifting import Lifting
@@ -74,7 +74,7 @@ class Pipeline:
         context = self._context("lift")
         self._lifting = Lifting(
             self.lifter,
-            Publisher(self._emitter(), self._finish(), self._send, context),
+            Publisher(self._emitter(), self._steps(), self._send, context),
             settings.hop,
             settings.fade(self._lag),
             context,
@@ -87,25 +87,17 @@ class Pipeline:
 
     def _emitter(self) -> Emitter:
         mode: Mode = "offline" if self.lossless else "fixed" if self._lag else "live"
-        return Emitter(self.spec.skeleton, self._model, self.session, mode, self._lag)
+        kp2d = self.config.lifter.kp2d
+        return Emitter(self.spec.skeleton, self._model, self.session, mode, self._lag, kp2d)
 
-    def _finish(self) -> Finish:
-        def steps(source: str, size_wh: tuple[int, int]) -> list[Step]:
-            steady, chosen = self.config.steady, list[Step]()
-            if steady.one_euro is not None or steady.bones:
-                chosen.append(Steady(steady, self._context(source)))
-            if self.config.space.enabled:
-                chosen.append(Space(self.config.space, source, size_wh))
-                chosen.append(self._world(source, size_wh))
-            if not self.config.lifter.kp2d:
-                chosen.append(WithoutKeypoints())
-            return chosen
-
-        return Finish(steps)
-
-    def _world(self, source: str, size_wh: tuple[int, int]) -> World:
-        space = self.config.space
-        return World(space.world, space.contact, self._context(source), self._worlds, size_wh)
+    def _steps(self) -> list[Step]:
+        steady, space, steps = self.config.steady, self.config.space, list[Step]()
+        if steady.one_euro is not None or steady.bones:
+            steps.append(Steady(steady, self._context("lift")))
+        if space.enabled:
+            steps.append(Space(space))
+            steps.append(World(space.world, space.contact, self._context("lift"), self._worlds))
+        return steps
 
     def _context(self, name: str) -> Context:
         return Context(name, self.config.node, self.session, self.clock, self.health)

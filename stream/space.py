@@ -14,19 +14,21 @@ A wrong focal length makes the distance wrong in proportion, but not where a per
 
 import math
 from collections import deque
-from dataclasses import replace
 from functools import cache
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from stream.camera import F64, Camera, CameraSettings, assumed, calibrated
+from stream.batch import Batch
+from stream.camera import F64, Camera, CameraSettings, assumed, calibrated, rays_of
 from stream.errors import ConfigError
+from stream.finish import PerPerson, PerSource
 from stream.kalman import Kalman
-from stream.messages import F32, Pose, PoseFrame, RootStatus
+from stream.messages import F32, RootStatus
 from stream.skeletons import get
 from stream.world import WorldSettings
+
+Point = tuple[float, float, float]
 
 _LEAST_JOINTS = 5
 _LEAST_M, _MOST_M = 0.2, 100.0  # believable distances
@@ -72,35 +74,41 @@ class Space:
             if self.height_m is not None and not 0.4 <= self.height_m <= 2.6:
                 raise ConfigError(f"space.height_m: expected 0.4 to 2.6 metres, or null, got {self.height_m}")
 
-    def __init__(self, settings: Settings, source: str, size_wh: tuple[int, int]) -> None:
-        self._camera = lens(settings, source, size_wh)
+    def __init__(self, settings: Settings) -> None:
         self._height_m = settings.height_m
-        self._status: RootStatus = "none"
-        if settings.height_m is not None:
-            self._status = "metric" if self._camera.is_calibrated else "height"
-        self._people: dict[str, _Person] = {}
+        self._cameras = PerSource(lambda source, size_wh: lens(settings, source, size_wh))
+        self._people = PerPerson(_Person)
 
-    def finish(self, frame: PoseFrame) -> PoseFrame:
-        # Everybody known is in every frame until lost, so whoever is not in this one is gone.
-        people: dict[str, _Person] = {}
-        for pose in frame.persons:
-            known = self._people.get(pose.id) if pose.state != "new" else None
-            if pose.state != "lost":
-                people[pose.id] = known or _Person(frame.skeleton)
-        self._people = people
-        now_s = frame.header.captured_ns / 1e9
-        return replace(frame, persons=tuple(self._place(pose, now_s) for pose in frame.persons))
-
-    def _place(self, pose: Pose, now_s: float) -> Pose:
-        if pose.state == "lost":
-            return pose
-        person = self._people[pose.id]
+    def finish(self, batch: Batch) -> None:
+        people: list[tuple[int, _Person, float]] = []
+        cameras: list[Camera] = []  # of each row
+        for moment in batch.moments:
+            at_s = moment.header.captured_ns / 1e9
+            people += [(row, person, at_s) for row, person in self._people.of(batch, moment)]
+            cameras += [self._cameras.of(moment)] * len(moment.rows)
         if self._height_m is not None:
-            pose = replace(pose, xyz=pose.xyz * np.float32(person.scale(pose, self._height_m)))
-        found = _root(pose, self._camera)
-        if found is None:
-            return pose
-        return replace(pose, root=person.place.update(*found, now_s), root_status=self._status)
+            for row, person, _ in people:
+                batch.xyz[row] *= np.float32(person.scale(batch.xyz[row], self._height_m))
+        if people:
+            self._place(batch, people, cameras)
+
+    def _place(self, batch: Batch, people: list[tuple[int, "_Person", float]], cameras: list[Camera]) -> None:
+        xyz, rays = batch.xyz.astype(np.float64), rays_of(cameras, batch.keypoints[..., :2])
+        seen = batch.seen & np.isfinite(xyz.sum(axis=2) + rays.sum(axis=2))
+        counts = np.count_nonzero(seen, axis=1).tolist()
+        for row, person, at_s in people:
+            if counts[row] < _LEAST_JOINTS:
+                continue
+            which = slice(None) if counts[row] == seen.shape[1] else seen[row]
+            found = locate(xyz[row][which], rays[row][which], batch.score[row][which])
+            if found is not None and _believable(*found):
+                batch.root[row] = person.place.update(*found, at_s)
+                batch.root_status[row] = self._status(cameras[row])
+
+    def _status(self, camera: Camera) -> RootStatus:
+        if self._height_m is None:
+            return "none"
+        return "metric" if camera.is_calibrated else "height"
 
 
 def lens(settings: Space.Settings, source: str, size_wh: tuple[int, int]) -> Camera:
@@ -117,15 +125,15 @@ class Place:
     def __init__(self) -> None:
         self._depth, self._right, self._down = Kalman(), Kalman(), Kalman()
 
-    def update(self, root: F64, depth_sd: float, across_sd: float, at_s: float) -> F32:
-        """The steadied root (3,) float32, having found `root` with these standard deviations."""
-        x, y, z = root.tolist()
+    def update(self, root: Point, depth_sd: float, across_sd: float, at_s: float) -> Point:
+        """The steadied root, having found `root` with these standard deviations."""
+        x, y, z = root
         depth = max(_LEAST_M, self._depth.update(z, max(depth_sd, _LEAST_SD * z), at_s, _UNREST))
         # As directions, because a wrong distance changes nothing about where they appear.
         sd, unrest = across_sd / z, _SWAY / z
         right = self._right.update(x / z, sd, at_s, unrest)
         down = self._down.update(y / z, sd, at_s, unrest)
-        return np.array([right * depth, down * depth, depth], np.float32)
+        return right * depth, down * depth, depth
 
 
 class _Person:
@@ -138,35 +146,20 @@ class _Person:
         self._sizes: deque[float] = deque(maxlen=_SIZES)
         self.place = Place()
 
-    def scale(self, pose: Pose, height_m: float) -> float:
-        """What makes this person's poses those of somebody `height_m` tall."""
-        bones = np.linalg.norm(pose.xyz[self._ends] - pose.xyz[self._starts], axis=1)
+    def scale(self, xyz: F32, height_m: float) -> float:
+        """What makes this person's poses, the next being xyz (J, 3), those of somebody `height_m` tall."""
+        bones = np.linalg.norm(xyz[self._ends] - xyz[self._starts], axis=1)
         if bones.sum() > _LEAST_BODY_M:  # not so for NaN
             self._sizes.append(float(bones.sum()))
         return _BONES_PER_HEIGHT * height_m / float(np.median(self._sizes)) if self._sizes else 1.0
 
 
-def _root(pose: Pose, camera: Camera) -> tuple[F64, float, float] | None:
-    """The root (3,) at which `pose` appears where its joints were seen, and how uncertain it is."""
-    if pose.kp2d is None:
-        return None
-    xyz, keypoints, score = pose.xyz, pose.kp2d, pose.score
-    seen = pose.seen & np.isfinite(xyz).all(axis=1) & np.isfinite(keypoints).all(axis=1)
-    count = np.count_nonzero(seen)
-    if count < _LEAST_JOINTS:
-        return None
-    if count < len(seen):
-        xyz, keypoints, score = xyz[seen], keypoints[seen], score[seen]
-    found = locate(xyz.astype(np.float64), camera.rays(keypoints[:, :2]), score)
-    if found is None:
-        return None
-    root, depth_sd, _ = found
+def _believable(root: Point, depth_sd: float, _: float) -> bool:
     # Joints close together say nothing about the distance.
-    believable = _LEAST_M <= root[2] <= _MOST_M and depth_sd < 0.5 * root[2]
-    return found if believable else None
+    return _LEAST_M <= root[2] <= _MOST_M and depth_sd < 0.5 * root[2]
 
 
-def locate(xyz: F64, rays: F64, score: F32) -> tuple[F64, float, float] | None:
+def locate(xyz: F64, rays: F64, score: F32) -> tuple[Point, float, float] | None:
     """Translation (3,) that puts points xyz (J, 3) onto rays (J, 2), weighted by score (J,), and the standard
     deviations of its third component and of the two others; None when the points do not determine it.
 
@@ -196,7 +189,7 @@ def locate(xyz: F64, rays: F64, score: F32) -> tuple[F64, float, float] | None:
         z = ((ux * ox + uy * oy) / total - uo) / across
         x, y = (ox + ux * z) / total, (oy + uy * z) / total
     share, spread = total / len(xyz), math.sqrt(spread2)
-    return np.array([x, y, z]), spread * math.sqrt(share / across), spread / math.sqrt(len(xyz))
+    return (x, y, z), spread * math.sqrt(share / across), spread / math.sqrt(len(xyz))
 
 
 def _guess(places: F64, rays: F64) -> tuple[float, float, float]:
@@ -205,23 +198,27 @@ def _guess(places: F64, rays: F64) -> tuple[float, float, float]:
     Two joints are as many times farther apart in space than on the plane at distance 1, rays (2, J), as they
     are far away.
     """
-    first, second = _pairs(rays.shape[1])
-    points = np.concatenate([places[:2], rays])  # (4, J)
-    ways = points.take(first, axis=1) - points.take(second, axis=1)
+    ways = np.concatenate([places[:2], rays]) @ _pairs(rays.shape[1])  # (4, pairs)
     ways *= ways
     apart2, on_plane2 = ways[0] + ways[1], ways[2] + ways[3]
     long = apart2 >= _median(apart2)  # the others say little
     depth = math.sqrt(_median(apart2[long] / np.maximum(on_plane2[long], 1e-12)))
-    across = np.sort(rays * depth - places[:2], axis=1)
+    across = rays * depth - places[:2]
+    across.sort()
     x, y = across[:, len(across[0]) // 2].tolist()
     return x, y, depth
 
 
 @cache
-def _pairs(joints: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    return np.triu_indices(joints, 1)
+def _pairs(joints: int) -> F64:
+    """(joints, pairs) that turns values (..., joints) into the differences of every two of them."""
+    one = np.eye(joints)
+    first, second = np.triu_indices(joints, 1)
+    return one[:, first] - one[:, second]
 
 
 def _median(values: F64) -> float:
     """The upper median; `np.median` takes several times longer for so few."""
-    return float(np.sort(values)[len(values) // 2])
+    ordered = values.copy()
+    ordered.sort()
+    return float(ordered[len(ordered) // 2])

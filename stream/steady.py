@@ -3,16 +3,17 @@
 Both are off unless asked for. All that is remembered belongs to one person and goes when they go.
 """
 
-from dataclasses import replace
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.batch import Batch
 from stream.bones import Bones
 from stream.context import Context
 from stream.errors import ConfigError
-from stream.messages import F32, Pose, PoseFrame
+from stream.finish import PerPerson
+from stream.messages import F32
+from stream.skeletons import get
 
 F64 = NDArray[np.float64]
 
@@ -74,7 +75,7 @@ class OneEuro:
 
 
 class Steady:
-    """The two on every person of one source: look at the bones, filter, then give the bones their length.
+    """The two on every person: look at the bones, filter, then give the bones their length.
 
     In this order because a filter shortens what swings.
     """
@@ -91,27 +92,20 @@ class Steady:
     def __init__(self, settings: Settings, context: Context) -> None:
         self._settings = settings
         self._health = context.health
-        self._people: dict[str, tuple[OneEuro | None, Bones | None]] = {}
+        self._people = PerPerson(self._new)
 
-    def finish(self, frame: PoseFrame) -> PoseFrame:
-        before, self._people = self._people, {}  # every frame has everybody known, so others are gone
-        return replace(frame, persons=tuple(self._steady(pose, frame, before) for pose in frame.persons))
+    def finish(self, batch: Batch) -> None:
+        for moment in batch.moments:
+            captured_ns = moment.header.captured_ns
+            for row, (euro, bones) in self._people.of(batch, moment):
+                if bones is not None:
+                    bones.look(batch.xyz[row], batch.seen[row], captured_ns)
+                if euro is not None:
+                    batch.xyz[row] = euro.update(batch.xyz[row], captured_ns)
+                    self._health.took("smooth", float(euro.delay_ms[1:].mean()))
+                if bones is not None:
+                    batch.xyz[row] = bones.project(batch.xyz[row])
 
-    def _steady(
-        self, pose: Pose, frame: PoseFrame, before: dict[str, tuple[OneEuro | None, Bones | None]]
-    ) -> Pose:
-        if pose.state == "lost":
-            return pose
-        known = before.get(pose.id) if pose.state != "new" else None
-        euro, bones = self._people[pose.id] = known or self._new(frame.skeleton, len(pose.xyz))
-        captured_ns, xyz = frame.header.captured_ns, pose.xyz
-        if bones is not None:
-            bones.look(xyz, pose.seen, captured_ns)
-        if euro is not None:
-            xyz = euro.update(xyz, captured_ns)
-            self._health.took("smooth", float(euro.delay_ms[1:].mean()))
-        return replace(pose, xyz=bones.project(xyz) if bones is not None else xyz)
-
-    def _new(self, skeleton: str, joints: int) -> tuple[OneEuro | None, Bones | None]:
-        euro, bones = self._settings.one_euro, self._settings.bones
-        return OneEuro(euro, joints) if euro else None, Bones(skeleton) if bones else None
+    def _new(self, skeleton: str) -> tuple[OneEuro | None, Bones | None]:
+        euro, joints = self._settings.one_euro, len(get(skeleton).joints)
+        return OneEuro(euro, joints) if euro else None, Bones(skeleton) if self._settings.bones else None

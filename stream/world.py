@@ -10,18 +10,20 @@ camera looks. Until the floor is known, poses are in the camera's axes, and `fra
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from functools import cache, partial
 from typing import Literal
 
 import msgspec
 import numpy as np
 
-from stream.camera_pose import CameraPose, Triple
-from stream.contact import Feet, Over
+from stream.batch import Batch, Moment
+from stream.camera_pose import CameraPose
+from stream.contact import Feet, Over, Point
 from stream.context import Context
 from stream.errors import ConfigError
+from stream.finish import PerPerson, PerSource
 from stream.floor import Floor, Plane
-from stream.messages import Pose, PoseFrame
+from stream.health import Health
 from stream.skeletons import get
 from stream.viewpoint import Extrinsics, quaternion
 
@@ -52,126 +54,113 @@ class WorldSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Worlds:
     """Where the cameras of a run stand: what is known of one is never changed again.
 
-    settled: told the source and its images' size once a floor is found, before the first pose over it.
+    settled: told the source and its images' size once a floor is found, before a pose over it is sent.
     """
 
     def __init__(self, settings: WorldSettings, settled: Callable[[str, tuple[int, int]], None]) -> None:
-        self._settled = settled
+        self.settled = settled
         self._places = {source: _given(source, pose) for source, pose in settings.camera_pose.items()}
 
     def of(self, source: str) -> Extrinsics | None:
         return self._places.get(source)
 
-    def settle(self, source: str, place: Extrinsics, size_wh: tuple[int, int]) -> None:
+    def settle(self, source: str, place: Extrinsics) -> None:
         self._places.setdefault(source, place)
-        self._settled(source, size_wh)
 
 
 class World:
-    """A step that says which feet rest on the floor and gives poses the world's axes, of one source."""
+    """A step that says which feet rest on the floor and gives poses the world's axes."""
 
-    def __init__(
-        self,
-        settings: WorldSettings,
-        contact: bool,
-        context: Context,
-        worlds: Worlds,
-        size_wh: tuple[int, int],
-    ) -> None:
-        self._worlds, self._context, self._size_wh = worlds, context, size_wh
-        self._contact, self._patience_s = contact, settings.patience_s
-        self._find = settings.floor is not None
+    def __init__(self, settings: WorldSettings, contact: bool, context: Context, worlds: Worlds) -> None:
+        self._contact, self._find = contact, settings.floor is not None
+        self._grounds = PerSource(lambda source, _: _Ground(source, settings, context.health, worlds))
+        self._feet = PerPerson(lambda skeleton: Feet())
+
+    def finish(self, batch: Batch) -> None:
+        ankles = _ankles(batch) if self._contact or self._find else []
+        for moment in batch.moments:
+            ground = self._grounds.of(moment)
+            seeks = self._find and ground.place is None
+            if self._contact or seeks:
+                at_s = moment.header.captured_ns / 1e9
+                for row, feet in self._feet.of(batch, moment):
+                    batch.contact[row] = feet.update(ankles[row], ground.over, at_s)
+            if seeks:
+                ground.seek(batch, moment)
+                if not self._contact:
+                    batch.contact[moment.rows.start : moment.rows.stop] = [None] * len(moment.rows)
+            ground.move(batch, moment)
+
+
+def _ankles(batch: Batch) -> list[tuple[Point | None, Point | None]]:
+    """Where everybody's left and right ankle is in the camera's axes, as far as they are seen."""
+    joints = _ankle_joints(batch.skeleton)
+    places = batch.xyz[:, joints] + batch.root[:, None].astype(np.float64)
+    seen = (batch.seen[:, joints] & np.isfinite(places[..., 0])).tolist()
+    return [
+        (tuple(left) if left_seen else None, tuple(right) if right_seen else None)
+        for (left, right), (left_seen, right_seen) in zip(places.tolist(), seen, strict=True)
+    ]
+
+
+@cache
+def _ankle_joints(skeleton: str) -> list[int]:
+    return [get(skeleton).joints.index(name) for name in ("left_ankle", "right_ankle")]
+
+
+class _Ground:
+    """What is known of where one camera stands. place: once that is all."""
+
+    def __init__(self, source: str, settings: WorldSettings, health: Health, worlds: Worlds) -> None:
+        self._source, self._patience_s = source, settings.patience_s
+        self._health, self._worlds = health, worlds
         self._floor: Floor | None = None
-        self._feet: dict[str, Feet] = {}
-        self._ankles: tuple[int, int] | None = None
-        self._place: Extrinsics | None = None
-        self._over, self._looked = Over((0.0, -1.0, 0.0), None), 0
-        self._move(worlds.of(context.name))
+        self._looked = 0
+        self.over = Over((0.0, -1.0, 0.0), None)
+        self.place: Extrinsics | None = None
+        self._settle(worlds.of(source))
 
-    def finish(self, frame: PoseFrame) -> PoseFrame:
-        if self._place is None and self._find:
-            frame = self._felt(frame)
-            self._seek(frame)
-            if not self._contact:
-                frame = replace(frame, persons=tuple(replace(pose, contact=None) for pose in frame.persons))
-        elif self._contact:
-            frame = self._felt(frame)
-        return self._moved(frame) if self._place is not None else frame
-
-    # Feet
-
-    def _felt(self, frame: PoseFrame) -> PoseFrame:
-        if self._ankles is None:
-            joints = get(frame.skeleton).joints
-            self._ankles = joints.index("left_ankle"), joints.index("right_ankle")
-        before, self._feet = self._feet, {}  # every frame has everybody known, so others are gone
-        at_s = frame.header.captured_ns / 1e9
-        return replace(frame, persons=tuple(self._feel(pose, before, at_s) for pose in frame.persons))
-
-    def _feel(self, pose: Pose, before: dict[str, Feet], at_s: float) -> Pose:
-        if pose.state == "lost":
-            return pose
-        known = before.get(pose.id) if pose.state != "new" else None
-        feet = self._feet[pose.id] = known or Feet()
-        contact = feet.update(self._seen(pose), self._over, at_s)
-        return pose if contact is None else replace(pose, contact=contact)
-
-    def _seen(self, pose: Pose) -> tuple[Triple | None, Triple | None]:
-        if pose.root is None or self._ankles is None:
-            return None, None
-        seen, (rx, ry, rz) = pose.seen, pose.root.tolist()
-        left, right = (
-            (x + rx, y + ry, z + rz) if seen[joint] and x == x else None
-            for joint in self._ankles
-            for x, y, z in (pose.xyz[joint].tolist(),)
-        )
-        return left, right
-
-    # The floor
-
-    def _seek(self, frame: PoseFrame) -> None:
-        name = self._context.name
+    def seek(self, batch: Batch, moment: Moment) -> None:
+        """Look for the floor under the people of a moment."""
+        source = self._source
         if self._floor is None:
-            self._floor = Floor(frame.skeleton, self._patience_s)
-            self._context.health.state(
-                f"{name}.world", "waiting", "for people who stand or walk, feet in sight"
-            )
-        seen = [pose for pose in frame.persons if pose.root is not None]
-        plane = self._floor.look(seen, frame.header.captured_ns / 1e9)
+            self._floor = Floor(batch.skeleton, self._patience_s)
+            self._health.state(f"{source}.world", "waiting", "for people who stand or walk, feet in sight")
+        poses = [batch.pose(row) for row in moment.rows]
+        seen = [pose for pose in poses if pose.root is not None]
+        plane = self._floor.look(seen, moment.header.captured_ns / 1e9)
         self._looked += 1
         if plane is not None:
-            self._worlds.settle(name, _found(name, plane), self._size_wh)
-            self._move(self._worlds.of(name))
+            self._worlds.settle(source, _found(source, plane))
+            moment.before = partial(self._worlds.settled, source, moment.size_wh)
+            self._settle(self._worlds.of(source))
         elif self._looked % _EVERY == 0 and (up := self._floor.guess()) is not None:
             x, y, z = up.tolist()
-            self._over = Over((x, y, z), None)
+            self.over = Over((x, y, z), None)
 
-    def _move(self, place: Extrinsics | None) -> None:
+    def _settle(self, place: Extrinsics | None) -> None:
         """From now on poses are in the frame of `place`."""
         if place is None:
             return
-        self._place, self._floor = place, None
+        self.place, self._floor = place, None
         matrix = place.matrix()
         self._matrix, self._pos = matrix.T.astype(np.float32), np.array(place.pos, np.float32)
         x, y, z = matrix[2].tolist()
-        self._over = Over((x, y, z), place.pos[2])
+        self.over = Over((x, y, z), place.pos[2])
         sure = f" (sd {place.height_sd_m:.2f} m, {place.tilt_sd_deg:.1f} degrees)"
         above = f"{place.pos[2]:.2f} m above the floor{sure if place.status == 'estimated' else ''}"
         says = f"{place.status}, {above}; poses are in {place.frame_id}"
-        self._context.health.state(f"{self._context.name}.world", "ok", says)
-        log.info("%s: the camera's place is %s", self._context.name, says)
+        self._health.state(f"{self._source}.world", "ok", says)
+        log.info("%s: the camera's place is %s", self._source, says)
 
-    def _moved(self, frame: PoseFrame) -> PoseFrame:
-        assert self._place is not None
-        persons = tuple(
-            replace(
-                pose,
-                xyz=pose.xyz @ self._matrix,
-                root=None if pose.root is None else pose.root @ self._matrix + self._pos,
-            )
-            for pose in frame.persons
-        )
-        return replace(frame, persons=persons, frame_id=self._place.frame_id)
+    def move(self, batch: Batch, moment: Moment) -> None:
+        """Give the people of a moment the axes of the world, once that is known."""
+        if self.place is None:
+            return
+        rows = slice(moment.rows.start, moment.rows.stop)
+        batch.xyz[rows] = batch.xyz[rows] @ self._matrix
+        batch.root[rows] = batch.root[rows] @ self._matrix + self._pos
+        moment.frame_id = self.place.frame_id
 
 
 def _given(source: str, pose: CameraPose) -> Extrinsics:

@@ -23,7 +23,7 @@ from stream import skeletons
 from stream.arrivals import Arrival, Due
 from stream.config import Config, resolve
 from stream.context import Context
-from stream.emit import Emitter
+from stream.emit import Emitter, Pass
 from stream.health import Health
 from stream.intake import Intake
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, Origin, PoseFrame, Window
@@ -205,8 +205,8 @@ def test_a_wall_clock_that_jumps_changes_no_latency(jump_s: int):
     arrival = Arrival(header, (640, 480), 1 * SECOND + 30_000_000, 10.0, (), 0, 0)
     emitter = Emitter("h36m17", ModelInfo(), "s", "live", 0)
     started_ns = 1 * SECOND + 50_000_000
-    (frame,) = emitter.frames(Due([arrival], {}), {}, started_ns, started_ns + 8_000_000, 0)
-    ms = frame.latency_ms
+    batch = emitter.batch([Pass(Due([arrival], {}), started_ns)], started_ns + 8_000_000, lambda source: 0)
+    ms = batch.moments[0].latency_ms
     assert (ms.capture, ms.detect, ms.queue, ms.lift) == (10.0, 20.0, 20.0, 8.0)
 
 

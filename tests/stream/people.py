@@ -2,21 +2,39 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sources.walk import Camera as Lens
 from sources.walk import Walk, figure
+from stream.batch import Batch
 from stream.camera import CameraSettings
+from stream.finish import Step
 from stream.messages import Header, Origin, Pose, PoseFrame
 from stream.space import Space
+from stream.steady import Steady
 
 SIZE_WH = (1280, 720)
 CALIBRATED = CameraSettings(size_wh=SIZE_WH, fx=1000, fy=1000, cx=640, cy=360)
 WALK = Walk(height_m=1.71, radius_m=1.2)
 LEFT, RIGHT = 6, 3  # ankles
 Motion = Callable[[float], np.ndarray]  # seconds to (17, 3) metres in the world
+
+
+def finished(step: Step, frame: PoseFrame, size_wh: tuple[int, int] = SIZE_WH) -> PoseFrame:
+    """The frame after a step, all alone in its batch."""
+    batch = Batch.of(frame.skeleton, frame.header, size_wh, frame.persons, frame.frame_id)
+    step.finish(batch)
+    (moment,) = batch.moments
+    if moment.before is not None:
+        moment.before()
+    return replace(frame, persons=tuple(batch.pose(row) for row in moment.rows), frame_id=moment.frame_id)
+
+
+def remembered(step: Space | Steady, source: str = "cam0") -> list[str]:
+    """The ids of those of whom a step keeps anything."""
+    return list(step._people._people._known[source][1])
 
 
 def walking(t_s: float) -> np.ndarray:
@@ -69,5 +87,5 @@ class Scene:
         """A frame of these people with the roots they have."""
         at_ns = round(at_s * 1e9)
         header = Header(source, round(at_s * 50), at_ns, at_ns)
-        step = Space(Space.Settings(cameras={source: CALIBRATED}, **settings), source, SIZE_WH)
-        return step.finish(PoseFrame(header, poses, frame_id=f"{source}_optical_frame"))
+        step = Space(Space.Settings(cameras={source: CALIBRATED}, **settings))
+        return finished(step, PoseFrame(header, poses, frame_id=f"{source}_optical_frame"))

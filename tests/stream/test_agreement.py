@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -76,17 +77,21 @@ def run(pipeline: Pipeline) -> list[PoseFrame]:
 def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
     """Of every frame by seq: when the window ends that its pose is from, and how much of it is padded."""
     kept: dict[int, tuple[int, int]] = {}
-    emitted = Emitter.frames
+    emitted = Emitter.batch
 
-    def frames(self, due, people, *rest):
-        for frame in emitted(self, due, people, *rest):
-            if people:
-                kept[frame.header.seq] = max(
-                    (int(one.window.captured_ns[-1]), frame.window.padded) for one in people.values()
-                )
-            yield frame
+    def batch(self, passes, *rest):
+        made = emitted(self, passes, *rest)
+        moments = iter(made.moments)
+        for one in passes:
+            for moment in islice(moments, len(one.due.arrivals)):
+                if one.people:
+                    kept[moment.header.seq] = max(
+                        (int(each.window.captured_ns[-1]), moment.window.padded)
+                        for each in one.people.values()
+                    )
+        return made
 
-    monkeypatch.setattr(Emitter, "frames", frames)
+    monkeypatch.setattr(Emitter, "batch", batch)
     return kept
 
 

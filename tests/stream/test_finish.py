@@ -1,46 +1,60 @@
-from dataclasses import dataclass, field, replace
+import pytest
 
-from stream.finish import Finish, WithoutKeypoints
-from stream.messages import PoseFrame
-from tests.examples import f32, pose, pose_frame
+from stream.batch import Batch
+from stream.finish import PerPerson, PerSource
+from stream.messages import Pose
+from tests.examples import f32, plain, pose, pose_frame
 
-
-@dataclass
-class Count:
-    """A step that writes how many frames it has seen into `hop`."""
-
-    seen: list[int] = field(default_factory=list)
-
-    def finish(self, frame: PoseFrame) -> PoseFrame:
-        self.seen.append(frame.header.seq)
-        return replace(frame, hop=len(self.seen))
+SIZE_WH = (640, 480)
 
 
-@dataclass
-class Twice:
-    def finish(self, frame: PoseFrame) -> PoseFrame:
-        return replace(frame, hop=2 * frame.hop)
+def batch(*poses: Pose, source: str = "cam0", size_wh: tuple[int, int] = SIZE_WH) -> Batch:
+    return Batch.of("h36m17", pose_frame(source=source).header, size_wh, poses, "cam0_optical_frame")
 
 
-def test_steps_are_taken_in_order_and_every_source_has_its_own():
+class Thing:
+    pass
+
+
+def test_every_source_has_its_own_and_a_camera_that_changes_its_resolution_starts_anew():
     made = []
-
-    def make(source, size_wh):
-        made.append((source, size_wh))
-        return [Count(), Twice()]
-
-    finish = Finish(make)
-    hops = [finish.finish(pose_frame(source=name), (640, 480)).hop for name in ("a", "a", "b", "a")]
-    assert hops == [2, 4, 2, 6]
-    assert made == [("a", (640, 480)), ("b", (640, 480))]
+    things = PerSource(lambda source, size_wh: made.append((source, size_wh)) or len(made))
+    hd = (1280, 720)
+    moments = [batch(source=s, size_wh=wh).moments[0] for s, wh in [("a", hd), ("b", hd), ("a", SIZE_WH)]]
+    assert [things.of(moments[n]) for n in (0, 0, 1, 2, 2, 1, 0)] == [1, 1, 2, 3, 3, 2, 4]
+    assert made == [("a", hd), ("b", hd), ("a", SIZE_WH), ("a", hd)]
 
 
-def test_a_camera_that_changes_its_resolution_starts_anew():
-    finish = Finish(lambda source, size_wh: [Count()])
-    sizes = [(640, 480), (640, 480), (1280, 720), (1280, 720)]
-    assert [finish.finish(pose_frame(), size_wh).hop for size_wh in sizes] == [1, 2, 1, 2]
+def test_everybody_keeps_what_is_theirs_until_they_are_lost_gone_or_new():
+    things = PerPerson(lambda skeleton: Thing())
+
+    def of(*poses: Pose, **changes) -> dict[int, Thing]:
+        here = batch(*poses, **changes)
+        return dict(things.of(here, here.moments[0]))
+
+    first = of(pose("a"), pose("b"))
+    assert first[0] is not first[1]
+    assert of(pose("b"), pose("a")) == {0: first[1], 1: first[0]}
+    assert of(pose("a"), source="cam1")[0] is not first[0]
+    assert of(pose("a", state="lost"), pose("b")) == {1: first[1]}
+    assert of(pose("a"), pose("b"))[0] is not first[0]
+    assert of(pose("a", state="new"), pose("b", state="predicted"))[1] is first[1]
+    of()
+    assert of(pose("b"))[0] is not first[1]
+    assert of(pose("b"))[0] is not of(pose("b"), size_wh=(1280, 720))[0]
 
 
-def test_keypoints_that_nobody_wants_are_left_out():
-    frame = pose_frame(persons=(pose(kp2d=f32([1, 2, 1], [3, 4, 1])), pose("b")))
-    assert [person.kp2d for person in WithoutKeypoints().finish(frame).persons] == [None, None]
+@pytest.mark.parametrize("kp2d", [f32([1, 2, 1], [3, 4, 0.5]), f32([1, 2, 1], [float("nan")] * 2 + [0])])
+def test_a_person_comes_out_of_a_batch_as_they_went_in(kp2d):
+    given = pose(root=f32(1, 2, 3), root_status="height", kp2d=kp2d), pose("b", kp2d=kp2d)
+    here = batch(*given)
+    assert [plain(here.pose(row)) for row in (0, 1)] == [plain(each) for each in given]
+
+
+def test_keypoints_that_nobody_wants_or_of_who_is_lost_are_left_out():
+    here = batch(pose(kp2d=f32([1, 2, 1], [3, 4, 1])), pose("b", state="lost"))
+    assert [here.pose(0).kp2d is None, here.pose(0, kp2d=False).kp2d, here.pose(1).kp2d] == [
+        False,
+        None,
+        None,
+    ]

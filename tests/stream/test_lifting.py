@@ -5,7 +5,6 @@ import numpy as np
 from stream.clock import FakeClock
 from stream.context import Context
 from stream.emit import Emitter
-from stream.finish import Finish
 from stream.health import Health
 from stream.intake import Intake
 from stream.lifting import Lifting
@@ -45,7 +44,7 @@ class Bench:
         self.intakes = {name: Intake(name, 9, lossless, 0.25, self.health) for name in ("cam0", "cam1")}
         emitter = Emitter("h36m17", ModelInfo("echo", "0"), "s", "live", lag)
         context = Context("lift", clock=self.clock, health=self.health)
-        publisher = Publisher(emitter, Finish(lambda *_: []), self.sent.append, context)
+        publisher = Publisher(emitter, [], self.sent.append, context)
         self.lifting = Lifting(self.lifter, publisher, hop, blend, context)
 
     def see(self, seq: int, *ids: str, camera: str = "cam0", joints_missing: tuple[int, ...] = ()) -> None:

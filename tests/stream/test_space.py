@@ -9,6 +9,7 @@ from stream.camera import CameraSettings, assumed, calibrated
 from stream.errors import ConfigError
 from stream.messages import Header, Origin, Pose, PoseFrame
 from stream.space import Space, locate
+from tests.stream.people import finished, remembered
 
 SIZE_WH = (1280, 720)
 LENS = Lens(size_wh=SIZE_WH)  # 1000 px focal length
@@ -39,9 +40,9 @@ def frame(*persons: Pose, at_s: float = 0.0, source: str = "cam0") -> PoseFrame:
     return PoseFrame(Header(source, round(at_s * 50), at_ns, at_ns), persons)
 
 
-def space(source: str = "cam0", **settings) -> Space:
+def space(**settings) -> Space:
     settings = {"cameras": {"cam0": CALIBRATED}, **settings}
-    return Space(Space.Settings(**settings), source, SIZE_WH)
+    return Space(Space.Settings(**settings))
 
 
 def without(joints: np.ndarray, *missing: int) -> Pose:
@@ -56,46 +57,46 @@ def without(joints: np.ndarray, *missing: int) -> Pose:
 def test_a_pose_seen_exactly_stands_where_it_is():
     for t_s in (0.0, 1.3, 4.1, 7.7):
         joints = true_joints(t_s)
-        (person,) = space().finish(frame(seen_pose(joints))).persons
+        (person,) = finished(space(), frame(seen_pose(joints))).persons
         assert person.root == pytest.approx(joints[0], abs=1e-3)
         assert person.root.dtype == np.float32
 
 
 def test_missing_joints_have_no_say():
     joints = true_joints()
-    (person,) = space().finish(frame(without(joints, 0, 1, 2, 3, 4, 5, 6))).persons
+    (person,) = finished(space(), frame(without(joints, 0, 1, 2, 3, 4, 5, 6))).persons
     assert person.root == pytest.approx(joints[0], abs=1e-3)
 
 
 def test_absent_joints_of_the_pose_have_no_say():
     pose = seen_pose(true_joints())
     pose.xyz[[3, 6]], pose.origin[[3, 6]] = np.nan, Origin.ABSENT
-    (person,) = space().finish(frame(pose)).persons
+    (person,) = finished(space(), frame(pose)).persons
     assert person.root == pytest.approx(true_joints()[0], abs=1e-3)
 
 
 def test_too_few_joints_give_no_root():
     pose = without(true_joints(), *range(13))
-    (person,) = space(height_m=1.8).finish(frame(pose)).persons
+    (person,) = finished(space(height_m=1.8), frame(pose)).persons
     assert (person.root, person.root_status) == (None, "none")
 
 
 def test_joints_in_one_spot_give_no_root():
     pose = seen_pose(true_joints())
     pose.kp2d[:, :2] = 300.0
-    assert space().finish(frame(pose)).persons[0].root is None
+    assert finished(space(), frame(pose)).persons[0].root is None
 
 
 def test_a_pose_that_is_one_point_gives_no_root():
     pose = seen_pose(true_joints(), xyz=np.zeros((17, 3), np.float32))
-    assert space(height_m=1.8).finish(frame(pose)).persons[0].root is None
+    assert finished(space(height_m=1.8), frame(pose)).persons[0].root is None
 
 
 def test_outliers_hardly_move_the_root():
     joints = true_joints()
     pose = seen_pose(joints)
     pose.kp2d[[3, 13, 16], :2] += [(300, -200), (-250, 250), (200, 300)]
-    (person,) = space().finish(frame(pose)).persons
+    (person,) = finished(space(), frame(pose)).persons
     assert np.linalg.norm(person.root - joints[0]) < 0.03
 
 
@@ -117,7 +118,7 @@ def test_a_given_height_scales_pose_and_distance_alike():
     pose = seen_pose(joints)
     small = replace(pose, xyz=pose.xyz * np.float32(0.8))
     for given in (pose, small):  # the lifter's scale has no say
-        (person,) = space(height_m=1.8).finish(frame(given)).persons
+        (person,) = finished(space(height_m=1.8), frame(given)).persons
         # Nobody is built exactly like the average, by which a height becomes bone lengths.
         assert person.root == pytest.approx(joints[0], rel=0.03, abs=1e-3)
         again = person.root + person.xyz
@@ -126,7 +127,7 @@ def test_a_given_height_scales_pose_and_distance_alike():
 
 def test_without_a_height_the_pose_is_left_as_it_was_lifted():
     pose = seen_pose(true_joints())
-    assert space().finish(frame(pose)).persons[0].xyz is pose.xyz
+    assert finished(space(), frame(pose)).persons[0].xyz.tolist() == pose.xyz.tolist()
 
 
 @pytest.mark.parametrize(
@@ -140,34 +141,34 @@ def test_without_a_height_the_pose_is_left_as_it_was_lifted():
     ],
 )
 def test_the_status_says_what_the_scale_rests_on(settings: dict, status: str):
-    (person,) = space(**settings).finish(frame(seen_pose(true_joints()))).persons
+    (person,) = finished(space(**settings), frame(seen_pose(true_joints()))).persons
     assert person.root is not None
     assert person.root_status == status
 
 
 def test_a_lost_person_has_no_root_and_is_forgotten():
     step = space(height_m=1.8)
-    step.finish(frame(seen_pose(true_joints())))
+    finished(step, frame(seen_pose(true_joints())))
     nothing = np.full((17, 3), np.nan, np.float32)
     zero = np.zeros(17, np.float32)
     lost = Pose("a", "lost", nothing, zero, zero.astype(np.uint8))
-    (person,) = step.finish(frame(lost, at_s=0.02)).persons
+    (person,) = finished(step, frame(lost, at_s=0.02)).persons
     assert (person.root, person.root_status) == (None, "none")
-    assert step._people == {}
+    assert remembered(step) == []
 
 
 def test_an_id_that_is_given_to_somebody_new_brings_no_history():
     step = space()
     for tick in range(20):
-        step.finish(frame(seen_pose(true_joints(0.0)), at_s=tick / 50))
+        finished(step, frame(seen_pose(true_joints(0.0)), at_s=tick / 50))
     elsewhere = true_joints(6.0)
-    (person,) = step.finish(frame(seen_pose(elsewhere, state="new"), at_s=0.4)).persons
+    (person,) = finished(step, frame(seen_pose(elsewhere, state="new"), at_s=0.4)).persons
     assert person.root == pytest.approx(elsewhere[0], abs=1e-3)
 
 
 def test_somebody_who_is_only_predicted_has_no_root():
     pose = without(true_joints(), *range(17))
-    (person,) = space().finish(frame(replace(pose, state="predicted"))).persons
+    (person,) = finished(space(), frame(replace(pose, state="predicted"))).persons
     assert person.root is None
 
 
@@ -176,7 +177,7 @@ def test_people_do_not_share_a_filter():
     step = space()
     for tick in range(20):
         at_s = tick / 50
-        people = step.finish(frame(seen_pose(near), seen_pose(far, "b"), at_s=at_s)).persons
+        people = finished(step, frame(seen_pose(near), seen_pose(far, "b"), at_s=at_s)).persons
         assert people[0].root == pytest.approx(near[0], abs=1e-3)
         assert people[1].root == pytest.approx(far[0], abs=1e-3)
 
@@ -186,9 +187,9 @@ def test_a_newcomer_does_not_reset_the_others():
     for tick in range(10):
         joints = true_joints(tick / 50)
         noisy = seen_pose(joints * (1 + 0.03 * (-1) ** tick))
-        alone = steps[0].finish(frame(noisy, at_s=tick / 50)).persons[0]
+        alone = finished(steps[0], frame(noisy, at_s=tick / 50)).persons[0]
         newcomer = [seen_pose(true_joints(6.0), "b")] if tick == 7 else []
-        beside = steps[1].finish(frame(noisy, *newcomer, at_s=tick / 50)).persons[0]
+        beside = finished(steps[1], frame(noisy, *newcomer, at_s=tick / 50)).persons[0]
         assert alone.root.tolist() == beside.root.tolist()
 
 
@@ -199,7 +200,7 @@ def test_the_distance_is_steadied_along_the_ray():
     for tick in range(150):
         pose = seen_pose(joints)
         pose = replace(pose, xyz=pose.xyz * np.float32(random.normal(1, 0.03)))
-        roots.append(step.finish(frame(pose, at_s=tick / 30)).persons[0].root)
+        roots.append(finished(step, frame(pose, at_s=tick / 30)).persons[0].root)
     depth = np.array(roots)[50:, 2]
     assert depth.std() < 0.4 * 0.03 * joints[0, 2]
     pixels = LENS.project(np.array(roots))
@@ -215,8 +216,8 @@ def test_distortion_is_undone():
     pose = seen_pose(joints)
     pose.kp2d[:, :2] = pixels[:, 0]
     settings = CameraSettings(size_wh=SIZE_WH, fx=1000, fy=1000, cx=640, cy=360, distortion=bent)
-    right = space(cameras={"cam0": settings}).finish(frame(pose)).persons[0].root
-    wrong = space().finish(frame(pose)).persons[0].root
+    right = finished(space(cameras={"cam0": settings}), frame(pose)).persons[0].root
+    wrong = finished(space(), frame(pose)).persons[0].root
     assert right == pytest.approx(joints[0], abs=2e-3)
     assert np.linalg.norm(wrong - joints[0]) > 0.03
 
@@ -264,5 +265,5 @@ def test_on_a_grid_people_stand_where_the_frames_before_and_after_saw_them():
     pose = without(true_joints(), 4, 5, 6)
     pose.origin[:] = Origin.INTERPOLATED
     assert pose.seen.tolist() == [joint not in (4, 5, 6) for joint in range(17)]
-    (person,) = space().finish(frame(pose)).persons
+    (person,) = finished(space(), frame(pose)).persons
     assert person.root == pytest.approx(true_joints()[0], abs=1e-3)

@@ -12,6 +12,8 @@ from stream.messages import Header, Origin, Pose, PoseFrame
 from stream.pipeline import Pipeline
 from stream.skeletons import get
 from stream.steady import OneEuro, Steady
+from tests.examples import plain
+from tests.stream.people import finished, remembered
 
 PARENTS = list(get("h36m17").parents)[1:]
 EURO = Steady.Settings(one_euro=OneEuro.Settings())
@@ -44,7 +46,7 @@ def walk(t_s: float, seed: int = 0) -> np.ndarray:
 
 def run(settings: Steady.Settings, times_s, make=walk, id: str = "a0000") -> np.ndarray:
     step = steady(settings)
-    return np.stack([step.finish(frame(t, pose(make(t), id))).persons[0].xyz for t in times_s])
+    return np.stack([finished(step, frame(t, pose(make(t), id))).persons[0].xyz for t in times_s])
 
 
 def at(hz: float, seconds: float = 4.0) -> np.ndarray:
@@ -93,7 +95,7 @@ def test_two_people_do_not_share_one_filter():
     alone = [run(EURO, times, lambda t, seed=seed: walk(t, seed)) for seed in (0, 1)]
     step = steady(EURO)
     for index, t in enumerate(times):
-        persons = step.finish(frame(t, pose(walk(t, 0)), pose(walk(t, 1), "b0000"))).persons
+        persons = finished(step, frame(t, pose(walk(t, 0)), pose(walk(t, 1), "b0000"))).persons
         for person, expected in zip(persons, alone, strict=True):
             np.testing.assert_array_equal(person.xyz, expected[index])
 
@@ -106,7 +108,7 @@ def test_a_new_id_does_not_reset_the_filters_of_those_already_there():
         others = [pose(walk(t, n), f"n{n:04d}", "new" if index == 10 * n else "ok") for n in range(1, 5)]
         here = [other for n, other in enumerate(others, 1) if index >= 10 * n]
         np.testing.assert_array_equal(
-            step.finish(frame(t, pose(walk(t)), *here)).persons[0].xyz, alone[index]
+            finished(step, frame(t, pose(walk(t)), *here)).persons[0].xyz, alone[index]
         )
 
 
@@ -149,28 +151,28 @@ def test_a_joint_that_is_absent_stays_absent_and_leaves_no_trace():
 def test_a_lost_person_passes_unchanged_and_is_forgotten():
     step = steady(BOTH)
     for t in at(50, 3):
-        step.finish(frame(t, pose(walk(t))))
+        finished(step, frame(t, pose(walk(t))))
     nothing = pose(np.full((17, 3), np.nan), state="lost", origin=Origin.ABSENT)
-    assert step.finish(frame(3.0, nothing)).persons == (nothing,)
+    assert plain(finished(step, frame(3.0, nothing)).persons) == plain((nothing,))
     again = walk(9.0)
-    came = step.finish(frame(3.02, pose(again))).persons[0].xyz
+    came = finished(step, frame(3.02, pose(again))).persons[0].xyz
     np.testing.assert_array_equal(came, again.astype(np.float32))
 
 
 def test_whoever_is_new_starts_anew():
     step = steady(BOTH)
     for t in at(50, 3):
-        step.finish(frame(t, pose(walk(t))))
+        finished(step, frame(t, pose(walk(t))))
     again = walk(9.0)
-    came = step.finish(frame(3.0, pose(again, state="new"))).persons[0].xyz
+    came = finished(step, frame(3.0, pose(again, state="new"))).persons[0].xyz
     np.testing.assert_array_equal(came, again.astype(np.float32))
 
 
 def test_nothing_is_remembered_of_people_who_are_no_longer_there():
     step = steady(BOTH)
     for number in range(100):
-        step.finish(frame(number / 50, pose(walk(0.0), f"n{number:04d}")))
-    assert list(step._people) == ["n0099"]
+        finished(step, frame(number / 50, pose(walk(0.0), f"n{number:04d}")))
+    assert remembered(step) == ["n0099"]
 
 
 def test_the_longer_the_gap_the_more_the_next_pose_counts():
@@ -180,16 +182,16 @@ def test_the_longer_the_gap_the_more_the_next_pose_counts():
     came = []
     for gap_s in (0.02, 0.5, 60.0):
         step = steady(settings)
-        step.finish(frame(0.0, pose(np.zeros((17, 3)))))
-        came.append(step.finish(frame(gap_s, pose(jump))).persons[0].xyz[5, 0])
+        finished(step, frame(0.0, pose(np.zeros((17, 3)))))
+        came.append(finished(step, frame(gap_s, pose(jump))).persons[0].xyz[5, 0])
     lag_s = 1 / (2 * np.pi)
     assert came == pytest.approx([gap / (gap + lag_s) for gap in (0.02, 0.5, 60.0)])
 
 
 def test_a_clock_that_goes_back_starts_the_filter_anew():
     step = steady(EURO)
-    step.finish(frame(5.0, pose(walk(5.0))))
-    came = step.finish(frame(1.0, pose(walk(1.0)))).persons[0].xyz
+    finished(step, frame(5.0, pose(walk(5.0))))
+    came = finished(step, frame(1.0, pose(walk(1.0)))).persons[0].xyz
     np.testing.assert_array_equal(came, walk(1.0).astype(np.float32))
 
 
@@ -197,7 +199,7 @@ def test_the_delay_is_reported():
     context = Context("cam0")
     step = Steady(Steady.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=0.0)), context)
     for t in (0.0, 0.02):
-        step.finish(frame(t, pose(np.zeros((17, 3)))))
+        finished(step, frame(t, pose(np.zeros((17, 3)))))
     assert context.health.report()["stages_ms"]["smooth"] == {
         "p50": 79.577,
         "p95": 151.197,
@@ -250,7 +252,7 @@ def test_bones_that_were_not_observed_have_no_say():
         xyz = person.xyz.copy()
         xyz[13] = xyz[12] + [0, 0, 0.9]
         person = replace(person, xyz=xyz, origin=origin)
-        came = step.finish(frame(t, person)).persons[0]
+        came = finished(step, frame(t, person)).persons[0]
     np.testing.assert_allclose(came.xyz[13] - came.xyz[12], [0, 0, 0.9], atol=1e-5)
     assert abs(bones(came.xyz[None])[0, 15] - bones(person.xyz[None])[0, 15]) > 1e-4  # the right one is held
 
@@ -260,7 +262,7 @@ def test_an_absent_joint_does_not_spread_along_the_bones():
     for t in at(50, 3):
         xyz = walk(t)
         xyz[11] = np.nan  # the left shoulder
-        came = step.finish(frame(t, pose(xyz))).persons[0].xyz
+        came = finished(step, frame(t, pose(xyz))).persons[0].xyz
     assert np.isfinite(came).all(axis=1).tolist() == [joint != 11 for joint in range(17)]
 
 
@@ -321,5 +323,5 @@ def test_bones_are_learnt_on_a_grid_too():
         return pose(walk(t_s), origin=Origin.INTERPOLATED)
 
     step = steady(BONES)
-    held = np.stack([step.finish(frame(t, on_grid(t))).persons[0].xyz for t in at(50)])
+    held = np.stack([finished(step, frame(t, on_grid(t))).persons[0].xyz for t in at(50)])
     np.testing.assert_array_equal(held, run(BONES, at(50)))

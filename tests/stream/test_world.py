@@ -9,7 +9,7 @@ from stream.context import Context
 from stream.errors import ConfigError
 from stream.messages import Contact, Origin, PoseFrame
 from stream.world import World, Worlds, WorldSettings
-from tests.stream.people import LEFT, RIGHT, SIZE_WH, Motion, Scene, standing, walking
+from tests.stream.people import LEFT, RIGHT, SIZE_WH, Motion, Scene, finished, standing, walking
 
 HZ = 25
 AUTO = WorldSettings(floor="auto")
@@ -27,7 +27,7 @@ class Run:
         self.settled: list[tuple[str, tuple[int, int], int]] = []
         self.frames: list[PoseFrame] = []
         self.worlds = Worlds(settings, self._known)
-        self.step = World(settings, True, self.context, self.worlds, SIZE_WH)
+        self.step = World(settings, True, self.context, self.worlds)
 
     def _known(self, source: str, size_wh: tuple[int, int]) -> None:
         assert self.worlds.of(source) is not None
@@ -40,7 +40,7 @@ class Run:
                 self.scene.pose(motion(at_s), "abcdef"[n], **changes) for n, motion in enumerate(motions)
             ]
             frame = self.scene.placed(*poses, at_s=at_s, source=self.source)
-            self.frames.append(self.step.finish(frame))
+            self.frames.append(finished(self.step, frame))
         return self
 
     @property
@@ -147,9 +147,9 @@ def test_who_lies_through_the_first_seconds_gives_no_floor():
 
 def test_a_camera_that_changes_its_resolution_stands_where_it_stood():
     run = Run(LEVEL).see(9.0, walking)
-    again = World(AUTO, True, run.context, run.worlds, (640, 360))
+    again = World(AUTO, True, run.context, run.worlds)
     frame = LEVEL.placed(LEVEL.pose(walking(9.0)), at_s=9.0)
-    assert again.finish(frame).frame_id == "cam0_world"
+    assert finished(again, frame, (640, 360)).frame_id == "cam0_world"
     assert run.worlds.of("cam1") is None
 
 
@@ -175,7 +175,7 @@ def test_who_has_no_root_or_is_lost_has_no_contact_and_keeps_what_is_absent():
     unseen = LEVEL.pose(walking(0.4), hidden=range(15))
     unseen.xyz[10] = np.nan
     unseen.origin[10] = 0
-    (person,) = run.step.finish(LEVEL.placed(unseen, at_s=0.4)).persons
+    (person,) = finished(run.step, LEVEL.placed(unseen, at_s=0.4)).persons
     assert (person.root, person.contact) == (None, None)
     assert np.isnan(person.xyz).all(axis=1).tolist() == [joint == 10 for joint in range(17)]
     assert person.xyz[LEFT, 2] < -0.5  # the world's axes, without a place in it
@@ -190,8 +190,8 @@ def test_without_a_world_poses_stay_in_the_cameras_axes_and_feet_are_told():
 
 def test_feet_are_not_spoken_of_when_nobody_asks():
     for settings in (AUTO, WorldSettings()):
-        step = World(settings, False, Context("cam0"), Worlds(settings, lambda *_: None), SIZE_WH)
-        frames = [step.finish(LEVEL.placed(LEVEL.pose(standing(n / HZ)), at_s=n / HZ)) for n in range(20)]
+        step = World(settings, False, Context("cam0"), Worlds(settings, lambda *_: None))
+        frames = [finished(step, LEVEL.placed(LEVEL.pose(standing(n / HZ)), at_s=n / HZ)) for n in range(20)]
         assert {frame.persons[0].contact for frame in frames} == {None}
 
 

@@ -48,8 +48,10 @@ class Due:
     def windows(self, frames: int) -> dict[Ring, Window]:
         """One window per ring that is in any of the arrivals."""
         sizes = {who.ring: each.size_wh for each in self.arrivals for who in each.sightings}
+        since_ns = self.arrivals[0].header.captured_ns
         return {
-            ring: self.pace.read(ring, frames, size_wh, self.ends[ring]) for ring, size_wh in sizes.items()
+            ring: self.pace.read(ring, frames, size_wh, self.ends[ring], since_ns)
+            for ring, size_wh in sizes.items()
         }
 
 

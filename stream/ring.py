@@ -99,6 +99,14 @@ class Ring:
         before = int(captured_ns.searchsorted(captured_ns[-1] - span_ns, "right")) - 1
         return self._read(start + max(0, before), end, size_wh)
 
+    def newest(self, most: int, size_wh: tuple[int, int], end: int) -> Window:
+        """The `most` frames before position `end`, or as many as there are, filled in as in `window`."""
+        return self._read(max(0, self._end(most, end) - most), end, size_wh)
+
+    def times(self, most: int, end: int) -> I64:
+        """When those were captured, (N,)."""
+        return self._cut(self._captured_ns, max(0, self._end(most, end) - most), end)
+
     def _end(self, frames: int, end: int | None) -> int:
         end = self._count if end is None else end
         if not 0 < end <= self._count or frames >= self.capacity:

@@ -7,15 +7,19 @@ The folder holds `.npz` files with, for every video `<name>.mp4` beside them,
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lifter.training import safe
 from lifter.training.real import LIMB_JOINTS, Footage
-from stream import skeletons
+from stream import pose_files, skeletons
+from stream.config import load
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import F32
+from stream.offline import config_for, lift
 
 _TRUTH = "_X_cam_17_rootrel"
 _JOINTS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
@@ -27,6 +31,23 @@ def footage(folder: Path, variant: str = "full") -> list[Footage]:
     if not videos:
         raise ConfigError(f"{folder}: expected .npz files with arrays <name>{_TRUTH} beside <name>.mp4")
     return [_seen(*video, variant) for video in videos]
+
+
+def sent(weights: str, film: Footage, config: str = "webcam") -> F32:
+    """Poses (F, 17, 3) metres that a config makes of the detector's keypoints: newest frames, made steady."""
+    steady = msgspec.json.encode(load(config).steady).decode()
+    with TemporaryDirectory() as folder:
+        seen, poses = Path(folder) / "seen.npy", Path(folder) / "poses.npz"
+        np.save(seen, film.keypoints)
+        settings = {"weights": weights, "lag": 0, "hop": 1, "predict_s": len(film.truth) / film.rate_hz}
+        source = {"fps": film.rate_hz, "size_wh": list(film.size_wh), "skeleton": "h36m17"}
+        changes = [*(f"source.{name}={value}" for name, value in source.items()), f"steady={steady}"]
+        lift(config_for(seen, poses, settings, changes), lambda frames: None)
+        answers = np.full_like(film.truth, np.nan)
+        for frame in pose_files.read(poses):
+            if frame.persons:
+                answers[frame.header.seq] = frame.persons[0].xyz
+    return _held(answers)
 
 
 def _names(file: Path) -> list[str]:
@@ -48,12 +69,16 @@ def _seen(name: str, video: Path, truth: F32, joints: tuple[int, ...], variant: 
     frames = list(_detected(video, variant))[: len(truth)]
     if len(frames) < len(truth):
         raise ConfigError(f"{video}: expected the {len(truth)} frames of the truth, it has {len(frames)}")
-    sizes, keypoints, world = zip(*frames, strict=True)
-    return Footage(name, sizes[0], np.stack(keypoints), truth, _held(np.stack(world)), joints)
+    times_ns, sizes, keypoints, world = zip(*frames, strict=True)
+    rate_hz = (len(frames) - 1) * 1e9 / (times_ns[-1] - times_ns[0])
+    return Footage(name, sizes[0], rate_hz, np.stack(keypoints), truth, _held(np.stack(world)), joints)
 
 
-def _detected(video: Path, variant: str) -> Iterator[tuple[tuple[int, int], F32, F32]]:
-    """Image size, keypoints (17, 3) and MediaPipe's 3D (17, 3), NaN where there is nobody, of every frame."""
+def _detected(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int], F32, F32]]:
+    """Time in ns, image size, keypoints (17, 3) and MediaPipe's 3D (17, 3) of every frame.
+
+    Where there is nobody, the 3D is NaN.
+    """
     from sources.mediapipe import MediaPipe
     from sources.opencv import OpenCV
     from stream.context import Context
@@ -75,7 +100,7 @@ def _detected(video: Path, variant: str) -> Iterator[tuple[tuple[int, int], F32,
                 person = skeletons.convert(seen.persons[0], seen.skeleton)
                 keypoints = np.column_stack([np.nan_to_num(person.xy), person.score])
                 world = _limbs(spatial[0])
-            yield frame.size_wh, keypoints, world
+            yield frame.header.captured_ns, frame.size_wh, keypoints, world
 
 
 def _limbs(spatial: F32) -> F32:

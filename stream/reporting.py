@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -54,13 +55,13 @@ def report(order: Order) -> None:
     document.check(order.output, PLACE, new=True)
     if order.card is not None:
         document.check(order.card, PLACE)
-    videos = []
+    videos, live = [], None
     if order.benchmark is not None:
-        from stream.filmed import footage
+        from stream.filmed import footage, sent
 
         say("detecting people in the real videos")
-        videos = footage(order.benchmark)
-    found = dossier.measure(order.weights, order.data, others, videos, order.extent, say)
+        videos, live = footage(order.benchmark), partial(sent, order.weights)
+    found = dossier.measure(order.weights, order.data, others, videos, live, order.extent, say)
     if found.disturbed:
         dossier_disturbed.plot(found.disturbed, found.spec.name, order.output.with_name(PICTURE))
     document.put(order.output, PLACE, dossier_page.page(found, order.command(others), PICTURE))

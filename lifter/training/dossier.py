@@ -25,6 +25,7 @@ from lifter.training.mean_pose import mean_poses
 from lifter.training.reading import Reader
 from lifter.training.real import Footage, Marks, bone_variation, live, marks, offline
 from stream.errors import CheckpointError, ConfigError
+from stream.messages import F32
 
 TEST, TRAIN = "motion_test.npz", "motion_train.npz"
 DISTURBED_EVERY = 4  # clips that are disturbed
@@ -95,13 +96,14 @@ def measure(
     data: Path,
     beside: Mapping[str, str | Path] | None = None,
     footage: Sequence[Footage] = (),
+    sent: Callable[[Footage], F32] | None = None,
     extent: Extent = "full",
     say: Callable[[str], None] = print,
 ) -> Dossier:
     """Measure weights (packaged, or a file) on the motion capture in `data` and on real videos.
 
-    beside: other weights by the names they shall have. extent: "full"; "brief", no disturbances; or "quick",
-    few clips, to see that it works.
+    beside: other weights by the names they shall have. sent: the poses that leave the daemon. extent: "full";
+    "brief", no disturbances; or "quick", few clips, to see that it works.
     """
     reader = _reader(name)
     others = {other: _reader(path) for other, path in (beside or {}).items()}
@@ -129,7 +131,7 @@ def measure(
         models,
         exam.by_size(everything, models[0].every, SIZES),
         disturbed,
-        _film(footage, {reader.spec.name: reader} | others) if footage else None,
+        _film(footage, {reader.spec.name: reader} | others, sent) if footage else None,
     )
 
 
@@ -205,11 +207,15 @@ def _disturbed(some: Sequence[Take], reader: Reader, quick: bool) -> Disturbed:
     )
 
 
-def _film(footage: Sequence[Footage], readers: Mapping[str, Reader]) -> Film:
+def _film(
+    footage: Sequence[Footage], readers: Mapping[str, Reader], sent: Callable[[Footage], F32] | None
+) -> Film:
     rows = {"the detector's own 3D": [marks(each.world, each) for each in footage]}
     for name, reader in readers.items():
         rows[f"{name}, offline"] = [marks(offline(reader, each), each) for each in footage]
         rows[f"{name}, newest frame"] = [marks(live(reader, each), each) for each in footage]
+        if sent and len(rows) == 3:
+            rows[f"{name}, as sent live"] = [marks(sent(each), each) for each in footage]
     truth = [(bone_variation(each.truth), marks(each.truth, each).acceleration) for each in footage]
     return Film([each.name for each in footage], [len(each.truth) for each in footage], rows, truth)
 

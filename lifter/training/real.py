@@ -18,12 +18,14 @@ _RIGHT, _LEFT = (0, 1, 6, 7), (2, 3, 4, 5)  # among those
 class Footage:
     """A video of one person, L frames.
 
-    keypoints (L, 17, 3) x px, y px, score, of a detector; truth (L, 17, 3) metres, from the pelvis, in camera
-    axes; world (L, 17, 3) what the detector itself says of them; joints whose truth was measured.
+    rate_hz frames per second; keypoints (L, 17, 3) x px, y px, score, of a detector; truth (L, 17, 3) metres,
+    from the pelvis, in camera axes; world (L, 17, 3) what the detector itself says of them; joints whose
+    truth was measured.
     """
 
     name: str
     size_wh: tuple[int, int]
+    rate_hz: float
     keypoints: F32
     truth: F32
     world: F32

@@ -36,10 +36,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def films(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real video whose detector sees everything a tenth too large in 3D."""
-    truth = motion(LENGTH).astype(np.float32)
+    truth = motion(4 * LENGTH).astype(np.float32)
     truth -= truth[:, :1]
-    keypoints = np.concatenate([300 + 100 * truth[..., :2], np.ones((LENGTH, 17, 1))], axis=-1)
-    video = Footage("cam1", (640, 480), keypoints.astype(np.float32), truth, 1.1 * truth)
+    keypoints = np.concatenate([300 + 100 * truth[..., :2], np.ones((4 * LENGTH, 17, 1))], axis=-1)
+    video = Footage("cam1", (640, 480), 50.0, keypoints.astype(np.float32), truth, 1.1 * truth)
     monkeypatch.setattr(filmed, "footage", lambda folder: [video])
 
 
@@ -74,6 +74,8 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
     assert table["unpruned"][2] != table["tiny"][2]
     everything = rows(page)
     assert everything["the detector's own 3D"][0].endswith(" / 0")
+    newest, sent = (float(everything[f"tiny, {row}"][1].rstrip(" %")) for row in ("newest frame", "as sent live"))
+    assert sent < 0.9 * newest  # bones keep their length once it is known
     assert everything["50 Hz"][1] == "+0.0 %"
     assert (folder / "robustness.png").stat().st_size > 1000
     card = (folder / "card.md").read_text()
@@ -116,7 +118,7 @@ def seen(video: Path, variant: str):
     for frame in range(3):
         there = frame != 1
         world = np.full((17, 3), float(frame) if there else np.nan, np.float32)
-        yield (640, 480), np.full((17, 3), float(there), np.float32), world
+        yield 20_000_000 * frame, (640, 480), np.full((17, 3), float(there), np.float32), world
 
 
 def test_a_video_is_read_with_its_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +126,7 @@ def test_a_video_is_read_with_its_truth(tmp_path: Path, monkeypatch: pytest.Monk
     np.savez(tmp_path / "a.npz", cam1_X_cam_17_rootrel=np.zeros((3, 17, 3)), measured17=measured)
     monkeypatch.setattr(filmed, "_detected", seen)
     (video,) = filmed.footage(tmp_path)
-    assert (video.name, video.size_wh) == ("cam1", (640, 480))
+    assert (video.name, video.size_wh, video.rate_hz) == ("cam1", (640, 480), 50.0)
     assert video.joints == (1, 2, 3, 4, 5, 6, 11, 12, 14, 15, 16)
     assert video.keypoints[:, 0, 2].tolist() == [1.0, 0.0, 1.0]
     assert video.world[:, 4, 0].tolist() == [0.0, 0.0, 2.0]  # held where there was nobody

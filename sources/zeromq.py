@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("poselift")
 
+_MOST_WAITING = 1000  # messages, read at once for the newest of them
 _LOOPBACK = ("tcp://127.", "tcp://localhost:", "tcp://[::1]:", "ipc://", "inproc://")
 
 
@@ -60,6 +61,7 @@ class ZeroMQ:
         self._receiver = Receiver(context, settings.timeout_s)
         self._zmq: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
+        self._timeout_ms: int | None = None  # of the socket
         self._waiting: deque[bytes] = deque()
 
     def __enter__(self) -> Self:
@@ -95,46 +97,44 @@ class ZeroMQ:
     def __exit__(self, *exc: object) -> None:
         if self._zmq is not None:
             self._zmq.destroy(linger=0)
-        self._zmq = self._socket = None
+        self._zmq = self._socket = self._timeout_ms = None
         self._waiting.clear()
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
         """The next message's keypoints; None also when it was none of ours."""
         if self._socket is None:
             raise SourceLost(f"{self._context.name} is closed")
-        if not self._waiting and self._socket.poll(max(0, round(timeout_s * 1000))):
-            self._waiting.extend(self._newest() if self._settings.newest_only else self._next())
+        if not self._waiting:
+            first = self._next(max(0, round(timeout_s * 1000)))
+            self._waiting.extend(self._newest(first) if first and self._settings.newest_only else first[-1:])
         frame = self._receiver.frame(self._waiting.popleft()) if self._waiting else None
         if frame is None and (silence := self._receiver.silence()):
             raise SourceLost(f"{self.endpoint}: {silence}")
         return frame
 
-    def _next(self) -> list[bytes]:
+    def _next(self, timeout_ms: int) -> list[bytes]:
+        """Topic and payload of the next message; none when there is none in time."""
         import zmq
 
         assert self._socket is not None
+        if timeout_ms != self._timeout_ms:  # waiting in the call that receives wakes up sooner than a poll
+            self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
+            self._timeout_ms = timeout_ms
         try:
-            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            parts = self._socket.recv_multipart()
         except zmq.Again:
             return []
-        return [parts[-1]] if len(parts) <= 2 else [b""]  # which is no message, and counted so
+        return parts if len(parts) <= 2 else [b""]  # which is no message, and counted so
 
-    def _newest(self) -> list[bytes]:
-        """The last message of every topic that has any, in the order the topics first came."""
-        import zmq
-
-        assert self._socket is not None
+    def _newest(self, parts: list[bytes]) -> list[bytes]:
+        """The last message of every topic that has any, `parts` the first, in the order topics first came."""
         newest: dict[bytes, bytes] = {}
-        dropped = 0
-        try:
+        read = 0
+        while parts:
+            newest[parts[0] if len(parts) == 2 else b""] = parts[-1]
+            read += 1
             # Bounded: a sender that is faster than this loop must not hold it.
-            for _ in range(1000):
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
-                topic = parts[0] if len(parts) == 2 else b""
-                dropped += topic in newest
-                newest[topic] = parts[-1]
-        except zmq.Again:
-            pass
-        if dropped:
+            parts = self._next(0) if read < _MOST_WAITING else []
+        if dropped := read - len(newest):
             self._context.health.count(self._context.name, "drop.newest_wins", dropped)
         return list(newest.values())

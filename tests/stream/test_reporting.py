@@ -74,7 +74,9 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
     assert table["unpruned"][2] != table["tiny"][2]
     everything = rows(page)
     assert everything["the detector's own 3D"][0].endswith(" / 0")
-    newest, sent = (float(everything[f"tiny, {row}"][1].rstrip(" %")) for row in ("newest frame", "as sent live"))
+    newest, sent = (
+        float(everything[f"tiny, {row}"][1].rstrip(" %")) for row in ("newest frame", "as sent live")
+    )
     assert sent < 0.9 * newest  # bones keep their length once it is known
     assert everything["50 Hz"][1] == "+0.0 %"
     assert (folder / "robustness.png").stat().st_size > 1000

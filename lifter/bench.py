@@ -1,21 +1,27 @@
 """How fast a lifter is here, against other ways to compute it and against what this machine could do."""
 
 import time
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
+from torch import Tensor
 
 from lifter import capacity, flops, normalise, pipelines
 from lifter.contest import (
     AS_WRITTEN,
+    UNPRUNED,
     Plan,
     Times,
     changed_mm,
     forgetful,
+    hourglass_of,
     in_turns,
     live,
+    median_busy_ms,
     median_ms,
     others,
     recorded,
@@ -24,7 +30,9 @@ from lifter.contest import (
 )
 from lifter.machine import machine
 from lifter.peak import Clock, memory_mib, peaks
+from lifter.recover import Head
 from lifter.runner import Runner
+from lifter.spec import LifterSpec
 from stream.messages import Window
 
 HOPS, LIVE_HZ, LIMIT_MS = (1, 5, 10), 50.0, 100.0
@@ -73,7 +81,7 @@ def _live(runner: Runner, hop: int, plan: Plan, clock: Clock) -> dict[str, Any]:
         "hop": hop,
         "update_ms": {f"p{p}": round(float(np.percentile(wall, p)), 3) for p in (50, 95, 99)},
         "measured": len(wall),
-        "busy_ms": round(float(np.median([took.busy_ms(runner.device) for took in times[1]])), 3),
+        "busy_ms": round(median_busy_ms(times[1], runner), 3),
         "updates_per_s": round(1e3 / medians[1], 2),
         "frames_per_s": round(1e3 / medians[1] * hop, 2),
         "update_ms_of_people": {str(people): round(ms, 3) for people, ms in medians.items()},
@@ -84,7 +92,8 @@ def _live(runner: Runner, hop: int, plan: Plan, clock: Clock) -> dict[str, Any]:
 def _rows(variants: dict[str, Runner], times: Times, peak_gflops: float) -> list[dict[str, Any]]:
     """A row per variant and batch. Speeds are of the time the lifter had the processors to itself.
 
-    Shares are those of the best product in float32 measured in the same run.
+    Shares are those of the best product in float32 measured in the same run; speed is how many times as
+    fast as the unpruned model in plain torch.
     """
     rows = []
     for name, measured in times.items():
@@ -94,9 +103,12 @@ def _rows(variants: dict[str, Runner], times: Times, peak_gflops: float) -> list
             wall = [each.wall_ms for each in took]
             row: dict[str, Any] = {"variant": name, "batch": batch, "measured": len(took)}
             row |= {f"p{p}_ms": round(float(np.percentile(wall, p)), 3) for p in (50, 95, 99)}
-            busy_ms = float(np.median([each.busy_ms(runner.device) for each in took]))
+            busy_ms = median_busy_ms(took, runner)
             row |= {"busy_ms": round(busy_ms, 3), "window_ms": round(row["p50_ms"] / batch, 3)}
             row |= {"windows_per_s": round(batch / row["p50_ms"] * 1e3, 3)}
+            if batch in times.get(UNPRUNED, {}):
+                whole_ms = median_busy_ms(times[UNPRUNED][batch], variants[UNPRUNED])
+                row |= {"speed": round(whole_ms / busy_ms, 3)}
             if gflop is not None:
                 gflops = gflop * batch / busy_ms * 1e3
                 row |= {"gflop": round(gflop, 3), "gflops": round(gflops, 1)}
@@ -109,8 +121,15 @@ def _gflop(runner: Runner, as_written: bool) -> float | None:
     """Billions of operations that one window takes here, in matrix products."""
     if runner.spec.arch in _PASSES:
         return None
-    written, frugal, *_ = flops.live(runner.spec)
+    written, frugal = _counts(msgspec.json.encode(runner.spec))
     return (written if as_written else frugal).all_flops / 1e9
+
+
+@cache
+def _counts(spec: bytes) -> tuple[flops.Count, flops.Count]:
+    """What a model costs as the paper computes it and as it is computed here; counting takes seconds."""
+    written, frugal, *_ = flops.live(msgspec.json.decode(spec, type=LifterSpec))
+    return written, frugal
 
 
 @torch.inference_mode()
@@ -123,7 +142,7 @@ def _stages(runner: Runner, windows: list[Window], plan: Plan, clock: Clock) -> 
     network = pipelines.seq2frame if spec.output == "centre" else pipelines.seq2seq
     poses = network(runner.network, x).float().expand(-1, spec.frames, -1, -1)
     whole = forgetful(runner)
-    steps = {
+    steps: dict[str, Callable[[], object]] = {
         "normalise": lambda: normalise.encode(keypoints, size_wh, spec),
         "network": lambda: network(runner.network, x),
         "decode": lambda: normalise.decode(poses, context),
@@ -131,9 +150,42 @@ def _stages(runner: Runner, windows: list[Window], plan: Plan, clock: Clock) -> 
     }
     found: dict[str, dict[str, float]] = {}
     for name, step in steps.items():
-        times = [clock.took(step).wall_ms]
-        number = int(np.clip(1e3 * plan.seconds / times[0], 3, 300))
-        times = [clock.took(step).wall_ms for _ in range(number)]
-        found[name] = {f"p{p}": round(float(np.percentile(times, p)), 3) for p in (50, 95, 99)}
-        found[name]["measured"] = number
+        number = int(np.clip(1e3 * plan.seconds / clock.took(step).wall_ms, 3, 300))
+        found[name] = _percentiles([clock.took(step).wall_ms for _ in range(number)])
+    if runner.network is runner.model:
+        passes = range(int(found["network"]["measured"]))
+        own = [_hourglass_ms(runner, steps["network"], clock) for _ in passes]
+        found["prune, recover"] = _percentiles(own)
     return found
+
+
+def _percentiles(times: list[float]) -> dict[str, float]:
+    return {f"p{p}": round(float(np.percentile(times, p)), 3) for p in (50, 95, 99)} | {
+        "measured": len(times)
+    }
+
+
+def _hourglass_ms(runner: Runner, network: Callable[[], object], clock: Clock) -> float:
+    """What pruning and recovering take of one pass, the regression head not counted (0 % in the paper)."""
+    hourglass, own_ms = hourglass_of(runner), 0.0
+    prune, recover = hourglass.prune, hourglass.recover
+
+    def timed(call: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            nonlocal own_ms
+            start_ms = clock.now_ms()
+            answer = call(*arguments)
+            own_ms += sign * (clock.now_ms() - start_ms)
+            return answer
+
+        return counted
+
+    def without_head(tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
+        return timed(recover)(tokens, kept, timed(head, -1), asked)
+
+    hourglass.prune, hourglass.recover = timed(prune), without_head  # type: ignore[method-assign]
+    try:
+        network()
+    finally:
+        del hourglass.prune, hourglass.recover
+    return own_ms

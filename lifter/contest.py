@@ -19,8 +19,10 @@ from stream.errors import ConfigError
 from stream.messages import Origin, Window
 
 AS_WRITTEN = "own, eager, as the paper writes it"
-# What was published before H2OT (HoT): one clustering stage, then attention brings the frames back.
-_HOT_STAGE = {"mixste": 3, "motionbert": 1, "motionagformer": 7}
+UNPRUNED = "unpruned, eager"
+# What was published before H2OT (HoT): one clustering stage, after which attention brings the frames back
+# or the centre stays.
+_HOT_STAGE = {"mixste": 3, "mhformer": 1, "motionbert": 1, "motionagformer": 7, "d3dp": 3, "diffpose": 3}
 _PATIENCE = 10  # a batch that takes so many times `seconds` is left out
 _MOST = 300  # measurements of one figure
 
@@ -166,25 +168,31 @@ def median_ms(times: list[Took]) -> float:
     return float(np.median([took.wall_ms for took in times]))
 
 
+def median_busy_ms(times: list[Took], runner: Runner) -> float:
+    """What a lift takes where nobody else works."""
+    return float(np.median([took.busy_ms(runner.device) for took in times]))
+
+
 def others(plan: Plan, base: Runner) -> dict[str, Runner]:
     """What a model is compared with, all in torch and float32."""
     plain = changed(plan, dtype="float32")
     found = {"own, eager": runner_of(plain, base, "eager"), AS_WRITTEN: runner_of(plain, base, "eager")}
     if not engines.missing("onednn", base.device.type):
         found["own, onednn"] = runner_of(plain, base, "onednn")
-    _hourglass(found[AS_WRITTEN]).frugal = False
+    hourglass_of(found[AS_WRITTEN]).frugal = False
     spec = base.spec
-    if spec.schedule is None or spec.output != "sequence":
+    if spec.schedule is None:
         return found
-    schedules: dict[str, Schedule | None] = {"unpruned, eager": None}
+    schedules: dict[str, Schedule | None] = {UNPRUNED: None}
     at = _HOT_STAGE.get(spec.arch)
-    if at is not None and at <= _hourglass(base).last:
-        schedules["HoT, eager"] = Schedule((max(1, spec.frames // 3),), (at,), "tpc", "tra")
+    if at is not None and at <= hourglass_of(base).last:
+        recoverer = "tra" if spec.output == "sequence" else "centre"
+        schedules["HoT, eager"] = Schedule((max(1, spec.frames // 3),), (at,), "tpc", recoverer)
     for name, schedule in schedules.items():
         other = changed(spec, schedule=schedule)
         found[name] = Runner(build(other), other, plan.device, "float32", plan.threads)
     return found
 
 
-def _hourglass(runner: Runner) -> Hourglass:
+def hourglass_of(runner: Runner) -> Hourglass:
     return next(part for part in runner.model.modules() if isinstance(part, Hourglass))

@@ -70,11 +70,12 @@ def _table(found: dict[str, Any]) -> Iterable[str]:
         f"{changed['mean']} mm (at most {changed['max']}) against plain torch in float32"
     )
     columns = "".join(f"{name:>10}" for name in ("p50 ms", "p95", "p99", "busy ms", "windows/s", "GFLOP/s"))
-    yield f"\n{'variant':<38}{'batch':>6}{columns}{'of peak':>9}"
+    yield f"\n{'variant':<38}{'batch':>6}{columns}{'of peak':>9}{'speed':>8}"
     for row in found["rows"]:
         speed = f"{row['gflops']:>10.0f}{row['of_peak']:>9.0%}" if "gflops" in row else f"{'-':>10}{'-':>9}"
         times = "".join(f"{row[name]:>10.2f}" for name in ("p50_ms", "p95_ms", "p99_ms", "busy_ms"))
-        yield f"{row['variant']:<38}{row['batch']:>6}{times}{row['windows_per_s']:>10.2f}{speed}"
+        faster = f"{row['speed']:>7.2f}x" if "speed" in row else f"{'-':>8}"
+        yield f"{row['variant']:<38}{row['batch']:>6}{times}{row['windows_per_s']:>10.2f}{speed}{faster}"
     yield f"\n{'stage, batch 1':<38}{'':>6}{'p50 ms':>10}{'p95':>10}{'p99':>10}"
     for stage, times in found["stages_ms"].items():
         yield f"{stage:<38}{'':>6}{times['p50']:>10.2f}{times['p95']:>10.2f}{times['p99']:>10.2f}"

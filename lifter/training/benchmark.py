@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from lifter.training.body import BODIES, by_joint, resize
 from lifter.training.camera import View, film
 from lifter.training.detector import detect
 from lifter.training.evaluate import Sequence
@@ -43,13 +44,19 @@ class Take:
         return np.concatenate([self.clean, np.ones_like(self.clean[..., :1])], axis=-1)
 
 
-def takes(path: Path, every: int = 1) -> Iterator[Take]:
-    """Every `every`-th clip of a motion file, always the same."""
+def takes(path: Path, every: int = 1, body: str | None = None) -> Iterator[Take]:
+    """Every `every`-th clip of a motion file, always the same.
+
+    body: a name of `lifter.training.body.BODIES`, whose bones they get, at the size of an average adult.
+    """
     motion = read(path)
     for clip in range(0, len(motion.start), every):
         start, length = int(motion.start[clip]), min(int(motion.length[clip]), LONGEST)
         generator = torch.Generator().manual_seed(SEED + clip)
-        view = film(motion.xyz[None, start : start + length], generator)
+        xyz = motion.xyz[None, start : start + length]
+        if body is not None:
+            xyz = resize(xyz, by_joint(torch.tensor([BODIES[body]])))
+        view = film(xyz, generator)
         truth = view.xyz[0, :, :17] - view.xyz[0, :, :1]
         width, height = view.size_wh[0].int().tolist()
         yield Take(

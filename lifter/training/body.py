@@ -10,6 +10,13 @@ MIRROR = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13, 17, 18)
 # Bones by the joint they end in; left and right share a length.
 _GROUPS = ((1, 4), (2, 5), (3, 6), (7,), (8,), (9, 10, 17, 18), (11, 14), (12, 15), (13, 16))
 _CHILD = (0.9, 0.93, 0.9, 1.05, 1.05, 1.35, 1.0, 0.92, 0.9)  # bones of a child against an adult of that size
+# Bodies that are tested: factors by the groups above, against the captured person's own.
+BODIES = {
+    "their own": (1.0,) * 9,
+    "a child's": _CHILD,
+    "long arms and legs": (1.0, 1.08, 1.08, 0.95, 0.95, 0.95, 1.0, 1.08, 1.08),
+    "short arms and legs": (1.0, 0.92, 0.92, 1.05, 1.05, 1.05, 1.0, 0.92, 0.92),
+}
 _SIZED = tuple(joint for joint, _ in SIZE_BONES)
 
 
@@ -45,8 +52,12 @@ def random_scale(windows: int, generator: torch.Generator) -> Tensor:
     # Motion capture puts the wrist anywhere between forearm and hand.
     spread[:, 8] += 0.08 + 0.06 * torch.randn(windows, generator=generator)
     child = torch.rand(windows, 1, generator=generator) < 0.125
-    factor = spread.exp() * torch.where(child, torch.tensor(_CHILD), torch.ones(len(_CHILD)))
-    scale = torch.ones(windows, len(PARENTS))
+    return by_joint(spread.exp() * torch.where(child, torch.tensor(_CHILD), torch.ones(len(_CHILD))))
+
+
+def by_joint(factor: Tensor) -> Tensor:
+    """Bone factors (B, 19) by the joint a bone ends in, of factors (B, 9) by group."""
+    scale = torch.ones(len(factor), len(PARENTS))
     for group, joints in enumerate(_GROUPS):
         scale[:, joints] = factor[:, group, None]
     return scale

@@ -6,25 +6,25 @@
 DIR holds motion_test.npz, and motion_train.npz for the mean poses.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
-from torch import nn
 
 import lifter
 from lifter import flops, weights
 from lifter.spec import LifterSpec
 from lifter.training import exam, motion
 from lifter.training.benchmark import Take, takes
+from lifter.training.body import BODIES
 from lifter.training.exam import Errors
 from lifter.training.mean_pose import mean_poses
-from lifter.training.reading import Reader
+from lifter.training.reading import Reader, shorter, unpruned
 from lifter.training.real import Footage, Marks, bone_variation, live, marks, offline
-from stream.errors import CheckpointError, ConfigError
+from stream.errors import ConfigError
 from stream.messages import F32
 
 TEST, TRAIN = "motion_test.npz", "motion_train.npz"
@@ -74,6 +74,7 @@ class Disturbed:
     mirror_gap: float
     still: float
     still_seen: float
+    bodies: dict[str, tuple[tuple[float, float], tuple[float, float]]]  # seen by the detector, exact 2D
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def measure(
     disturbed = None
     if extent != "brief":
         say("disturbances")
-        disturbed = _disturbed(some, reader, extent == "quick")
+        every = QUICK_EVERY if extent == "quick" else DISTURBED_EVERY
+        disturbed = _disturbed(some, reader, extent == "quick", partial(takes, data / TEST, every))
     return Dossier(
         reader.spec,
         {group: _count(everything, group) for group in groups},
@@ -138,15 +140,17 @@ def measure(
 def _models(
     reader: Reader, others: Mapping[str, Reader], everything: Sequence[Take], say: Callable[[str], None]
 ) -> list[Accuracy]:
-    """The lifter, itself without pruning, and the others."""
+    """The lifter, itself without pruning and with a shorter window, and the others."""
+    own = {reader.spec.name: reader}
+    whole, short = unpruned(reader), shorter(reader)
+    if whole:
+        own["the same weights, no frame pruned"] = whole
+    if short:
+        own[f"the same weights, windows of {short.spec.frames} frames"] = short
     models = []
-    for title, each in ({reader.spec.name: reader} | dict(others)).items():
+    for title, each in (own | dict(others)).items():
         say(f"errors of {title}")
-        models.append(_accuracy(title, each, everything))
-    if unpruned := _unpruned(reader):
-        title = "the same weights, no frame pruned"
-        say(f"errors of {title}")
-        models.insert(1, _accuracy(title, unpruned, everything, alone=False))
+        models.append(_accuracy(title, each, everything, alone=each is not whole))
     return models
 
 
@@ -160,19 +164,6 @@ def _mean_poses(path: Path, everything: Sequence[Take]) -> list[Accuracy]:
 
 def _reader(name: str | Path) -> Reader:
     return Reader(*weights.load(lifter.weights_path(name)))
-
-
-def _unpruned(reader: Reader) -> Reader | None:
-    """The same weights without a schedule, where pruning and recovering have no weights of their own."""
-    if reader.spec.schedule is None:
-        return None
-    spec = msgspec.structs.replace(reader.spec, schedule=None)
-    model: nn.Module = weights.build(spec)
-    try:
-        weights.load_strictly(model, reader.model.state_dict(), reader.spec.name)
-    except CheckpointError:
-        return None
-    return Reader(model, spec)
 
 
 def _accuracy(name: str, reader: Reader, everything: Sequence[Take], alone: bool = True) -> Accuracy:
@@ -189,7 +180,9 @@ def _accuracy(name: str, reader: Reader, everything: Sequence[Take], alone: bool
     )
 
 
-def _disturbed(some: Sequence[Take], reader: Reader, quick: bool) -> Disturbed:
+def _disturbed(
+    some: Sequence[Take], reader: Reader, quick: bool, of_body: Callable[[str], Iterable[Take]]
+) -> Disturbed:
     curves = exam.curves(some, reader, quick)
     factors = [rate / some[0].rate_hz for rate in RATES_HZ]
     return Disturbed(
@@ -204,7 +197,14 @@ def _disturbed(some: Sequence[Take], reader: Reader, quick: bool) -> Disturbed:
         mirror_gap=exam.mirror_gap(some, reader),
         still=exam.unrest(some, reader, errors=False),
         still_seen=exam.unrest(some, reader, errors=True),
+        bodies={body: _both(list(of_body(body)), reader) for body in BODIES},
     )
+
+
+def _both(some: Sequence[Take], reader: Reader) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Errors as the detector saw them, and with exact 2D."""
+    ways = (exam.seen(reader), exam.exact(reader))
+    return exam.every_frame(some, ways[0]).mean(), exam.every_frame(some, ways[1]).mean()
 
 
 def _film(

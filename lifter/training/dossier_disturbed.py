@@ -8,7 +8,8 @@ from lifter.training.dossier import RATES_HZ, ROLL_DEGREES, Disturbed
 
 def sections(some: Disturbed, picture: str) -> list[str]:
     """What goes wrong with keypoints, frame rates, and what should change nothing."""
-    return [*_robust(some, picture), *_rates(some), "## Turned, mirrored, still", unmoved(some)]
+    still = ["## Turned, mirrored, still", unmoved(some)]
+    return [*_robust(some, picture), *_bodies(some), *_rates(some), *still]
 
 
 def _robust(some: Disturbed, picture: str) -> list[str]:
@@ -34,6 +35,18 @@ def _robust(some: Disturbed, picture: str) -> list[str]:
         table(("", *("" for _ in range(widest))), rows),
         f"![errors against how much goes wrong]({picture})",
         table(half, halves),
+    ]
+
+
+def _bodies(some: Disturbed) -> list[str]:
+    rows = [(body, pair(seen), pair(exact)) for body, (seen, exact) in some.bodies.items()]
+    return [
+        "## Bodies",
+        wrapped(
+            "The same motion by bodies of other proportions, all of them at the size of an average adult, "
+            "which is the one that the lifter gives to everybody. MPJPE / P-MPJPE in mm."
+        ),
+        table(("", "with a detector's errors", "exact 2D"), rows),
     ]
 
 

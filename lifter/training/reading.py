@@ -2,15 +2,16 @@
 
 from typing import Literal
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lifter import normalise, pipelines
-from lifter.spec import LifterSpec
+from lifter import normalise, pipelines, weights
+from lifter.spec import LifterSpec, Schedule
 from lifter.training.detector import fill
-from stream.errors import ConfigError
+from stream.errors import CheckpointError, ConfigError
 from stream.messages import F32
 
 Place = Literal["centre", "newest"]
@@ -52,3 +53,31 @@ class Reader:
             inputs, context = normalise.encode(window, size, self.spec)
             answers.append(normalise.decode(self.model(inputs).float(), context).numpy())
         return np.concatenate(answers)
+
+
+def unpruned(reader: Reader) -> Reader | None:
+    """The same weights without a schedule, where pruning and recovering have no weights of their own."""
+    if reader.spec.schedule is None:
+        return None
+    spec = msgspec.structs.replace(reader.spec, schedule=None)
+    model: nn.Module = weights.build(spec)
+    try:
+        weights.load_strictly(model, reader.model.state_dict(), reader.spec.name)
+    except CheckpointError:
+        return None
+    return Reader(model, spec)
+
+
+def shorter(reader: Reader) -> Reader | None:
+    """The same weights on the newest third of the window, where they were trained on such windows too."""
+    spec, frames = reader.spec, reader.spec.frames // 3
+    if spec.arch != "mixste" or spec.schedule is None or spec.schedule.pruner != "tps":
+        return None
+    keep = tuple(round(kept / 3) for kept in spec.schedule.keep)
+    schedule = Schedule(keep, spec.schedule.at, "tps", spec.schedule.recoverer)
+    spec = msgspec.structs.replace(spec, frames=frames, schedule=schedule)
+    state = dict(reader.model.state_dict())
+    state["Temporal_pos_embed"] = state["Temporal_pos_embed"][:, -frames:]
+    model: nn.Module = weights.build(spec)
+    weights.load_strictly(model, state, spec.name)
+    return Reader(model, spec)

@@ -67,7 +67,8 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
     ) in page
     table = rows(page[: page.index("The same by where")])
     assert list(table)[1:] == [
-        "tiny", "the same weights, no frame pruned", "unpruned", "mean pose", "mean pose of the true facing"
+        "tiny", "the same weights, no frame pruned", "the same weights, windows of 9 frames", "unpruned",
+        "mean pose", "mean pose of the true facing",
     ]  # fmt: skip
     # the same values were drawn for both
     assert table["unpruned"][2] == table["the same weights, no frame pruned"][2]
@@ -79,6 +80,7 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
     )
     assert sent < 0.9 * newest  # bones keep their length once it is known
     assert everything["50 Hz"][1] == "+0.0 %"
+    assert everything["their own"] != everything["a child's"]
     assert (folder / "robustness.png").stat().st_size > 1000
     card = (folder / "card.md").read_text()
     assert card.startswith("# Card\n<!-- report -->")

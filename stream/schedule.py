@@ -34,9 +34,13 @@ T = TypeVar("T", bound=Waiting)
 
 
 class Cost:
-    """What a batch takes: a fixed time and a time per window, fitted to the latest batches."""
+    """What a batch takes: a fixed time and a time per window, fitted to the latest batches.
+
+    window_s: what one window more adds.
+    """
 
     def __init__(self) -> None:
+        self.window_s = 0.0
         self._sums = np.zeros(5)  # of 1, windows, windows squared, seconds, windows x seconds
         self._largest = _FIRST / 2  # windows of a batch lately
 
@@ -45,13 +49,10 @@ class Cost:
         self._sums *= _KEEP
         self._sums += (1, windows, windows**2, seconds, windows * seconds)
         self._largest = max(_KEEP * self._largest, windows)
+        self.window_s = self._fitted()
 
-    @property
-    def window_s(self) -> float:
-        """What one window more adds."""
+    def _fitted(self) -> float:
         weight, n, squares, seconds, products = self._sums.tolist()
-        if not weight:
-            return 0.0
         spread = weight * squares - n**2
         if spread < 1e-3 * n**2:  # batches all alike do not tell: take nothing for fixed
             return seconds / n
@@ -96,6 +97,8 @@ class Schedule:
     def order(self, sources: Iterable[T]) -> list[T]:
         """The sources, whoever is next first."""
         accounts = {source: self._account(source) for source in sources}
+        if len(accounts) < 2:
+            return list(accounts)
         waiting = 0  # how many want to be served; only who has begun may be urgent
         if any(account.left for account in accounts.values()):
             waiting = sum(account.left > 0 or source.filled > 0 for source, account in accounts.items())

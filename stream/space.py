@@ -12,12 +12,13 @@ far its scale can be trusted:
 A wrong focal length makes the distance wrong in proportion, but not where a person appears.
 """
 
-import math
 from collections import deque
+from collections.abc import Sequence
 from functools import cache
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.batch import Batch
 from stream.camera import F64, Camera, CameraSettings, assumed, calibrated, rays_of
@@ -29,6 +30,7 @@ from stream.skeletons import get
 from stream.world import WorldSettings
 
 Point = tuple[float, float, float]
+Seen = NDArray[np.bool_]
 
 _LEAST_JOINTS = 5
 _LEAST_M, _MOST_M = 0.2, 100.0  # believable distances
@@ -95,15 +97,20 @@ class Space:
     def _place(self, batch: Batch, people: list[tuple[int, "_Person", float]], cameras: list[Camera]) -> None:
         xyz, rays = batch.xyz.astype(np.float64), rays_of(cameras, batch.keypoints[..., :2])
         seen = batch.seen & np.isfinite(xyz.sum(axis=2) + rays.sum(axis=2))
-        counts = np.count_nonzero(seen, axis=1).tolist()
-        for row, person, at_s in people:
-            if counts[row] < _LEAST_JOINTS:
-                continue
-            which = slice(None) if counts[row] == seen.shape[1] else seen[row]
-            found = locate(xyz[row][which], rays[row][which], batch.score[row][which])
-            if found is not None and _believable(*found):
-                batch.root[row] = person.place.update(*found, at_s)
-                batch.root_status[row] = self._status(cameras[row])
+        enough = (np.count_nonzero(seen, axis=1) >= _LEAST_JOINTS).tolist()
+        people = [one for one in people if enough[one[0]]]
+        if not people:
+            return
+        rows = [row for row, _, _ in people]
+        roots, depth_sds, across_sds = locate(xyz[rows], rays[rows], batch.score[rows], seen[rows])
+        # Joints close together say nothing about the distance; NaN is not believed either.
+        depths = roots[:, 2]
+        believed = (depths >= _LEAST_M) & (depths <= _MOST_M) & (depth_sds < 0.5 * depths)
+        for n in np.flatnonzero(believed).tolist():
+            row, person, at_s = people[n]
+            found = float(depth_sds[n]), float(across_sds[n])
+            batch.root[row] = person.place.update(roots[n].tolist(), *found, at_s)
+            batch.root_status[row] = self._status(cameras[row])
 
     def _status(self, camera: Camera) -> RootStatus:
         if self._height_m is None:
@@ -125,7 +132,7 @@ class Place:
     def __init__(self) -> None:
         self._depth, self._right, self._down = Kalman(), Kalman(), Kalman()
 
-    def update(self, root: Point, depth_sd: float, across_sd: float, at_s: float) -> Point:
+    def update(self, root: Sequence[float], depth_sd: float, across_sd: float, at_s: float) -> Point:
         """The steadied root, having found `root` with these standard deviations."""
         x, y, z = root
         depth = max(_LEAST_M, self._depth.update(z, max(depth_sd, _LEAST_SD * z), at_s, _UNREST))
@@ -154,59 +161,59 @@ class _Person:
         return _BONES_PER_HEIGHT * height_m / float(np.median(self._sizes)) if self._sizes else 1.0
 
 
-def _believable(root: Point, depth_sd: float, _: float) -> bool:
-    # Joints close together say nothing about the distance.
-    return _LEAST_M <= root[2] <= _MOST_M and depth_sd < 0.5 * root[2]
-
-
-def locate(xyz: F64, rays: F64, score: F32) -> tuple[Point, float, float] | None:
-    """Translation (3,) that puts points xyz (J, 3) onto rays (J, 2), weighted by score (J,), and the standard
-    deviations of its third component and of the two others; None when the points do not determine it.
+def locate(xyz: F64, rays: F64, score: F32, seen: Seen) -> tuple[F64, F64, F64]:
+    """Translations (P, 3) that put points xyz (P, J, 3), those seen (P, J), onto rays (P, J, 2), weighted by
+    score (P, J), and the standard deviations (P,) of their third component and of the two others; NaN where
+    the points do not determine it.
 
     A joint at X seen along u must fulfil root_xy = u root_z + o, o being u X_z - X_xy: a line whose slope is
     root_z. Weighted least squares, repeated with less weight for joints that did not fit. What the solution
-    needs is linear in the weights, and what it missed by, squared, is linear in the same terms.
+    needs is linear in the weights.
     """
-    rays, places = rays.T, xyz.T
-    terms = np.empty((8, len(xyz)))  # of every joint: 1, u, o, u.u, u.o, o.o
-    terms[0] = 1
-    terms[1:3] = rays
-    terms[3:5] = rays * places[2] - places[:2]
-    terms[5:7] = (terms[1:5].reshape(2, 2, -1) * rays).sum(axis=1)
-    terms[7] = (terms[3:5] * terms[3:5]).sum(axis=0)
-    x, y, z = _guess(places, rays)
+    counts = None if seen.all() else seen
+    if counts is not None:
+        xyz, rays = np.where(seen[..., None], xyz, 0), np.where(seen[..., None], rays, 0)
+        score = np.where(seen, score, 0)
+    people, joints = score.shape
+    terms = np.empty((7, people, joints))  # of every joint: 1, u, o, u.u, u.o
+    places, u, o = xyz.transpose(2, 0, 1), terms[1:3], terms[3:5]
+    terms[0], u[:] = 1, rays.transpose(2, 0, 1)
+    o[:] = u * places[2] - places[:2]
+    terms[5:7] = (terms[1:5].reshape(2, 2, people, joints) * u).sum(axis=1)
+    xy, z = _guess(places, u, counts)
     for _ in range(_ROUNDS):
-        factors = np.array([x * x + y * y, -2 * x * z, -2 * y * z, -2 * x, -2 * y, z * z, 2 * z, 1.0])
-        missed2 = np.abs(factors @ terms)  # (J,) square metres
-        spread2 = max(_FLOOR_M**2, _median(missed2))
-        weight = score / (1 + missed2 / (4 * spread2))
-        total, ux, uy, ox, oy, uu, uo, _ = (terms @ weight).tolist()
-        if not total > 0:
-            return None
-        across = uu - (ux * ux + uy * uy) / total
-        if not across > _ONE_SPOT * total:
-            return None
-        z = ((ux * ox + uy * oy) / total - uo) / across
-        x, y = (ox + ux * z) / total, (oy + uy * z) / total
-    share, spread = total / len(xyz), math.sqrt(spread2)
-    return (x, y, z), spread * math.sqrt(share / across), spread / math.sqrt(len(xyz))
+        missed = u * z[:, None] + o - xy[..., None]
+        missed *= missed
+        missed2 = missed[0] + missed[1]  # (P, J) square metres
+        spread2 = np.maximum(_FLOOR_M**2, _median(missed2, counts))
+        sums = (terms * (score / (1 + missed2 / (4 * spread2[:, None])))).sum(axis=2)
+        means = sums / np.maximum(sums[0], 1e-12)
+        mean_u, mean_o = means[1:3], means[3:5]
+        across = means[5] - (mean_u * mean_u).sum(axis=0)
+        across[across <= _ONE_SPOT] = np.nan
+        z = ((mean_u * mean_o).sum(axis=0) - means[6]) / across
+        xy = mean_o + mean_u * z
+    sd = np.sqrt(spread2 / np.count_nonzero(seen, axis=1))
+    return np.concatenate([xy, z[None]]).T, sd / np.sqrt(across), sd
 
 
-def _guess(places: F64, rays: F64) -> tuple[float, float, float]:
-    """A root that a few wild joints cannot spoil: medians, as if all joints (3, J) were equally far.
+def _guess(places: F64, rays: F64, counts: Seen | None) -> tuple[F64, F64]:
+    """Roots, across (2, P) and in depth (P,), that a few wild joints cannot spoil: medians over those that
+    count, as if all joints (3, P, J) were equally far.
 
-    Two joints are as many times farther apart in space than on the plane at distance 1, rays (2, J), as they
-    are far away.
+    Two joints are as many times farther apart in space than on the plane at distance 1, rays (2, P, J), as
+    they are far away.
     """
-    ways = np.concatenate([places[:2], rays]) @ _pairs(rays.shape[1])  # (4, pairs)
+    pairs = _pairs(rays.shape[2])
+    ways = np.concatenate([places[:2], rays]) @ pairs  # (4, P, pairs)
     ways *= ways
     apart2, on_plane2 = ways[0] + ways[1], ways[2] + ways[3]
-    long = apart2 >= _median(apart2)  # the others say little
-    depth = math.sqrt(_median(apart2[long] / np.maximum(on_plane2[long], 1e-12)))
-    across = rays * depth - places[:2]
-    across.sort()
-    x, y = across[:, len(across[0]) // 2].tolist()
-    return x, y, depth
+    both = None if counts is None else counts @ np.abs(pairs) == 2
+    long = apart2 >= _median(apart2, both)[:, None]  # the others say little
+    long = long if both is None else long & both
+    depth = np.sqrt(_median(apart2 / np.maximum(on_plane2, 1e-12), long))
+    x, y = rays * depth[:, None] - places[:2]
+    return np.array([_median(x, counts), _median(y, counts)]), depth
 
 
 @cache
@@ -217,8 +224,11 @@ def _pairs(joints: int) -> F64:
     return one[:, first] - one[:, second]
 
 
-def _median(values: F64) -> float:
-    """The upper median; `np.median` takes several times longer for so few."""
-    ordered = values.copy()
+def _median(values: F64, counts: Seen | None) -> F64:
+    """The upper median (P,) of those values (P, N) that count, None for all."""
+    ordered = values.copy() if counts is None else np.where(counts, values, np.inf)
     ordered.sort()
-    return float(ordered[len(ordered) // 2])
+    if counts is None:
+        return ordered[:, values.shape[1] // 2]
+    found: F64 = ordered[np.arange(len(values)), np.count_nonzero(counts, axis=1) // 2]
+    return found

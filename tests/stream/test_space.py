@@ -109,7 +109,7 @@ def test_the_same_joints_without_robustness_would_have_moved_it():
     rows[:, 0, 0] = rows[:, 1, 1] = 1
     rows[:, :, 2] = -rays
     plain = np.linalg.lstsq(rows.reshape(-1, 3), (rays * xyz[:, 2:] - xyz[:, :2]).ravel(), rcond=None)[0]
-    root, *_ = locate(xyz, rays, np.ones(17))
+    ((root,), *_) = locate(xyz[None], rays[None], np.ones((1, 17)), np.ones((1, 17), bool))
     assert np.linalg.norm(plain - joints[0]) > 10 * np.linalg.norm(root - joints[0])
 
 
@@ -267,3 +267,17 @@ def test_on_a_grid_people_stand_where_the_frames_before_and_after_saw_them():
     assert pose.seen.tolist() == [joint not in (4, 5, 6) for joint in range(17)]
     (person,) = finished(space(), frame(pose)).persons
     assert person.root == pytest.approx(true_joints()[0], abs=1e-3)
+
+
+def test_people_of_a_batch_stand_where_each_would_alone():
+    """Some are seen whole, some in part, some hardly, some in one spot."""
+    people = [seen_pose(true_joints(t_s), f"{t_s}") for t_s in (0.0, 1.3, 4.1)]
+    people += [without(true_joints(6.0), 3, 6, 10, 13), without(true_joints(6.0), *range(13))]
+    people.append(seen_pose(true_joints()))
+    people[-1].kp2d[:, :2] = 300.0
+    people = [replace(person, id=str(number)) for number, person in enumerate(people)]
+    together = finished(space(), frame(*people)).persons
+    alone = [finished(space(), frame(person)).persons[0] for person in people]
+    assert [person.root is None for person in together] == [False] * 4 + [True] * 2
+    for here, there in zip(together[:4], alone[:4], strict=True):
+        np.testing.assert_allclose(here.root, there.root, rtol=1e-6)

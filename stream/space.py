@@ -97,19 +97,24 @@ class Space:
     def _place(self, batch: Batch, people: list[tuple[int, "_Person", float]], cameras: list[Camera]) -> None:
         xyz, rays = batch.xyz.astype(np.float64), rays_of(cameras, batch.keypoints[..., :2])
         seen = batch.seen & np.isfinite(xyz.sum(axis=2) + rays.sum(axis=2))
-        enough = (np.count_nonzero(seen, axis=1) >= _LEAST_JOINTS).tolist()
+        enough = (seen.sum(axis=1) >= _LEAST_JOINTS).tolist()
         people = [one for one in people if enough[one[0]]]
         if not people:
             return
-        rows = [row for row, _, _ in people]
-        roots, depth_sds, across_sds = locate(xyz[rows], rays[rows], batch.score[rows], seen[rows])
+        rows = np.array([row for row, _, _ in people])
+        roots, depth_sds, across_sds = locate(
+            xyz.take(rows, axis=0),
+            rays.take(rows, axis=0),
+            batch.score.take(rows, axis=0),
+            seen.take(rows, axis=0),
+        )
         # Joints close together say nothing about the distance; NaN is not believed either.
         depths = roots[:, 2]
         believed = (depths >= _LEAST_M) & (depths <= _MOST_M) & (depth_sds < 0.5 * depths)
         for n in np.flatnonzero(believed).tolist():
             row, person, at_s = people[n]
-            found = float(depth_sds[n]), float(across_sds[n])
-            batch.root[row] = person.place.update(roots[n].tolist(), *found, at_s)
+            sds = float(depth_sds[n]), float(across_sds[n])
+            batch.root[row] = person.place.update(roots[n].tolist(), *sds, at_s)
             batch.root_status[row] = self._status(cameras[row])
 
     def _status(self, camera: Camera) -> RootStatus:
@@ -193,7 +198,7 @@ def locate(xyz: F64, rays: F64, score: F32, seen: Seen) -> tuple[F64, F64, F64]:
         across[across <= _ONE_SPOT] = np.nan
         z = ((mean_u * mean_o).sum(axis=0) - means[6]) / across
         xy = mean_o + mean_u * z
-    sd = np.sqrt(spread2 / np.count_nonzero(seen, axis=1))
+    sd = np.sqrt(spread2 / seen.sum(axis=1))
     return np.concatenate([xy, z[None]]).T, sd / np.sqrt(across), sd
 
 
@@ -230,5 +235,5 @@ def _median(values: F64, counts: Seen | None) -> F64:
     ordered.sort()
     if counts is None:
         return ordered[:, values.shape[1] // 2]
-    found: F64 = ordered[np.arange(len(values)), np.count_nonzero(counts, axis=1) // 2]
+    found: F64 = ordered[np.arange(len(values)), counts.sum(axis=1) // 2]
     return found

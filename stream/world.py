@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.batch import Batch, Moment
 from stream.camera_pose import CameraPose
@@ -95,8 +96,8 @@ class World:
 def _ankles(batch: Batch) -> list[tuple[Point | None, Point | None]]:
     """Where everybody's left and right ankle is in the camera's axes, as far as they are seen."""
     joints = _ankle_joints(batch.skeleton)
-    places = batch.xyz[:, joints] + batch.root[:, None].astype(np.float64)
-    seen = (batch.seen[:, joints] & np.isfinite(places[..., 0])).tolist()
+    places = batch.xyz.take(joints, axis=1) + batch.root[:, None].astype(np.float64)
+    seen = (batch.seen.take(joints, axis=1) & np.isfinite(places[..., 0])).tolist()
     return [
         (tuple(left) if left_seen else None, tuple(right) if right_seen else None)
         for (left, right), (left_seen, right_seen) in zip(places.tolist(), seen, strict=True)
@@ -104,8 +105,8 @@ def _ankles(batch: Batch) -> list[tuple[Point | None, Point | None]]:
 
 
 @cache
-def _ankle_joints(skeleton: str) -> list[int]:
-    return [get(skeleton).joints.index(name) for name in ("left_ankle", "right_ankle")]
+def _ankle_joints(skeleton: str) -> NDArray[np.intp]:
+    return np.array([get(skeleton).joints.index(name) for name in ("left_ankle", "right_ankle")])
 
 
 class _Ground:

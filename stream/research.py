@@ -184,15 +184,12 @@ def _schedule(keep: str | None, at: str | None, pruner: str, recoverer: str) -> 
 
 
 def _settings(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
-    import yaml
+    from stream.strict_yaml import parse
 
     values = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals:
             raise ConfigError(f"--set {pair}: expected key=value")
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {pair}: not valid YAML: {error}") from None
+        values[key] = parse(text, f"--set {pair}")
     return values

@@ -1,5 +1,6 @@
-"""YAML without its trap: of a key that is there twice, the second would silently win."""
+"""YAML without its traps: of a key that is there twice the second would win, and 1e-3 would be a text."""
 
+import re
 from typing import Any
 
 import yaml
@@ -29,3 +30,8 @@ class _Strict(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             lines[key.value] = key.start_mark.line + 1
         return node
+
+
+_Strict.add_implicit_resolver(  # YAML 1.1 wants a dot and a sign: 1.0e-3, 1.0e+3
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789")
+)

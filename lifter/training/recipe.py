@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
+from stream.strict_yaml import parse
 
 
 def _least(where: str, settings: object, least: int, *names: str) -> None:
@@ -131,8 +131,8 @@ def load(config: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         if not found:
             raise ConfigError(f"--set: expected key=value, got {item!r}")
         try:
-            _put(tree, key.split("."), yaml.safe_load(text))
-        except (yaml.YAMLError, LookupError, ValueError, AttributeError, TypeError):
+            _put(tree, key.split("."), parse(text, f"--set {item}"))
+        except (LookupError, ValueError, AttributeError, TypeError):
             raise ConfigError(
                 f"--set {item}: expected a key of the recipe and a YAML value, such as "
                 "optimiser.lr=0.001, or stages.0.steps=100 for the first of its stages"
@@ -146,10 +146,7 @@ def load(config: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"train: expected a config file at {path}, found none")
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: expected YAML, but it cannot be read: {error}") from error
+    tree = parse(path.read_text(), str(path))
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected settings, got {type(tree).__name__}")
     return tree

@@ -5,6 +5,7 @@ import pytest
 from stream.config import CONFIGS, load, resolve
 from stream.errors import ConfigError
 from stream.resample import Pace
+from stream.strict_yaml import parse
 
 CAMERA = {"size_wh": [1280, 720], "fx": 900.0, "fy": 900.0, "cx": 640.0, "cy": 360.0}
 SMALL = {"sources": {"walk": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
@@ -142,6 +143,12 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str):
     path.write_text(text)
     with pytest.raises(ConfigError):
         load(path)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), ("2E4", 2e4), ("1.5e2", 150.0), ("1e", "1e")])
+def test_a_number_is_a_number_however_it_is_written(text: str, value: object) -> None:
+    assert parse(text, "here") == value
+    assert type(parse(text, "here")) is type(value)
 
 
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path):

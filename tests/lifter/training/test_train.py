@@ -210,9 +210,11 @@ def test_a_wrong_recipe_says_what_is_wrong(folder: Path) -> None:
         recipe.load(config, ("stages.0.batch=0",))
     with pytest.raises(ConfigError, match="train: log_steps: expected a number from 1, got 0"):
         recipe.load(config, ("log_steps=0",))
-    for senseless in ("stages.first.steps=3", "stages.99.steps=3", "lifter.name.x=3", "lifter=["):
+    for senseless in ("stages.first.steps=3", "stages.99.steps=3", "lifter.name.x=3"):
         with pytest.raises(ConfigError, match=r"^--set .*: expected a key of the recipe and a YAML value"):
             recipe.load(config, (senseless,))
+    with pytest.raises(ConfigError, match=r"^--set lifter=\[: not valid YAML"):
+        recipe.load(config, ("lifter=[",))
     with pytest.raises(ConfigError, match="expected one of file, shares, test_file for motion"):
         data.training(recipe.load(config, ("data.files=x",)), folder)
     with pytest.raises(ConfigError, match="found none"):

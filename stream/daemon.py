@@ -1,5 +1,6 @@
 """Running a config until its sources end or someone says stop."""
 
+import gc
 import logging
 import signal
 import threading
@@ -32,6 +33,9 @@ def supervise(pipeline: Pipeline, say: Callable[[str], None]) -> None:
     """Announce the sources and report health until the pipeline is done."""
     clock, every_ns = pipeline.clock, pipeline.config.status_s * 1e9
     reported_ns = clock.now_ns()
+    if pipeline.wait(_ANNOUNCE_S):
+        return
+    gc.freeze()  # what was loaded stays; to look through it for garbage takes tens of milliseconds
     while not pipeline.wait(_ANNOUNCE_S):
         pipeline.announce()
         if clock.now_ns() - reported_ns >= every_ns:

@@ -91,6 +91,10 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             )
         if lag >= frames:
             raise ConfigError(f"lifter.lag: expected less than the window of {frames} frames, got {lag}")
+        if isinstance(self.blend, int) and self.blend > frames:
+            raise ConfigError(
+                f"lifter.blend: expected at most the window of {frames} frames, got {self.blend}"
+            )
         if isinstance(self.hop, int) and self.hop > frames - lag:
             raise ConfigError(
                 f"lifter.hop: expected at most {frames - lag} frames, the window of {frames} less the lag "

@@ -185,6 +185,11 @@ def test_a_hop_longer_than_the_window_is_refused(tiny_weights: Path):
         Pipeline(config(tiny_weights, lag=7, hop=21))
 
 
+def test_a_blend_longer_than_the_window_is_refused(tiny_weights: Path):
+    with pytest.raises(ConfigError, match="lifter.blend: expected at most the window of 27 frames, got 28"):
+        Pipeline(config(tiny_weights, blend=28))
+
+
 def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
     least = 0.9
     people = [who for frame in run(Pipeline(config(tiny_weights, min_score=least))) for who in frame.persons]

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from stream import skeletons
 from stream.messages import F32
 
-_SAMPLE_NS = 100_000_000  # between two looks at the bones: what is nearer in time says nothing new
-_SAMPLES = 300  # looks remembered: 30 s
-_LEAST = 10  # looks at a bone before it is touched; with twice as many its length is fully trusted
+_SAMPLE_NS = 50_000_000  # between two looks at the bones: what is nearer in time says nothing new
+_SAMPLES = 600  # looks remembered: 30 s
+_LEAST = 5  # looks at a bone before it is touched; with twice as many its length is fully trusted
 
 
 class Bones:
-    """The lengths of one person's bones: medians over the last 30 s of looks at them, 0.1 s apart.
+    """The lengths of one person's bones: medians over the last 30 s of looks at them, 50 ms apart.
 
-    Only bones whose two joints were observed are looked at; a pose is first changed after a second of them,
-    fully after two.
+    Only bones whose two joints were observed are looked at; a pose is first changed after a quarter of a
+    second of them, fully after half a second.
     """
 
     def __init__(self, skeleton: str) -> None:

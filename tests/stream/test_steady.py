@@ -232,8 +232,8 @@ def test_bones_are_constant_after_the_filter_too():
     assert (after.std(axis=0) / after.mean(axis=0)).max() < 0.02
 
 
-def test_without_a_second_of_evidence_bones_are_left_alone():
-    times = at(50, 0.9)
+def test_without_a_quarter_of_a_second_of_evidence_bones_are_left_alone():
+    times = at(50, 0.2)
     np.testing.assert_array_equal(run(BONES, times), np.stack([walk(t) for t in times]).astype(np.float32))
 
 
@@ -244,7 +244,7 @@ def test_one_wild_pose_in_ten_does_not_change_a_bone():
 
 
 def test_bones_that_were_not_observed_have_no_say():
-    step = steady(BONES)
+    step, moved = steady(BONES), 0.0
     for t in at(50, 3):
         person = pose(walk(t))
         origin = person.origin.copy()
@@ -253,8 +253,9 @@ def test_bones_that_were_not_observed_have_no_say():
         xyz[13] = xyz[12] + [0, 0, 0.9]
         person = replace(person, xyz=xyz, origin=origin)
         came = finished(step, frame(t, person)).persons[0]
+        moved = max(moved, abs(bones(came.xyz[None])[0, 15] - bones(person.xyz[None])[0, 15]))
     np.testing.assert_allclose(came.xyz[13] - came.xyz[12], [0, 0, 0.9], atol=1e-5)
-    assert abs(bones(came.xyz[None])[0, 15] - bones(person.xyz[None])[0, 15]) > 1e-4  # the right one is held
+    assert moved > 1e-4  # the right one is held
 
 
 def test_an_absent_joint_does_not_spread_along_the_bones():

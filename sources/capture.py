@@ -3,13 +3,12 @@
 import contextlib
 import importlib
 import os
-import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stream.errors import ConfigError, SourceUnavailable
+from stream.errors import ConfigError, SourceUnavailable, masked
 from stream.messages import U8
 
 
@@ -125,12 +124,6 @@ def open_camera(
         if wish is not None:
             capture.set(getattr(cv2, f"CAP_PROP_{asked}"), wish)
     return Capture(cv2, capture)
-
-
-def masked(url: str) -> str:
-    """`url` as it may be shown: without its password, and without what its query calls a secret."""
-    url = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|token|key|secret|auth)[^=&]*=)[^&#]*", r"\1***", url)
 
 
 class _Shared:

@@ -6,11 +6,11 @@ from typing import Literal, Self
 
 import msgspec
 
-from sources.capture import Capture, expect_file, masked, open_camera, open_file, open_stream
+from sources.capture import Capture, expect_file, open_camera, open_file, open_stream
 from sources.grabber import Grabber
 from sources.playback import Playback
 from stream.context import Context
-from stream.errors import ConfigError, EndOfStream
+from stream.errors import ConfigError, EndOfStream, masked
 from stream.messages import Frame
 
 log = logging.getLogger("poselift")

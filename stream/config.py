@@ -16,9 +16,8 @@ import msgspec
 
 from sinks import SINKS
 from sources import DETECTORS, FRAME_SOURCES, SOURCES
-from sources.capture import masked
 from stream.context import Context
-from stream.errors import ConfigError
+from stream.errors import ConfigError, masked
 from stream.lifter_settings import LifterSettings
 from stream.settings import known, mapping, meant, settings
 from stream.space import Space

@@ -1,4 +1,4 @@
-"""Every error poselift raises on purpose.
+"""Every error poselift raises on purpose, and what of a URL may stand in one.
 
     PoseliftError
     +-- ConfigError          a person must edit something; the command exits with 2
@@ -14,6 +14,8 @@
 The class tells the supervisor what to do; the message tells a person what was
 expected, what came and what to try.
 """
+
+import re
 
 
 class PoseliftError(Exception):
@@ -54,3 +56,9 @@ class EncodeError(PoseliftError):
 
 class DecodeError(PoseliftError):
     """Bytes from the wire are not a valid message."""
+
+
+def masked(url: str) -> str:
+    """`url` as it may be shown: without its password, and without what its query calls a secret."""
+    url = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|token|key|secret|auth)[^=&]*=)[^&#]*", r"\1***", url)

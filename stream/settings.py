@@ -9,8 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from sources.capture import masked
-from stream.errors import ConfigError
+from stream.errors import ConfigError, masked
 
 
 def settings(kind: type, values: dict[str, Any], where: str) -> Any:

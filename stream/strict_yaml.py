@@ -5,8 +5,7 @@ from typing import Any
 
 import yaml
 
-from sources.capture import masked
-from stream.errors import ConfigError
+from stream.errors import ConfigError, masked
 
 
 def parse(text: str, where: str) -> Any:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from sources import capture
-from sources.capture import _Shared, masked
+from sources.capture import _Shared
 from sources.opencv import OpenCV
 from stream.clock import FakeClock
 from stream.context import Context
-from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable
+from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable, masked
 from stream.messages import Frame, Header
 from tests.sources.media import HEIGHT, WIDTH, MotionJPEG, film, number_of, picture, play
 

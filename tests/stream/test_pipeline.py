@@ -186,7 +186,7 @@ def test_a_hop_longer_than_the_window_is_refused(tiny_weights: Path):
 
 
 def test_a_blend_longer_than_the_window_is_refused(tiny_weights: Path):
-    with pytest.raises(ConfigError, match="lifter.blend: expected at most the window of 27 frames, got 28"):
+    with pytest.raises(ConfigError, match=r"lifter.blend: expected at most the window of 27 frames, got 28"):
         Pipeline(config(tiny_weights, blend=28))
 
 

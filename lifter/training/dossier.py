@@ -33,6 +33,7 @@ QUICK_EVERY = 40
 RATES_HZ = (25, 30, 50, 60)
 SIZES = (0.2, 0.4, 0.8)  # of the image's height
 ROLL_DEGREES = 10.0
+ON_RAYS = "the detector's keypoints at true depth"
 Extent = Literal["full", "brief", "quick"]
 
 
@@ -112,6 +113,7 @@ def measure(
     everything = list(takes(data / TEST, QUICK_EVERY if extent == "quick" else 1))
     some = everything[:: 1 if extent == "quick" else DISTURBED_EVERY]
     models = _models(reader, others, everything, say)
+    models.append(Accuracy(ON_RAYS, None, None, exam.every_frame(everything, exam.on_rays)))
     groups = sorted({exam.group(take) for take in everything})
     known = groups
     if (data / TRAIN).is_file():

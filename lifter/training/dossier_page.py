@@ -61,7 +61,8 @@ def _people(dossier: Dossier) -> list[str]:
             "pelvis, in true size, though the lifter gives everybody an average adult's. The first table "
             f"is over {known}. 'Every frame' lifts windows side by side, as a file is lifted; 'centre' and "
             f"'newest' are the same frames ({dossier.single} of all sources), with the frames after them and "
-            "without. GFLOPs are for one window. The mean poses look at no picture; one is told the facing."
+            "without. GFLOPs are for one window. The mean poses look at no picture; one is told the facing. "
+            "Keypoints at true depth say what the detector's errors alone amount to."
         ),
         _people_table(dossier),
         wrapped("The same by where the motion is from, every frame, with a detector's errors:"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lifter.training import disturb, metrics
 from lifter.training.benchmark import Take
+from lifter.training.detector import fill
 from lifter.training.reading import Place, Reader
 from lifter.training.real import asymmetry, bone_variation
 from stream.messages import F32
@@ -91,6 +92,16 @@ def seen(reader: Reader) -> Lift:
 def exact(reader: Reader) -> Lift:
     """Lifts the projections of the true joints."""
     return lambda take: reader.every(take.exact(), take.size_wh)
+
+
+def on_rays(take: Take) -> F32:
+    """Every joint (L, 17, 3) where the detector saw it, at its true depth: what its errors alone do."""
+    keypoints = torch.from_numpy(take.keypoints[None])
+    seen = fill(keypoints[..., :2], keypoints[..., 2] > 0)[0].numpy()
+    metres_px = (take.truth[..., 2:] + take.root[:, None, 2:]) / (take.camera[0] * take.size_wh[0] / 2)
+    poses = take.truth.copy()
+    poses[..., :2] += (seen - take.clean) * metres_px
+    return poses - poses[:, :1]
 
 
 def single_frames(takes: Sequence[Take], reader: Reader, place: Place) -> Errors:

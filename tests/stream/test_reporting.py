@@ -68,7 +68,7 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
     table = rows(page[: page.index("The same by where")])
     assert list(table)[1:] == [
         "tiny", "the same weights, no frame pruned", "the same weights, windows of 9 frames", "unpruned",
-        "mean pose", "mean pose of the true facing",
+        "the detector's keypoints at true depth", "mean pose", "mean pose of the true facing",
     ]  # fmt: skip
     # the same values were drawn for both
     assert table["unpruned"][2] == table["the same weights, no frame pruned"][2]

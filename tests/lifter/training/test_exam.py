@@ -77,6 +77,17 @@ def test_no_frame_after_the_newest_says_anything_about_it(clips: list[Take], rea
     assert not np.array_equal(*centre)
 
 
+def test_without_errors_keypoints_at_true_depth_are_the_truth(clips: list[Take]) -> None:
+    seen = replace(clips[0], keypoints=clips[0].exact())
+    np.testing.assert_allclose(exam.on_rays(seen), seen.truth, atol=1e-6)
+    off = replace(seen, keypoints=seen.keypoints.copy())
+    off.keypoints[:, 13, 0] += 10.0
+    away = np.linalg.norm(exam.on_rays(off) - seen.truth, axis=-1)
+    depth = seen.truth[:, 13, 2] + seen.root[:, 2]
+    np.testing.assert_allclose(away[:, 13], 10 * depth / (seen.metre_px * seen.root[:, 2]), rtol=1e-3)
+    assert away[:, :13].max() < 1e-6
+
+
 def test_a_lifter_of_one_frame_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected a lifter of sequences"):
         Reader(Flat(), LifterSpec(name="x", output="centre"))

@@ -27,19 +27,19 @@ import torch
 from numpy.typing import NDArray
 
 import lifter
+from lifter.data.mocap import read
 from lifter.machine import machine
-from lifter.training.camera import View
-from lifter.training.detector import detect
-from lifter.training.motion import read
-from sources.walk import Camera, Walk, figure
-from stream.batch import Batch
-from stream.camera import CameraSettings
-from stream.camera_pose import CameraPose
-from stream.context import Context
+from lifter.synthesis.detector_noise import detect
+from lifter.synthesis.virtual_camera import View
+from sources.walking_figure import Camera, Walk, figure
+from stream.cameras.extrinsics import CameraPose
+from stream.cameras.intrinsics import CameraSettings
 from stream.messages import Header, Origin, Pose, PoseFrame
-from stream.ring import Ring
-from stream.space import Space
-from stream.world import World, Worlds, WorldSettings
+from stream.postprocess.batch import Batch
+from stream.protocols import Context
+from stream.scene.root_position import Space
+from stream.scene.world_frame import World, Worlds, WorldSettings
+from stream.windows.ring import Ring
 
 F64 = NDArray[np.float64]
 SIZE_WH = (1280, 720)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from lifter.machine import machine
-from stream.config import resolve
+from stream.config.load import resolve
 from stream.messages import PoseFrame
-from stream.pipeline import Pipeline
+from stream.runtime.pipeline import Pipeline
 
 SIZE_WH, FPS = (640, 480), 30
 

@@ -30,7 +30,8 @@ from lifter.machine import machine
 from stream.client import Subscriber
 from stream.clock import SystemClock
 from stream.messages import Header, KeypointFrame, Keypoints, PoseFrame
-from stream.wire import decode_keypoints, encode, topic
+from stream.wire.codec import decode_keypoints, encode
+from stream.wire.topics import topic
 
 CONFIG = """
 sources:

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 import lifter
+from lifter.data import mocap as motion
 from lifter.machine import machine
-from lifter.training import motion
-from lifter.training.camera import film
-from lifter.training.detector import detect
-from stream.emit import Lifted
+from lifter.synthesis.detector_noise import detect
+from lifter.synthesis.virtual_camera import film
 from stream.messages import F32, Origin, Window
-from stream.resample import resample
+from stream.postprocess.lifted import Lifted
+from stream.windows.resample import resample
 
 READ_S = 2.0  # at the end of every clip
 

@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.clock import FakeClock
-from stream.context import Context
-from stream.emit import Emitter
 from stream.health import Health
-from stream.intake import Intake
-from stream.lifting import Lifting
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame, Window
-from stream.publish import Publisher
+from stream.postprocess.assemble import Emitter, Publisher
+from stream.protocols import Context
+from stream.runtime.lift_thread import Lifting
+from stream.windows.camera_buffer import Intake
 
 JOINTS = 2
 

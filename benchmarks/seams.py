@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lifter
+from lifter.h2ot.pipelines import cut
 from lifter.machine import machine
-from lifter.pipelines import cut
 from lifter.runner import Runner
-from lifter.training import benchmark
-from sources.recording import WALK
+from lifter.synthesis import test_clips as benchmark
 from sources.synthetic import LAP_S, Synthetic
-from stream import keypoint_files
-from stream.context import Context
+from stream.files import keypoints as keypoint_files
+from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import Origin, Window
-from stream.ring import Ring
-from stream.seams import Seams, auto_frames
+from stream.postprocess.blend import Seams, auto_frames
+from stream.protocols import Context
+from stream.windows.ring import Ring
 
 F64 = NDArray[np.float64]
 NEAR = 3  # frames on each side of a seam that count as at the seam
@@ -84,7 +84,7 @@ WIDTHS = (4, 5, 7, 8, 8, 7, 8)
 
 def materials(arguments: argparse.Namespace) -> Iterator[tuple]:
     """(keypoints (L, J, 3), truth (L, J, 3), image size, whether frame by frame at the end)."""
-    frames = list(keypoint_files.read(WALK))
+    frames = list(keypoint_files.read(PACKAGED_RECORDING))
     ring = Ring(len(frames) + 1, 17)
     for frame in frames:
         ring.push(frame.persons[0].xy, frame.persons[0].score, frame.header.captured_ns)

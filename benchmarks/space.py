@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 import lifter
 from lifter.machine import machine
-from sources.walk import Camera, Walk, figure
-from stream.batch import Batch
-from stream.camera import CameraSettings
+from sources.walking_figure import Camera, Walk, figure
+from stream.cameras.intrinsics import CameraSettings
 from stream.messages import Header, Origin, Pose, Window
-from stream.ring import Ring
-from stream.space import Space
+from stream.postprocess.batch import Batch
+from stream.scene.root_position import Space
+from stream.windows.ring import Ring
 
 F64 = NDArray[np.float64]
 SIZE_WH = (1280, 720)

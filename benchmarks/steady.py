@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 import lifter
 from lifter.machine import machine
 from sources.synthetic import Synthetic
-from sources.walk import Camera, Walk, figure
-from stream.batch import Batch
-from stream.context import Context
+from sources.walking_figure import Camera, Walk, figure
 from stream.messages import Header, KeypointFrame, Keypoints, Origin, Pose, Window
-from stream.ring import Ring
+from stream.postprocess.batch import Batch
+from stream.postprocess.one_euro import OneEuro
+from stream.postprocess.smoothing import Steady
+from stream.protocols import Context
 from stream.skeletons import get
-from stream.steady import OneEuro, Steady
-from stream.swaps import Swaps
+from stream.tracking.left_right import Swaps
+from stream.windows.ring import Ring
 
 F64 = NDArray[np.float64]
 SKELETON = get("h36m17")

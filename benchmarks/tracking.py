@@ -25,10 +25,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lifter.machine import machine
-from sources.walk import F64, Camera, Walk, figure
-from stream.matching import assign
+from sources.walking_figure import F64, Camera, Walk, figure
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.tracker import Tracker
+from stream.tracking.association import assign
+from stream.tracking.tracker import Tracker
 
 CAMERA = Camera(position_m=(8.0, 0.0, 1.5))
 SCENES = ("lines", "circles", "return")

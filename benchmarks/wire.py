@@ -17,10 +17,10 @@ import numpy as np
 
 from lifter.machine import machine
 from sinks.zeromq import ZeroMQ
-from stream import wire
 from stream.client import Subscriber
-from stream.context import Context
 from stream.messages import Header, KeypointFrame, Keypoints, Message, ModelInfo, Pose, PoseFrame, WindowInfo
+from stream.protocols import Context
+from stream.wire import codec as wire
 
 JOINTS = 17
 

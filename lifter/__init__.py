@@ -13,7 +13,7 @@ from lifter.spec import LifterSpec, Schedule
 from stream.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lifter.official import from_official as from_official
+    from lifter.checkpoints.official import from_official as from_official
     from lifter.runner import Runner
 
 __all__ = ["LifterSpec", "Schedule", "from_official", "load", "models"]
@@ -52,7 +52,7 @@ def weights_path(weights: str | Path) -> Path:
 
 def __getattr__(name: str) -> object:
     if name == "from_official":
-        from lifter.official import from_official
+        from lifter.checkpoints.official import from_official
 
         return from_official
     raise AttributeError(f"module 'lifter' has no attribute {name!r}")

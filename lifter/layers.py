@@ -6,7 +6,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from lifter.prune import take
 from stream.errors import ConfigError, ShapeError
 from stream.skeletons import get
 
@@ -189,3 +188,12 @@ def per_joint(index: Tensor | None, joints: int) -> Tensor | None:
 def drop_path_rates(rate: float, depth: int) -> list[float]:
     """Rates rising from 0 in the first block to `rate` in the last."""
     return [rate * i / max(1, depth - 1) for i in range(depth)]
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """Frames of x (B, K, ...) or (K,) at index (r,), or at index (B, r) for each window its own."""
+    if index.ndim == 1:
+        return x.index_select(min(1, x.ndim - 1), index)
+    if x.ndim == 1:
+        return x[index]
+    return torch.take_along_dim(x, index.reshape(index.shape + (1,) * (x.ndim - 2)), dim=1)

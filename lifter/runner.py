@@ -8,9 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lifter import cuda, engines, normalise, pipelines, tuned
-from lifter.hourglass import Hourglass
-from lifter.memory import Memory
+from lifter import normalise
+from lifter.engines import choose as engines
+from lifter.engines import cuda_graphs as cuda
+from lifter.engines import tuned
+from lifter.engines.frame_cache import Memory
+from lifter.h2ot import pipelines
+from lifter.h2ot.hourglass import Hourglass
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError, ShapeError
 from stream.messages import F32, Origin, Window

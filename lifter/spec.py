@@ -101,3 +101,6 @@ class LifterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def _expect_one_of(what: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ConfigError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
+
+
+MOST_WINDOWS = 32  # at once; more would only cost memory

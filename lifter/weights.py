@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 # Built as `Arch(frames=, joints=, in_channels=, schedule=, **spec.config)`.
 ARCHS = {
-    "mixste": "lifter.mixste:MixSTE",
-    "mhformer": "lifter.mhformer:MHFormer",
-    "motionbert": "lifter.motionbert:MotionBERT",
-    "motionagformer": "lifter.motionagformer:MotionAGFormer",
-    "d3dp": "lifter.d3dp:D3DP",
-    "diffpose": "lifter.diffpose:DiffPose",
+    "mixste": "lifter.architectures.mixste:MixSTE",
+    "mhformer": "lifter.architectures.mhformer:MHFormer",
+    "motionbert": "lifter.architectures.motionbert:MotionBERT",
+    "motionagformer": "lifter.architectures.motionagformer:MotionAGFormer",
+    "d3dp": "lifter.architectures.d3dp:D3DP",
+    "diffpose": "lifter.architectures.diffpose:DiffPose",
 }
 # To compare with, in reports; no lifter of the live system.
-BASELINES = {"tcn": "lifter.training.baseline:TCN"}
+BASELINES = {"tcn": "lifter.architectures.tcn:TCN"}
 _SPEC = "poselift.spec"
 
 

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sources.recording import WALK
 from sources.synthetic import LAP_S, Synthetic
-from stream import keypoint_files
-from stream.context import Context
 from stream.errors import EndOfStream
+from stream.files import keypoints as keypoint_files
+from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import KeypointFrame
+from stream.protocols import Context
 
 
 def frames() -> Iterator[KeypointFrame]:
@@ -29,7 +29,7 @@ def frames() -> Iterator[KeypointFrame]:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else WALK
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else PACKAGED_RECORDING
     path.parent.mkdir(exist_ok=True)
     keypoint_files.write(path, frames())
     print(f"{path}: {path.stat().st_size / 1024:.0f} KB")

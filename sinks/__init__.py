@@ -3,8 +3,8 @@
 SINKS = {
     "zeromq": "sinks.zeromq:ZeroMQ",
     "mqtt": "sinks.mqtt:MQTT",
-    "jsonl": "sinks.recording:JSONL",
-    "npz": "sinks.recording:NPZ",
+    "jsonl": "sinks.jsonl:JSONL",
+    "npz": "sinks.npz:NPZ",
     "console": "sinks.console:Console",
     "memory": "sinks.memory:Memory",
 }

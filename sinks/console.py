@@ -6,9 +6,9 @@ from typing import Self, TextIO
 import msgspec
 import numpy as np
 
-from stream.context import Context
 from stream.errors import ConfigError
 from stream.messages import Message, PoseFrame
+from stream.protocols import Context
 
 
 class Console:

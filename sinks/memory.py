@@ -5,9 +5,9 @@ from typing import Self
 
 import msgspec
 
-from stream.context import Context
 from stream.errors import ConfigError
 from stream.messages import Message
+from stream.protocols import Context
 
 
 class Memory:

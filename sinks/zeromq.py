@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from stream import wire
-from stream.context import Context
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, PoseFrame
+from stream.protocols import Context
+from stream.wire import codec as wire
+from stream.wire.topics import topic_of
 
 if TYPE_CHECKING:
     import zmq
@@ -101,7 +102,7 @@ class ZeroMQ:
             raise SinkUnavailable(f"{self.endpoint} is not open")
         if isinstance(message, PoseFrame):
             message = wire.stamped(message, self._context.clock)
-        parts = [wire.topic_of(message), wire.encode(message)]
+        parts = [topic_of(message), wire.encode(message)]
         # A burst can outrun the thread that empties the queues; give it some milliseconds.
         for _ in range(_PATIENCE_MS):
             if self._try(parts):

@@ -4,9 +4,8 @@ import contextlib
 import dataclasses
 from typing import Self
 
-from stream.context import Context
 from stream.messages import KeypointFrame
-from stream.protocols import Detector, FrameSource
+from stream.protocols import Context, Detector, FrameSource
 
 
 class Detected:

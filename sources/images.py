@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from sources.capture import load_cv2
 from sources.playback import Playback
-from stream.context import Context
+from stream.cameras.opencv import load_cv2
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Frame
+from stream.protocols import Context
 
 log = logging.getLogger("poselift")
 

@@ -8,12 +8,12 @@ from typing import Self
 
 import msgspec
 
-from sources.receiver import Receiver
-from stream import broker
-from stream.context import Context
+from sources.keypoint_receiver import Receiver
+from stream import security as broker
 from stream.errors import ConfigError, PoseliftError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
-from stream.slot import Slot
+from stream.protocols import Context
+from stream.queues import Slot
 
 _WAITING = 64  # messages between the broker and the reader; more are dropped, oldest first
 _ANSWER_S = 5.0  # how long the broker may take for each answer

@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from stream.context import Context
 from stream.errors import SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
-from stream.protocols import Source
+from stream.protocols import Context, Source
 
 log = logging.getLogger("poselift")
 

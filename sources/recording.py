@@ -8,12 +8,12 @@ from typing import Literal, Self
 import msgspec
 
 from sources.playback import Playback
-from stream import keypoint_files, skeletons
-from stream.context import Context
+from stream import skeletons
 from stream.errors import ConfigError, EndOfStream
+from stream.files import keypoints as keypoint_files
+from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import KeypointFrame
-
-WALK = Path(keypoint_files.__file__).parent / "data" / "walk.npz"
+from stream.protocols import Context
 
 
 class Recording:
@@ -50,7 +50,7 @@ class Recording:
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self.live = settings.speed != "full"
-        self._path = WALK if settings.path is None else Path(settings.path).expanduser()
+        self._path = PACKAGED_RECORDING if settings.path is None else Path(settings.path).expanduser()
         if not self._path.is_file():
             raise ConfigError(f"{context.name}: expected a file of keypoints at {self._path}; there is none")
         self._assumed = keypoint_files.Assumed(

@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 
 from sources.playback import Playback
-from sources.walk import F64, Camera, Walk, figure
-from stream.context import Context
+from sources.walking_figure import F64, Camera, Walk, figure
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import KeypointFrame, Keypoints
+from stream.protocols import Context
 
 LAP_S = 12.0  # after which everybody is where they were, in mid-step
 _MOST_PERSONS = 8

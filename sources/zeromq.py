@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from sources.receiver import Receiver
-from stream.context import Context
-from stream.documents import MAX_BYTES
+from sources.keypoint_receiver import Receiver
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
+from stream.protocols import Context
+from stream.wire.schema import MAX_BYTES
 
 if TYPE_CHECKING:
     import zmq

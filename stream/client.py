@@ -17,10 +17,11 @@ from typing import Self
 import zmq
 import zmq.auth
 
-from stream import wire
-from stream.documents import MAX_BYTES, Kind
 from stream.errors import ConfigError, DecodeError, SourceLost
 from stream.messages import KeypointFrame, Message, PoseFrame
+from stream.wire import codec as wire
+from stream.wire.schema import MAX_BYTES, Kind
+from stream.wire.topics import topic
 
 log = logging.getLogger("poselift")
 
@@ -93,7 +94,7 @@ class Subscriber:
     ) -> None:
         self.endpoint = endpoint
         self.refused = 0
-        topics = [wire.topic(kind, None if kind == "status" else source) for kind in kinds]
+        topics = [topic(kind, None if kind == "status" else source) for kind in kinds]
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         options: dict[zmq.SocketOption, int | bytes] = {
@@ -112,8 +113,8 @@ class Subscriber:
             }
         for option, value in options.items():
             self._socket.set(option, value)
-        for topic in topics:
-            self._socket.subscribe(topic)
+        for prefix in topics:
+            self._socket.subscribe(prefix)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:

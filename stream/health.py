@@ -65,3 +65,19 @@ class Health:
 def _percentiles(ms: np.ndarray) -> dict[str, float]:
     p50, p95, p99 = np.percentile(ms, [50, 95, 99]).round(3).tolist()
     return {"p50": p50, "p95": p95, "p99": p99, "n": int(ms.size)}
+
+
+def health_line(report: dict[str, Any]) -> str:
+    """One line for a person: poses, ages per stage, drops, and whatever is not well."""
+    stages, counters = report["stages_ms"], report["counters"]
+    parts = [f"{counters.get('lift.frames', 0)} frames, {counters.get('lift.poses', 0)} poses"]
+    for stage in ("detect", "queue", "lift", "age"):
+        if stage in stages:
+            parts.append(f"{stage} {stages[stage]['p50']:.1f}/{stages[stage]['p95']:.1f} ms")
+    if "hop" in stages:
+        parts.append(f"hop {stages['hop']['p50']:.0f}")
+    drops = {key: n for key, n in counters.items() if ".drop." in key}
+    parts += [f"dropped {n} ({key.replace('.drop.', ': ')})" for key, n in drops.items()]
+    ill = {name: state for name, state in report["states"].items() if state["state"] not in ("ok", "ended")}
+    parts += [f"{name} {state['state']}: {state['detail']}" for name, state in ill.items()]
+    return " | ".join(parts)

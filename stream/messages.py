@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.camera_info import Extrinsics, Intrinsics
 from stream.errors import ShapeError
-from stream.viewpoint import Extrinsics, Intrinsics
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 _FLOAT32, _UINT8, _INT64 = np.dtype(np.float32), np.dtype(np.uint8), np.dtype(np.int64)
 

@@ -6,8 +6,11 @@ A component is built as `Component(settings, context)`; `Component.Settings` is 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
+from stream.clock import Clock, SystemClock
+from stream.health import Health
 from stream.messages import F32, Frame, KeypointFrame, Message, Window
 
 
@@ -66,3 +69,14 @@ class Lifter(Protocol):
         last: those of so many newest frames alone, (B, last, J, 3), which may be less work.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """name: of this component ("cam0"); node: of the daemon; session: one id per run."""
+
+    name: str
+    node: str = "poselift"
+    session: str = ""
+    clock: Clock = field(default_factory=SystemClock)
+    health: Health = field(default_factory=Health)

@@ -17,75 +17,80 @@ import torch
 
 from lifter import normalise
 from lifter.spec import LifterSpec
-from lifter.training import detector, losses
+from lifter.synthesis import detector_noise as detector
+from lifter.training import losses
 from sources.synthetic import Synthetic
 from stream import skeletons
-from stream.arrivals import Arrival, Due
-from stream.config import Config, resolve
-from stream.context import Context
-from stream.emit import Emitter, Pass
+from stream.config.load import Config, resolve
 from stream.health import Health
-from stream.intake import Intake
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, Origin, PoseFrame, Window
-from stream.pipeline import Pipeline
+from stream.postprocess.assemble import Emitter, Pass
+from stream.protocols import Context
+from stream.runtime.pipeline import Pipeline
+from stream.windows.camera_buffer import Intake
+from stream.windows.pending import Arrival, Due
 
 WAIT_S = 60.0
 SECOND = 1_000_000_000
 
 KEPT_OUT = {
-    "one filter is shared by all people": ["stream/test_steady.py::test_two_people_do_not_share_one_filter"],
+    "one filter is shared by all people": [
+        "stream/postprocess/test_smoothing.py::test_two_people_do_not_share_one_filter"
+    ],
     "one filter of the root is shared by all people": [
-        "stream/test_space.py::test_people_do_not_share_a_filter"
+        "stream/scene/test_root_position.py::test_people_do_not_share_a_filter"
     ],
     "a new id resets the filters of the others": [
-        "stream/test_steady.py::test_a_new_id_does_not_reset_the_filters_of_those_already_there",
-        "stream/test_space.py::test_a_newcomer_does_not_reset_the_others",
+        "stream/postprocess/test_smoothing.py::test_a_new_id_does_not_reset_the_filters_of_those_already_there",
+        "stream/scene/test_root_position.py::test_a_newcomer_does_not_reset_the_others",
     ],
     "a filter runs at 30 Hz whatever the camera does": [
-        "stream/test_steady.py::test_the_delay_is_the_stated_one_at_every_frame_rate",
+        "stream/postprocess/test_smoothing.py::test_the_delay_is_the_stated_one_at_every_frame_rate",
     ],
     "a 50 Hz model is run at whatever rate frames come": [
-        "stream/test_resample.py::test_whatever_the_camera_rate_the_window_moves_at_the_lifters",
-        "stream/test_resample.py::test_missing_frames_leave_a_steady_motion_steady",
+        "stream/windows/test_resample.py::test_whatever_the_camera_rate_the_window_moves_at_the_lifters",
+        "stream/windows/test_resample.py::test_missing_frames_leave_a_steady_motion_steady",
     ],
     "what is not known is sent as 0": [
-        "stream/test_trust.py::test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero",
-        "stream/test_wire.py::test_what_was_not_seen_is_never_a_point",
+        "stream/runtime/test_trust.py::test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero",
+        "stream/wire/test_codec.py::test_what_was_not_seen_is_never_a_point",
         "stream/test_skeletons.py::test_a_zero_with_score_zero_is_not_a_place",
     ],
     "a lost person is published as a confident guess": [
-        "stream/test_lifting.py::test_the_pose_of_a_lost_person_is_absent_not_zero",
-        "stream/test_trust.py::test_ten_seconds_without_detection_are_predicted_then_lost_once_then_empty",
-        "stream/test_feed.py::test_a_live_source_that_ends_announces_its_people_as_lost",
+        "stream/runtime/test_lift_thread.py::test_the_pose_of_a_lost_person_is_absent_not_zero",
+        "stream/runtime/test_trust.py::test_ten_seconds_without_detection_are_predicted_then_lost_once_then_empty",
+        "stream/runtime/test_source_thread.py::test_a_live_source_that_ends_announces_its_people_as_lost",
     ],
     "the floor snaps to the lowest joint, so that nobody can jump": [
-        "stream/test_world.py::test_who_jumps_leaves_the_floor_and_who_crouches_does_not_lower_it",
-        "stream/test_contact.py::test_both_feet_leave_the_floor_in_a_jump",
+        "stream/scene/test_world_frame.py::test_who_jumps_leaves_the_floor_and_who_crouches_does_not_lower_it",
+        "stream/scene/test_foot_contact.py::test_both_feet_leave_the_floor_in_a_jump",
     ],
     "poses are divided by their own size every frame": [
         "test_known_mistakes.py::test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one",
     ],
     "a camera rotation is written into the code": [
-        "stream/test_world.py::test_the_floor_under_a_walker_is_found_however_the_camera_is_turned",
-        "stream/test_world.py::test_without_a_world_poses_stay_in_the_cameras_axes_and_feet_are_told",
+        "stream/scene/test_world_frame.py::test_the_floor_under_a_walker_is_found_however_the_camera_is_turned",
+        "stream/scene/test_world_frame.py::test_without_a_world_poses_stay_in_the_cameras_axes_and_feet_are_told",
     ],
     "keypoints are normalised by the extent of the whole video": [
-        "stream/test_agreement.py::test_a_recording_through_the_live_path_says_what_lifting_it_offline_says",
+        "stream/runtime/test_live_equals_offline.py::test_a_recording_through_the_live_path_says_what_lifting_it_offline_says",
         "lifter/test_normalise.py::test_nothing_jumps_when_the_window_moves_on",
     ],
-    "there is a seam every window": ["stream/test_seams.py::test_what_two_passes_say_becomes_one_motion"],
+    "there is a seam every window": [
+        "stream/postprocess/test_blend.py::test_what_two_passes_say_becomes_one_motion"
+    ],
     "(h, w) is passed where (w, h) is read": [
         "test_known_mistakes.py::test_an_upright_image_is_upright_on_its_way",
-        "sources/test_mediapipe.py::test_pixels_are_those_of_a_picture_that_is_not_square",
+        "sources/mediapipe/test_detector.py::test_pixels_are_those_of_a_picture_that_is_not_square",
     ],
     "the first frame must contain a person": [
-        "stream/test_trust.py::test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_window",
+        "stream/runtime/test_trust.py::test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_window",
     ],
     "a clip shorter than the window crashes": [
-        "stream/test_cli.py::test_a_clip_shorter_than_the_window_is_lifted_too",
+        "stream/cli/test_main.py::test_a_clip_shorter_than_the_window_is_lifted_too",
     ],
     "a clip of exactly a multiple of the window crashes": [
-        "stream/test_trust.py::test_a_file_may_be_as_long_as_the_window_or_any_other_length",
+        "stream/runtime/test_trust.py::test_a_file_may_be_as_long_as_the_window_or_any_other_length",
     ],
     "latency is a difference of wall clocks": [
         "test_known_mistakes.py::test_a_wall_clock_that_jumps_changes_no_latency",
@@ -97,25 +102,25 @@ KEPT_OUT = {
         "sinks/test_console.py::test_a_line_a_second_tells_rate_age_and_persons"
     ],
     "a source counts as connected though it could not be": [
-        "stream/test_pipeline.py::test_a_source_that_is_not_there_does_not_stop_the_others",
+        "stream/runtime/test_pipeline.py::test_a_source_that_is_not_there_does_not_stop_the_others",
         "sources/test_reconnecting.py::test_outages_are_told_in_health_and_once_per_change_in_the_log",
     ],
     "what raises in a reader's thread leaves it hanging": [
         "test_known_mistakes.py::test_a_reader_that_breaks_ends_the_run_and_says_why",
-        "stream/test_fanout.py::test_a_sink_that_breaks_is_out_and_nobody_waits_for_it",
+        "stream/runtime/test_sink_thread.py::test_a_sink_that_breaks_is_out_and_nobody_waits_for_it",
     ],
     "scores and origins of joints are dropped on the way out": [
-        "stream/test_wire.py::test_another_library_reads_every_field_of_a_pose",
+        "stream/wire/test_codec.py::test_another_library_reads_every_field_of_a_pose",
     ],
     "the one euro filter gets millimetres for metres": [
-        "stream/test_steady.py::test_speed_counts_in_metres_per_second_not_in_millimetres",
+        "stream/postprocess/test_smoothing.py::test_speed_counts_in_metres_per_second_not_in_millimetres",
     ],
     "left and right are listed anew in every file": [
         "test_known_mistakes.py::test_every_list_of_left_and_right_says_the_same",
     ],
     "checkpoints are loaded leniently, so that random layers run": [
         "lifter/test_weights.py::test_weights_that_differ_are_refused_by_their_first_names",
-        "lifter/test_official.py::test_keys_that_are_missing_or_left_over_are_refused",
+        "lifter/checkpoints/test_official.py::test_keys_that_are_missing_or_left_over_are_refused",
     ],
     "a live window is many copies of the newest frame, with scores of 1": [
         "test_known_mistakes.py::test_a_live_window_is_history_and_has_the_scores_that_came",
@@ -125,7 +130,7 @@ KEPT_OUT = {
         "stream/test_health.py::test_memory_stays_flat_however_long_it_runs",
     ],
     "ids come back as somebody else": [
-        "stream/test_feed.py::test_who_was_announced_as_lost_never_comes_back_under_that_id",
+        "stream/runtime/test_source_thread.py::test_who_was_announced_as_lost_never_comes_back_under_that_id",
     ],
 }
 

@@ -13,8 +13,8 @@ import typer
 import yaml
 import zmq
 
-from stream.cli import app
-from stream.config import resolve
+from stream.cli.main import app
+from stream.config.load import resolve
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lifter import pipelines
-from lifter.prune import take, uniform
+from lifter.h2ot import pipelines
+from lifter.h2ot.prune import uniform
+from lifter.layers import take
 from lifter.training import losses
 from lifter.training.batch import Batch, seeded
-from lifter.training.crop import Crop
 from lifter.training.recipe import Recipe
+from lifter.training.short_windows import Crop
 
 
 class Objective(nn.Module):

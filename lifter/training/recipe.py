@@ -9,7 +9,7 @@ import msgspec
 
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
-from stream.strict_yaml import parse
+from stream.files.strict_yaml import parse
 
 
 def _least(where: str, settings: object, least: int, *names: str) -> None:

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from lifter import normalise
+from lifter.data.mocap import Motion
 from lifter.spec import ASSUMED_FOCAL
-from lifter.training import body, rare
+from lifter.synthesis import body_shapes as body
+from lifter.synthesis import rare_poses as rare
+from lifter.synthesis.detector_noise import detect
+from lifter.synthesis.virtual_camera import film
 from lifter.training.batch import Batch, seeded
-from lifter.training.camera import film
-from lifter.training.detector import detect
-from lifter.training.motion import Motion
 from lifter.training.recipe import Recipe
 
 MARGIN = 24  # frames made around a short window, so that normalising sees what it sees in a long one

@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from lifter import weights
-from lifter.training import data, dry, recipe
-from lifter.training.evaluate import evaluate
+from lifter.evaluation.evaluate import evaluate
+from lifter.evaluation.metrics import Table
+from lifter.training import dry_run as dry
+from lifter.training import recipe
+from lifter.training import sources as data
 from lifter.training.loop import Trainer
-from lifter.training.metrics import Table
-from lifter.training.mirror import Mirror
+from lifter.training.progress import Report
 from lifter.training.recipe import Recipe
-from lifter.training.report import Report
+from lifter.training.symmetry import Mirror
 from lifter.training.widen import paired
 
 QUICK_EVERY = 20  # between two epochs, every so many of the test sequences are enough

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lifter import normalise
+from lifter.data.sequence import Sequence
 from lifter.training.batch import Batch, seeded
-from lifter.training.evaluate import Sequence
 from lifter.training.recipe import Recipe
 from stream.errors import ConfigError
 from stream.skeletons import SKELETONS

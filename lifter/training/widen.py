@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lifter.training.mirror import Mirror
+from lifter.training.symmetry import Mirror
 from stream.errors import CheckpointError
 
 

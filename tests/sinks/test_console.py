@@ -4,8 +4,8 @@ import pytest
 
 from sinks.console import Console
 from stream.clock import FakeClock
-from stream.context import Context
 from stream.errors import ConfigError
+from stream.protocols import Context
 from tests.examples import meta, pose, pose_frame
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from sinks.memory import Memory
-from stream.context import Context
 from stream.errors import ConfigError
+from stream.protocols import Context
 from tests.examples import pose_frame
 
 

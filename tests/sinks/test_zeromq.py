@@ -12,10 +12,10 @@ from zmq.utils.monitor import recv_monitor_message
 
 from sinks.zeromq import ZeroMQ
 from stream.clock import FakeClock
-from stream.context import Context
 from stream.errors import ConfigError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, Status
+from stream.protocols import Context
 from tests.examples import UNIX_NS, meta, pose_frame, status
 
 ANY_PORT = ZeroMQ.Settings(port=0)

@@ -5,9 +5,9 @@ import pytest
 
 from sources.detected import Detected
 from stream.clock import FakeClock
-from stream.context import Context
 from stream.errors import EndOfStream, SourceUnavailable
 from stream.messages import Frame, Header, KeypointFrame
+from stream.protocols import Context
 
 
 class Part:

@@ -7,9 +7,9 @@ from PIL import Image
 
 from sources.images import Images
 from stream.clock import FakeClock
-from stream.context import Context
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Frame
+from stream.protocols import Context
 from tests.sources.media import HEIGHT, WIDTH, number_of, picture, play
 
 

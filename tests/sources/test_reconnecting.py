@@ -10,9 +10,9 @@ import pytest
 from sources.opencv import OpenCV
 from sources.reconnecting import Reconnecting, backoff
 from stream.clock import FakeClock
-from stream.context import Context
 from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable
 from stream.messages import Header, KeypointFrame
+from stream.protocols import Context
 from tests.sources.media import MotionJPEG, number_of
 
 Item = int | None | Exception

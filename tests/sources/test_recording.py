@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sources.recording import WALK, Recording
+from sources.recording import Recording
 from sources.synthetic import Synthetic
-from stream import keypoint_files
 from stream.clock import FakeClock
-from stream.context import Context
 from stream.errors import ConfigError, EndOfStream
+from stream.files import keypoints as keypoint_files
+from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.tracker import Tracker, TrackerSettings
+from stream.protocols import Context
+from stream.tracking.tracker import Tracker, TrackerSettings
 
 MS = 1_000_000
 START = 1_600_000_000_000_000_000
@@ -176,14 +177,14 @@ def test_the_packaged_walk_is_one_lap_of_one_person_at_50_hz():
     assert {b.header.captured_ns - a.header.captured_ns for a, b in pairwise(frames)} == {20 * MS}
     score = np.stack([f.persons[0].score for f in frames])
     assert 0.01 < (score == 0).mean() < 0.04
-    assert WALK.stat().st_size < 300_000
+    assert PACKAGED_RECORDING.stat().st_size < 300_000
 
 
 def test_the_packaged_walk_is_what_its_script_makes(tmp_path):
     made = tmp_path / "walk.npz"
     script = Path(__file__).parents[2] / "scripts" / "make_recording.py"
     subprocess.run([sys.executable, str(script), str(made)], check=True, timeout=120)
-    with np.load(made) as new, np.load(WALK) as packaged:
+    with np.load(made) as new, np.load(PACKAGED_RECORDING) as packaged:
         assert set(new) == set(packaged)
         for name in new:
             if name == "keypoints":  # the last digits are the processor's

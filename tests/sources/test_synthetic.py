@@ -3,9 +3,9 @@ import pytest
 
 from sources.synthetic import LAP_S, Synthetic
 from stream.clock import FakeClock
-from stream.context import Context
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Header, KeypointFrame
+from stream.protocols import Context
 from stream.skeletons import get
 
 JOINTS = get("h36m17").joints

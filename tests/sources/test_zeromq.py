@@ -10,10 +10,10 @@ import zmq
 
 from sources.zeromq import ZeroMQ
 from stream.clock import FakeClock
-from stream.context import Context
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.health import Health
 from stream.messages import Header, KeypointFrame
+from stream.protocols import Context
 
 WAIT_S = 10.0  # how long a message may take on a busy machine; nothing waits that long when all is well
 

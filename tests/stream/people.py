@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sources.walk import Camera as Lens
-from sources.walk import Walk, figure
-from stream.batch import Batch
-from stream.camera import CameraSettings
-from stream.finish import Step
+from sources.walking_figure import Camera as Lens
+from sources.walking_figure import Walk, figure
+from stream.cameras.intrinsics import CameraSettings
 from stream.messages import Header, Origin, Pose, PoseFrame
-from stream.space import Space
-from stream.steady import Steady
+from stream.postprocess.batch import Batch, Step
+from stream.postprocess.smoothing import Steady
+from stream.scene.root_position import Space
 
 SIZE_WH = (1280, 720)
 CALIBRATED = CameraSettings(size_wh=SIZE_WH, fx=1000, fy=1000, cx=640, cy=360)

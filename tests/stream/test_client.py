@@ -10,13 +10,15 @@ import pytest
 import zmq
 import zmq.auth
 
-from stream import subscribe, wire
+from stream import subscribe
 from stream.client import Keys, Subscriber
 from stream.clock import FakeClock
 from stream.errors import ConfigError, SourceLost
 from stream.messages import Message, PoseFrame
+from stream.wire import codec as wire
+from stream.wire.topics import topic_of
 from tests.examples import UNIX_NS, meta, plain, pose_frame, status
-from tests.stream import golden
+from tests.golden import wire as golden
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +44,7 @@ class Node:
 
     def send(self, *messages: Message) -> None:
         for message in messages:
-            self.socket.send_multipart([wire.topic_of(message), wire.encode(message)])
+            self.socket.send_multipart([topic_of(message), wire.encode(message)])
 
     def close(self) -> None:
         self._context.destroy(linger=1000)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lifter.training import losses, metrics
+from lifter.evaluation import metrics
+from lifter.training import losses
 from stream.errors import ConfigError
 
 REFERENCE = np.load(Path(__file__).with_name("losses.npz"), allow_pickle=False)

@@ -11,14 +11,17 @@ import torch
 import yaml
 
 from lifter import weights
+from lifter.evaluation.score import score
 from lifter.spec import LifterSpec, Schedule
-from lifter.training import data, dry, loop, recipe, train
-from lifter.training.crop import Crop
-from lifter.training.loop import Trainer, learning_rate
-from lifter.training.mirror import Mirror
+from lifter.training import dry_run as dry
+from lifter.training import loop, recipe, train
+from lifter.training import sources as data
+from lifter.training.loop import Trainer
+from lifter.training.optimiser import learning_rate
+from lifter.training.progress import Report
 from lifter.training.recipe import Optimiser, Stage
-from lifter.training.report import Report
-from lifter.training.score import score
+from lifter.training.short_windows import Crop
+from lifter.training.symmetry import Mirror
 from stream.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[3] / "configs"

@@ -1,0 +1,1 @@
+"""One pose network per file, each built on the hourglass of `lifter.h2ot`."""

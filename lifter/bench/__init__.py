@@ -1,0 +1,1 @@
+"""How fast a lifter is on this machine, and which engine is fastest."""

@@ -1,0 +1,1 @@
+"""Released checkpoints of the authors, converted to our weights."""

@@ -1,0 +1,1 @@
+"""What computes a network: PyTorch, oneDNN, ONNX, OpenVINO, CUDA graphs."""

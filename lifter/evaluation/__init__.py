@@ -1,0 +1,1 @@
+"""Errors of a lifter: metrics, protocols, robustness, reports."""

@@ -1,0 +1,1 @@
+"""Made-up training data: virtual cameras, detector noise, body shapes, rare poses."""

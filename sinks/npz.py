@@ -1,0 +1,84 @@
+"""Recordings: everything as it comes in a `.jsonl`, or arrays in a `.npz`; `stream.pose_files` reads both."""
+
+import logging
+from tempfile import TemporaryFile
+from typing import Self
+
+import msgspec
+
+from sinks.recording_path import cannot_write, check_ending, recording_path
+from stream.errors import ConfigError
+from stream.files.poses import Table
+from stream.messages import Message, Meta, PoseFrame
+from stream.protocols import Context
+from stream.wire import codec as wire
+
+log = logging.getLogger("poselift")
+
+
+class NPZ:
+    """Arrays of all poses, written when the recording ends; each file is whole or not there.
+
+    What takes more than `max_mb` of memory is written in parts: walk.npz, walk.2.npz, ...
+    A killed program loses the part that was not written yet; take JSONL where that matters.
+    """
+
+    writes_at_close = True  # so a stop waits for it
+
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """path: of the file, replaced if it is there; {time} in it becomes the time it was opened, in UTC.
+
+        max_mb: memory for poses not written yet, in megabytes, about two hours of one person at 30 Hz;
+        writing needs as much again for a moment.
+        """
+
+        path: str = "poses.npz"
+        max_mb: float = 512.0
+
+        def __post_init__(self) -> None:
+            check_ending(self.path, ".npz")
+            if not self.max_mb > 0:
+                raise ConfigError(f"npz max_mb: expected megabytes above 0, got {self.max_mb}")
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._path = recording_path(settings.path, context)
+        self._max_bytes = settings.max_mb * 1e6
+        self._clock = context.clock
+        self._table = Table()
+        self._meta: Meta | None = None
+        self._part = 1
+
+    def __enter__(self) -> Self:
+        try:
+            with TemporaryFile(dir=self._path.parent):
+                pass  # a folder that cannot be written to is better known now than after hours
+            if self._path.is_dir():
+                raise IsADirectoryError("it is a folder")
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if len(self._table):
+            self._write()
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, Meta):
+            self._table.describe(message)
+            self._meta = message
+        elif isinstance(message, PoseFrame):
+            if self._table.nbytes > self._max_bytes or not self._table.fits(message):
+                self._write()
+            self._table.add(wire.stamped(message, self._clock))
+
+    def _write(self) -> None:
+        path = self._path if self._part == 1 else self._path.with_suffix(f".{self._part}.npz")
+        try:
+            self._table.write(path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        log.info("wrote %d frames to %s", len(self._table), path)
+        self._part += 1
+        self._table = Table()
+        if self._meta is not None:
+            self._table.describe(self._meta)

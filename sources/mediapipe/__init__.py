@@ -1,0 +1,3 @@
+"""MediaPipe's pose landmarker as a detector."""
+
+from sources.mediapipe.detector import MediaPipe as MediaPipe

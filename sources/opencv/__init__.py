@@ -1,0 +1,3 @@
+"""Cameras, streams and videos read by OpenCV."""
+
+from sources.opencv.source import OpenCV as OpenCV

@@ -1,0 +1,1 @@
+"""Cameras: intrinsics, extrinsics, and calibration from a printed board."""

@@ -1,0 +1,1 @@
+"""The `poselift` command."""

@@ -1,0 +1,1 @@
+"""YAML configs to checked settings."""

@@ -1,0 +1,198 @@
+"""Files of recorded poses: `.jsonl` to keep everything as it comes, `.npz` to work with arrays.
+
+.jsonl  one document per line (`stream.documents`): `pose3d`, and `meta` where it changed
+.npz    of T frames:  source session mode skeleton frame_id model_name model_sha256 (T,) str
+                      seq time_ns published_ns lag hop dropped (T,) int64, times in unix ns
+                      window (T, 3) int64: frames, real, padded
+                      latency_ms (T, 5) float64: capture, detect, queue, lift, post
+        of N persons in them, in order:  frame (N,) int64 index of their frame
+                      id state root_status (N,) str
+                      xyz (N, J, 3) float32 m, score (N, J) float32, origin (N, J) uint8
+                      root (N, 3) float32 m, NaN where unknown
+                      kp2d (N, J, 3) float32 px and score, all NaN where there is none
+                      contact (N, 2) int8: left and right foot, 1 rests on the floor, 0 not, -1 unknown
+        joints (J,) str and parents (J,) int64, where a `meta` told them
+        metas (S,) str: the last `meta` of each source, in JSON
+"""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.errors import ConfigError, DecodeError, ShapeError
+from stream.messages import Contact, Header, Latency, Meta, ModelInfo, Pose, PoseFrame, WindowInfo
+from stream.wire.codec import decode, encode
+
+_FRAME: dict[str, Any] = {
+    **dict.fromkeys(("source", "session", "mode", "skeleton", "frame_id", "model_name", "model_sha256"), str),
+    **dict.fromkeys(("seq", "time_ns", "published_ns", "lag", "hop", "dropped", "window"), np.int64),
+    "latency_ms": np.float64,
+}
+_PERSON: dict[str, Any] = {
+    "frame": np.int64,
+    **dict.fromkeys(("id", "state", "root_status"), str),
+    "origin": np.uint8,
+    **dict.fromkeys(("xyz", "score", "root", "kp2d"), np.float32),
+    "contact": np.int8,
+}
+_UNKNOWN = -1  # of a foot's contact
+_FRAME_BYTES, _PERSON_BYTES = 1500, 1000  # about what Python needs besides the persons' arrays
+
+
+class Table:
+    """Frames on their way into one `.npz`; nbytes is about what they take in memory."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._frames: list[tuple[Any, ...]] = []
+        self._persons: list[tuple[Any, ...]] = []
+        self._joints = 0
+        self._metas: dict[str, Meta] = {}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def fits(self, frame: PoseFrame) -> bool:
+        """Whether the frame's persons have as many joints as those before."""
+        return not (frame.persons and self._persons) or len(frame.persons[0].xyz) == self._joints
+
+    def describe(self, meta: Meta) -> None:
+        """Keep for the file what a source told about itself."""
+        self._metas[meta.source] = meta
+
+    def add(self, frame: PoseFrame) -> None:
+        """Copy a frame in."""
+        for person in frame.persons:
+            row = _person(len(self._frames), person)
+            self._joints = len(person.xyz)
+            self._persons.append(row)
+            self.nbytes += _PERSON_BYTES + sum(each.nbytes for each in row if isinstance(each, np.ndarray))
+        self._frames.append(_frame(frame))
+        self.nbytes += _FRAME_BYTES
+
+    def write(self, path: Path) -> None:
+        """Write the whole file or nothing; needs the table's memory once more."""
+        arrays = _columns(self._frames, _FRAME) | _columns(self._persons, _PERSON)
+        for meta in self._metas.values():
+            if self._joints in (0, len(meta.joints)):
+                arrays |= {"joints": np.array(meta.joints, str), "parents": np.array(meta.parents)}
+        if self._metas:
+            arrays["metas"] = np.array([encode(meta, "json").decode() for meta in self._metas.values()], str)
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+def _frame(frame: PoseFrame) -> tuple[Any, ...]:
+    header, model = frame.header, frame.model
+    return (
+        *(header.source, frame.session, frame.mode, frame.skeleton, frame.frame_id, model.name, model.sha256),
+        *(header.seq, header.captured_unix_ns, frame.published_unix_ns, frame.lag, frame.hop, frame.dropped),
+        astuple(frame.window),
+        astuple(frame.latency_ms),
+    )
+
+
+def _person(frame: int, person: Pose) -> tuple[Any, ...]:
+    joints, contact = len(person.xyz), person.contact or Contact()
+    # Copied, because poses are views of the batch they were lifted in.
+    return (
+        *(frame, person.id, person.state, person.root_status, person.origin.copy()),
+        *(person.xyz.copy(), person.score.copy()),
+        np.full(3, np.nan, np.float32) if person.root is None else person.root,
+        np.full((joints, 3), np.nan, np.float32) if person.kp2d is None else person.kp2d.copy(),
+        [_UNKNOWN if foot is None else foot for foot in (contact.left, contact.right)],
+    )
+
+
+def _columns(rows: list[tuple[Any, ...]], types: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    columns = zip(*rows, strict=True) if rows else [() for _ in types]
+    return {name: np.array(column, types[name]) for name, column in zip(types, columns, strict=True)}
+
+
+def read(path: Path) -> Iterator[PoseFrame]:
+    """The poses in a file of ours, captured_ns counting from the first; what is wrong is a ConfigError."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: expected a file of poses, but there is none")
+    if path.suffix not in (".jsonl", ".npz"):
+        raise ConfigError(f"{path}: expected a name ending in .jsonl or .npz")
+    return _lines(path) if path.suffix == ".jsonl" else _rows(path)
+
+
+def _lines(path: Path) -> Iterator[PoseFrame]:
+    first_ns: int | None = None
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return  # the recording was killed while it wrote this line
+            try:
+                message = decode(line)
+            except DecodeError as error:
+                raise ConfigError(f"{path}, line {number}: {error}") from None
+            if isinstance(message, PoseFrame):
+                unix_ns = message.header.captured_unix_ns
+                first_ns = unix_ns if first_ns is None else first_ns
+                yield replace(message, header=replace(message.header, captured_ns=unix_ns - first_ns))
+
+
+def _rows(path: Path) -> Iterator[PoseFrame]:
+    names = [*_FRAME, *_PERSON]
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            table = {name: file[name] for name in names if name in file or name != "contact"}
+        # Older files say nothing about feet.
+        table.setdefault("contact", np.full((len(table["frame"]), 2), _UNKNOWN, np.int8))
+        ends = np.searchsorted(table["frame"], np.arange(len(table["seq"])), side="right")
+        for index, end in enumerate(ends):
+            start = ends[index - 1] if index else 0
+            persons = tuple(_pose({name: table[name][row] for name in _PERSON}) for row in range(start, end))
+            yield _pose_frame({name: table[name][index] for name in _FRAME}, persons, table["time_ns"][0])
+    except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile, ShapeError) as error:
+        raise ConfigError(f"{path}: expected the arrays of recorded poses: {error}") from None
+
+
+def _pose(row: dict[str, Any]) -> Pose:
+    return Pose(
+        id=str(row["id"]),
+        state=str(row["state"]),  # type: ignore[arg-type]
+        xyz=row["xyz"],
+        score=row["score"],
+        origin=row["origin"],
+        root=None if np.isnan(row["root"]).all() else row["root"],
+        root_status=str(row["root_status"]),  # type: ignore[arg-type]
+        kp2d=None if np.isnan(row["kp2d"]).all() else row["kp2d"],
+        contact=_contact(row["contact"].tolist()),
+    )
+
+
+def _contact(feet: list[int]) -> Contact | None:
+    known = [None if foot == _UNKNOWN else bool(foot) for foot in feet]
+    return None if known == [None, None] else Contact(*known)
+
+
+def _pose_frame(row: dict[str, Any], persons: tuple[Pose, ...], first_ns: int) -> PoseFrame:
+    time_ns = int(row["time_ns"])
+    return PoseFrame(
+        header=Header(str(row["source"]), int(row["seq"]), time_ns - int(first_ns), time_ns),
+        persons=persons,
+        skeleton=str(row["skeleton"]),
+        session=str(row["session"]),
+        mode=str(row["mode"]),  # type: ignore[arg-type]
+        lag=int(row["lag"]),
+        hop=int(row["hop"]),
+        window=WindowInfo(*row["window"].tolist()),
+        latency_ms=Latency(*row["latency_ms"].tolist()),
+        model=ModelInfo(str(row["model_name"]), str(row["model_sha256"])),
+        frame_id=str(row["frame_id"]),
+        published_unix_ns=int(row["published_ns"]),
+        dropped=int(row["dropped"]),
+    )

@@ -1,0 +1,1 @@
+"""After lifting: blends passes, assembles pose frames, smooths them."""

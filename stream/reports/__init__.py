@@ -1,0 +1,1 @@
+"""`poselift report`: measures a lifter and writes its documents."""

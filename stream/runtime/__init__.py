@@ -1,0 +1,1 @@
+"""What runs: threads for sources, lifter and sinks, the scheduler, the daemon."""

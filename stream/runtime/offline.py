@@ -1,0 +1,92 @@
+"""Lifting a whole file: the live pipeline at full speed with half a window of look-ahead."""
+
+import re
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from sources.images import SUFFIXES as IMAGES
+from sources.opencv.capture import open_file
+from stream.config.load import Config, resolve
+from stream.errors import ConfigError, PoseliftError
+from stream.runtime.pipeline import Pipeline
+from stream.runtime.service import stopped_by_signals
+
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif")
+KEYPOINTS = (".jsonl", ".npz", ".npy")
+OUTPUTS = {".npz": "npz", ".jsonl": "jsonl"}
+
+
+def lift(config: Config, progress: Callable[[int], None]) -> int:
+    """Run `config` to its end, telling `progress` how many frames are lifted; returns that number."""
+    pipeline, asked = Pipeline(config), threading.Event()
+
+    def stop() -> None:
+        asked.set()
+        pipeline.stop()
+
+    with stopped_by_signals(stop), pipeline:
+        while not pipeline.wait(0.2):
+            progress(pipeline.health.counted("lift", "frames"))
+    if pipeline.error is not None:
+        raise pipeline.error
+    lifted = pipeline.health.counted("lift", "frames")
+    progress(lifted)
+    if asked.is_set():
+        raise PoseliftError(f"stopped after {lifted} frames; the output holds no more than those")
+    return lifted
+
+
+def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iterable[str]) -> Config:
+    """The config that lifts the video, image folder or keypoint file `source` into `output`.
+
+    lifter: settings such as weights; changes: `key.sub=value`, as for every config.
+    """
+    if output.suffix not in OUTPUTS:
+        raise ConfigError(f"{output}: expected an output ending in {' or '.join(OUTPUTS)}")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output}: the folder {output.parent} does not exist; make it first")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ConfigError(f"{output}: expected another file than the input, which would be overwritten")
+    return resolve(
+        {
+            "sources": {_name(source): _source(source)},
+            "lifter": {"lag": "half", "predict_s": 1.0, "kp2d": True, **lifter},
+            "sinks": {"output": {"type": OUTPUTS[output.suffix], "path": str(output)}},
+        },
+        changes,
+    )
+
+
+def count(source: Path) -> int | None:
+    """How many frames a video or a folder is about to give, as far as it says so; None when it does not."""
+    if source.is_dir():
+        return sum(1 for path in source.iterdir() if path.suffix.lower() in IMAGES)
+    if source.suffix.lower() not in VIDEOS or not source.is_file():
+        return None
+    video = open_file(source)
+    try:
+        return video.frames
+    finally:
+        video.release()
+
+
+def _source(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return {"type": "images", "path": str(path), "pace": "full"}
+    if path.suffix.lower() in KEYPOINTS:
+        return {"type": "recording", "path": str(path), "speed": "full"}
+    if path.suffix.lower() in VIDEOS:
+        return {"type": "opencv", "url": str(path), "pace": "full"}
+    raise ConfigError(
+        f"{path}: expected a video ({', '.join(VIDEOS)}), a folder of images, "
+        f"or keypoints ({', '.join(KEYPOINTS)})"
+    )
+
+
+def _name(path: Path) -> str:
+    """A name for topics and recordings made of the file's own."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.resolve().stem) or "input"

@@ -1,0 +1,1 @@
+"""Where people are: root position, floor, world frame, foot contact."""

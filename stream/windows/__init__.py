@@ -1,0 +1,1 @@
+"""The last seconds of every person: ring buffers, resampling, frames waiting for a pose."""

@@ -1,0 +1,322 @@
+"""The researchers' commands as they are typed: costs, and released checkpoints that end up lifting."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lifter.paper import tables as paper
+from lifter.training import dry_run as dry
+from lifter.weights import read_spec
+from stream.cli.main import main
+from stream.files import keypoints as keypoint_files
+from stream.files.keypoints import PACKAGED_RECORDING
+from stream.messages import PoseFrame
+from stream.wire.codec import decode
+from tests.lifter.recipe import regenerate
+
+ORACLE = Path(__file__).parents[2] / "lifter" / "oracle"
+# What the command needs to know of each reference's weights, and the spec that comes of it.
+MIXSTE = {"frames": 27, "channel": 64}
+MOTIONBERT = {"maxlen": 27, "dim_feat": 64, "dim_rep": 128}
+MHFORMER = {"frames": 81, "channel": 64, "d_hid": 128}
+MOTIONAGFORMER = {"n_layers": 4, "dim_feat": 32, "dim_rep": 64, "num_heads": 8, "neighbour_num": 2}
+RELEASES = {
+    "mixste": ("mixste_small", MIXSTE, "mixste, 27 frames, sequence"),
+    "hot_mixste": ("hot_mixste_small", MIXSTE | {"token_num": 9}, "mixste, 27 frames, sequence"),
+    "tpc_mixste": ("tpc_mixste_small", MIXSTE | {"token_num": 9}, "mixste, 27 frames, centre"),
+    "mhformer": ("mhformer_small_F81", MHFORMER, "mhformer, 81 frames, centre"),
+    "tpc_mhformer": ("tpc_mhformer_small", MHFORMER | {"token_num": 27}, "mhformer, 81 frames, centre"),
+    "motionbert": ("motionbert_small", MOTIONBERT, "motionbert, 27 frames, sequence"),
+    "hot_motionbert": (
+        "hot_motionbert_small",
+        MOTIONBERT | {"mlp_hidden": 256, "token_num": 9, "layer_index": 1},
+        "motionbert, 27 frames, sequence",
+    ),
+    "motionagformer": (
+        "motionagformer_small", MOTIONAGFORMER | {"n_frames": 27}, "motionagformer, 27 frames, sequence"
+    ),
+    "hot_motionagformer": (
+        "hot_motionagformer_small",
+        MOTIONAGFORMER | {"maxlen": 27, "token_num": 9, "layer_index": 2},
+        "motionagformer, 27 frames, sequence",
+    ),
+    "d3dp": ("d3dp_small", MIXSTE, "d3dp, 27 frames, sequence"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def poselift(capsys):
+    """Runs `poselift ARGUMENTS`; answers with exit code, output and errors."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def released(reference, folder):
+    """A checkpoint file with a reference's weights, as their authors write it."""
+    keys = torch.load(ORACLE / f"{reference}.pt", weights_only=True)["keys"]
+    state = {f"module.{key}": value for key, value in regenerate(keys).items()}
+    path = folder / f"{reference}.bin"
+    torch.save([state, {"lr": 1e-3}] if "diffpose" in reference else {"epoch": 7, "model_pos": state}, path)
+    return path
+
+
+def given(settings):
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
+def imported(poselift, folder, arch):
+    reference, settings, _ = RELEASES[arch]
+    output = folder / f"{arch}.safetensors"
+    answer = poselift("import-weights", arch, released(reference, folder), "-o", output, *given(settings))
+    return output, answer
+
+
+@pytest.mark.parametrize("arch", RELEASES)
+def test_every_release_is_imported(poselift, tmp_path, arch):
+    output, (code, out, err) = imported(poselift, tmp_path, arch)
+    assert (code, err) == (0, "")
+    assert out == f"{output}: {RELEASES[arch][2]}, sha256 {read_spec(output).sha256[:12]}\n"
+
+
+def test_diffpose_is_imported_of_two_files_and_pruned(poselift, tmp_path):
+    output, pose = tmp_path / "both.safetensors", released("mixste_small", tmp_path)
+    graph = released("diffpose_gcn", tmp_path)
+    words = given(MIXSTE | {"pose": pose})
+    code, out, _ = poselift(
+        "import-weights", "diffpose", graph, "-o", output, *words, "--keep=13,9", "--at=0,3"
+    )
+    assert (code, out.split(", sha256")[0]) == (0, f"{output}: diffpose, 27 frames, sequence")
+    schedule = read_spec(output).schedule
+    assert schedule is not None
+    assert (schedule.keep, schedule.at) == ((13, 9), (0, 3))
+
+
+def test_the_output_is_named_after_the_checkpoint(poselift, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = poselift("import-weights", "mixste", released("mixste_small", tmp_path), *given(MIXSTE))
+    assert (code, out.split(":")[0]) == (0, "mixste_small.safetensors")
+    assert read_spec("mixste_small.safetensors").name == "mixste_small"
+
+
+@pytest.mark.parametrize("arch", ["mixste", "motionbert", "motionagformer"])
+def test_imported_weights_lift(poselift, tmp_path, arch):
+    weights, _ = imported(poselift, tmp_path, arch)
+    output = tmp_path / "poses.jsonl"
+    code, _, err = poselift("lift", PACKAGED_RECORDING, "-o", output, "--weights", weights)
+    assert code == 0, err
+    frames = [
+        message for line in output.read_bytes().splitlines() if isinstance(message := decode(line), PoseFrame)
+    ]
+    assert len(frames) == len(list(keypoint_files.read(PACKAGED_RECORDING)))
+    poses = np.stack([person.xyz for frame in frames for person in frame.persons])
+    assert np.isfinite(poses).all()
+    assert {frame.model.name for frame in frames} == {arch}
+    assert not poses[:, 0].any()  # root-relative
+
+
+def test_weights_for_the_middle_of_the_window_do_not_lift_live(poselift, tmp_path):
+    weights, _ = imported(poselift, tmp_path, "mhformer")
+    code, _, err = poselift("lift", PACKAGED_RECORDING, "-o", tmp_path / "poses.jsonl", "--weights", weights)
+    assert code == 2
+    assert "mhformer gives only the middle of 81 frames, 40 frames late" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("mixtse", "FILE"), "arch: expected one of mixste, hot_mixste, "),
+        (("mixste", "nothing.bin"), "nothing.bin: expected a checkpoint file, found none"),
+        (("mixste", "FILE"), "Temporal_pos_embed should be (1, 243, 512) and is (1, 27, 64)"),
+        (("motionbert", "FILE"), "expected weights of MotionBERT"),
+        (("motionagformer", "FILE"), "expected num_heads to be given"),
+        (("diffpose", "FILE"), "expected pose=FILE"),
+        (("diffpose", "FILE", "--set", "pose=12"), "12: expected a checkpoint file, found none"),
+        (("diffpose_gcn", "FILE"), "it is a part of one; import diffpose"),
+        (("mixste", "FILE", "--set", "channel"), "--set channel: expected key=value"),
+        (("mixste", "FILE", "--set", "channel={"), "--set channel={: not valid YAML"),
+        (("mixste", "FILE", "--set", "channel=[1]"), "mixste does not take {'channel': [1]}"),
+        (("mixste", "FILE", "--set", "colour=3"), "got 'colour'"),
+        (("mixste", "FILE", "--keep", "13"), "--keep and --at go together"),
+        (("mixste", "FILE", "--keep", "a", "--at", "0"), "expected whole numbers such as 121,81, got 'a'"),
+        (("hot_mixste", "FILE", "--keep", "13", "--at", "0"), "prunes as it was released"),
+        (("mixste", "FILE", "-o", "x.bin"), "x.bin: expected an output ending in .safetensors"),
+        (
+            ("mixste", "FILE", "-o", "nowhere/x.safetensors", *given(MIXSTE)),
+            "nowhere/x.safetensors: the weights cannot be written there",
+        ),
+        (("mixste", "cut.bin"), "cut.bin: expected a checkpoint saved by torch"),
+        (("mixste", "evil.bin"), "evil.bin: expected "),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_in_one_line(poselift, tmp_path, monkeypatch, words, complaint):
+    monkeypatch.chdir(tmp_path)
+    file = released("mixste_small", tmp_path)
+    Path("cut.bin").write_bytes(file.read_bytes()[:20000])
+    torch.save({"model_pos": {}, "evil": Evil()}, "evil.bin")
+    code, out, err = poselift("import-weights", *(str(file) if word == "FILE" else word for word in words))
+    assert code in (1, 2)  # 2: something must be typed otherwise
+    assert out == ""
+    assert complaint in err
+    assert err.startswith("error: ")
+    assert not list(tmp_path.glob("*.safetensors*"))
+    assert not Path("evil-was-here").exists()
+
+
+class Evil:
+    """Leaves a file behind when it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("evil-was-here"),)
+
+
+def test_flops_are_counted(poselift):
+    code, out, _ = poselift("flops", "mixste")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()] == [
+        ["part", "parameters", "M", "GFLOPs", "(paper)", "GFLOPs", "(all)"],
+        ["total", "33.78", "277.25", "294.85"],
+    ]
+
+
+def test_flops_of_a_pruned_model_come_as_json(poselift):
+    code, out, _ = poselift("flops", "mixste", "--keep", "121,81", "--at", "0,3", "--json")
+    total = json.loads(out)
+    assert (code, total["part"]) == (0, "total")
+    assert round(total["paper_flops"] / 1e9, 2) == 118.23
+    assert round(total["all_flops"] / 1e9, 2) == 121.43
+    assert round(total["parameters"] / 1e6, 2) == 33.78
+
+
+def test_flops_of_a_live_update_fall_step_by_step(poselift):
+    code, out, _ = poselift("flops", "mixste", "--keep", "121,81", "--at", "0,3", "--live", "1", "--json")
+    assert code == 0
+    assert [(row["part"], round(row["paper_flops"] / 1e9, 2)) for row in json.loads(out)] == [
+        ("as the paper computes", 118.23),
+        ("what no pose needs left out", 109.53),
+        ("the newest poses alone", 105.25),
+        ("frames remembered too", 96.69),
+    ]
+    code, _, err = poselift("flops", "mixste", "--live", "244")
+    assert code == 2
+    assert "expected 1 to 243 new frames and poses, got 244" in err
+
+
+def test_flops_of_every_block_add_up(poselift):
+    _, out, _ = poselift("flops", "motionbert", "--table", "--json", "--frames", "27")
+    total, *parts = json.loads(out)
+    assert total["part"] == "total"
+    for field in ("parameters", "paper_flops", "all_flops"):
+        assert total[field] == sum(part[field] for part in parts)
+    _, table, _ = poselift("flops", "motionbert", "--table", "--frames", "27")
+    assert [line.split()[0] for line in table.splitlines()] == ["part", "total", *(p["part"] for p in parts)]
+
+
+def test_the_papers_rows_stand_beside_ours(poselift, monkeypatch):
+    monkeypatch.setattr(
+        paper, "ROWS", [row for row in paper.ROWS if row.arch == "mhformer"] + [paper.ROWS[0]]
+    )
+    code, out, _ = poselift("flops", "mhformer", "--paper")
+    assert code == 0
+    assert poselift("flops", "--paper")[1].startswith(out)
+    assert [line.split() for line in out.splitlines()][1:] == [
+        ["7", "MHFormer", "31.52", "31.52", "14.15", "14.15", "43.0"],
+        ["7", "TPC", "w.", "MHFormer", "31.52", "31.52", "8.22", "8.22", "43.0"],
+        ["7", "TPM", "w.", "MHFormer", "31.52", "31.52", "6.74", "6.74", "43.2"],
+    ]
+    _, out, _ = poselift("flops", "mhformer", "--paper", "--json")
+    assert json.loads(out)[2] == {
+        "table": 7, "model": "TPM w. MHFormer", "parameters_m": 31.52, "our_parameters_m": 31.52,
+        "gflops": 6.74, "our_gflops": 6.74, "mpjpe_mm": 43.2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ((), "expected an architecture, such as mixste, or --paper"),
+        (("mixtse",), "arch: expected one of mixste, "),
+        (("mixtse", "--paper"), "ARCH: expected one of mixste, "),
+        (("mixste", "--frames", "0"), "lifter.frames: expected more than 0, got 0"),
+        (("mhformer", "--frames", "80"), "multiple of 9"),
+        (("mixste", "--keep", "81"), "--keep and --at go together"),
+        (("mixste", "--keep", "300", "--at", "0"), "at most 243 frames"),
+        (("mixste", "--keep", "81", "--at", "8"), "block indices below 8"),
+        (("mixste", "--keep", "81", "--at", "3", "--pruner", "tsp"), "expected one of tps, "),
+        (("mixste", "--keep", "81", "--at", "3", "--recoverer", "x"), "expected one of tri, "),
+    ],
+)
+def test_what_cannot_be_counted_is_refused_in_one_line(poselift, words, complaint):
+    code, out, err = poselift("flops", *words)
+    assert (code, out) == (2, "")
+    assert complaint in err
+    assert err.startswith("error: ")
+
+
+def test_the_lag_curve_is_measured_drawn_and_put_into_a_document(poselift, tmp_path, tiny_weights):
+    clips = {f"clip/anna/{i}": dry.motion(60, i).astype(np.float32) for i in range(3)}
+    np.savez(tmp_path / "motion.npz", allow_pickle=False, fps=np.float32(50), **clips)
+    document = tmp_path / "doc.md"
+    document.write_text("<!-- lag-curve -->\n<!-- /lag-curve -->\n")
+    words = ("lag-curve", tiny_weights, "--data", tmp_path / "motion.npz", "--clips", "2", "--frames", "10")
+    some = ("--lags", "0,3", "--hops", "1,5", "--out", tmp_path / "curve.png", "--markdown", document)
+    code, out, err = poselift(*words, *some)
+    assert code == 0, err
+    assert out.startswith("| lag, frames |")
+    assert document.read_text() == f"<!-- lag-curve -->\n\n{out}\n<!-- /lag-curve -->\n"
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    answer = json.loads(poselift(*words, "--json")[1])
+    assert (answer["weights"], answer["clips"], answer["frames"]) == ("tiny", 2, 20)
+    assert [row["lag"] for row in answer["lags"]] == [0, 1, 2, 4, 8, 16]  # that fit a window of 27
+    assert [row["hop"] for row in answer["hops"]] == [1, 5, 10]
+    assert answer["rate_hz"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--lags", "243"), "expected lags from 0 to 242 for small, got [243]"),
+        (("--lags", "few"), "--lags: expected whole numbers"),
+        (("--out", "curve.gif"), "curve.gif: expected an output ending in .png"),
+        (("--markdown", "none.md"), "none.md: cannot be read"),
+        (("--clips", "0"), "expected 1 clip or more"),
+    ],
+)
+def test_a_lag_curve_that_cannot_be_is_refused_in_one_line(poselift, words, complaint):
+    code, out, err = poselift("lag-curve", "small", "--data", PACKAGED_RECORDING, *words)
+    assert (code, out) == (2, "")
+    assert complaint in err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--aggregate", "best"), "--aggregate: expected one of mean, jpma, p-best, j-best"),
+        (("--aggregate", "jpma", "--flip"), "--flip and --aggregate exclude each other"),
+        (("--aggregate", "jpma"), "chooses among D3DP's hypotheses"),
+    ],
+)
+def test_hypotheses_that_there_are_not_cannot_be_chosen_from(poselift, tmp_path, words, complaint):
+    np.savez(tmp_path / "x.npz", allow_pickle=False, fps=np.float32(50), **{"clip/a/b": dry.motion(20)})
+    code, out, err = poselift("evaluate", "small", "--data", tmp_path / "x.npz", *words)
+    assert (code, out) == (2, "")
+    assert complaint in err
+
+
+def test_hypotheses_of_d3dp_are_joined_as_asked(poselift, tmp_path):
+    weights, _ = imported(poselift, tmp_path, "d3dp")
+    np.savez(tmp_path / "x.npz", allow_pickle=False, fps=np.float32(50), **{"clip/a/b": dry.motion(20)})
+    words = ("evaluate", weights, "--data", tmp_path / "x.npz")
+    mean, best = poselift(*words), poselift(*words, "--aggregate", "j-best")
+    assert (mean[0], best[0]) == (0, 0)
+    assert best[1].endswith("\nhypotheses: j-best\n")
+    errors = [float(out.splitlines()[1].split()[1]) for _, out, _ in (mean, best)]
+    assert errors[1] < errors[0]

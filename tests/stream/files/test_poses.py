@@ -1,0 +1,85 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.camera_info import Extrinsics
+from stream.errors import ConfigError
+from stream.files import poses as pose_files
+from stream.files.poses import Table
+from stream.messages import Contact
+from stream.wire.codec import decode, encode
+from tests.examples import meta, plain, pose, pose_frame
+
+PLACE = Extrinsics("world", "cam0_optical_frame", (0, 0, 1.5), (0, 0, 0, 1), "given")
+
+
+def test_a_table_becomes_one_file_that_is_read_back_whole(tmp_path):
+    frames = [pose_frame(seq) for seq in range(3)]
+    table = Table()
+    table.describe(meta())
+    for frame in frames:
+        table.add(frame)
+    table.write(tmp_path / "walk.npz")
+    read = list(pose_files.read(tmp_path / "walk.npz"))
+    assert [plain(each.persons) for each in read] == [plain(each.persons) for each in frames]
+    assert [path.name for path in tmp_path.iterdir()] == ["walk.npz"]
+
+
+def test_feet_and_what_sources_told_are_kept(tmp_path):
+    feet = [Contact(True, False), Contact(None, True), None]
+    table = Table()
+    told = [meta("cam1"), replace(meta(), extrinsics=PLACE), meta()]
+    for each in told:
+        table.describe(each)
+    for seq, contact in enumerate(feet):
+        table.add(pose_frame(seq, persons=(pose(contact=contact),), frame_id="world"))
+    path = tmp_path / "walk.npz"
+    table.write(path)
+    frames = list(pose_files.read(path))
+    assert [frame.persons[0].contact for frame in frames] == feet
+    assert {frame.frame_id for frame in frames} == {"world"}
+    with np.load(path) as file:
+        assert [decode(text.encode()) for text in file["metas"].tolist()] == [told[0], told[2]]
+        rest = {name: file[name] for name in file if name not in ("contact", "metas")}
+    np.savez(path, **rest)  # as it was before feet were told
+    assert [frame.persons[0].contact for frame in pose_files.read(path)] == [None] * 3
+
+
+def test_captured_ns_counts_from_the_first_frame(tmp_path):
+    path = tmp_path / "walk.jsonl"
+    path.write_bytes(b"".join(encode(message, "json") + b"\n" for message in (meta(), pose_frame())))
+    (frame,) = pose_files.read(path)
+    assert (frame.header.captured_ns, frame.header.captured_unix_ns) == (
+        0,
+        pose_frame().header.captured_unix_ns,
+    )
+
+
+def test_half_a_last_line_is_left_out_and_any_other_is_an_error(tmp_path):
+    path = tmp_path / "walk.jsonl"
+    lines = [encode(pose_frame(seq), "json") + b"\n" for seq in range(3)]
+    path.write_bytes(b"".join(lines)[:-5])
+    assert [frame.header.seq for frame in pose_files.read(path)] == [0, 1]
+    path.write_bytes(lines[0] + lines[1][:-5] + b"\n" + lines[2])
+    with pytest.raises(ConfigError, match="line 2: "):
+        list(pose_files.read(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"text"])
+def test_junk_is_no_recording(tmp_path, content):
+    (tmp_path / "walk.npz").write_bytes(content)
+    with pytest.raises(ConfigError, match="expected the arrays of recorded poses"):
+        list(pose_files.read(tmp_path / "walk.npz"))
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    np.savez(tmp_path / "walk.npz", source=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ConfigError, match="expected the arrays of recorded poses"):
+        list(pose_files.read(tmp_path / "walk.npz"))
+
+
+def test_a_missing_file_is_said():
+    with pytest.raises(ConfigError, match="expected a file of poses, but there is none"):
+        pose_files.read(Path("nowhere.npz"))

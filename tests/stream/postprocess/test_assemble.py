@@ -1,0 +1,54 @@
+import numpy as np
+
+from stream.messages import Origin, Window
+from stream.postprocess.lifted import Lifted
+
+OBSERVED, INTERPOLATED, PREDICTED = Origin.OBSERVED, Origin.INTERPOLATED, Origin.PREDICTED
+
+
+def lifted(score, times=None, captured: Window | None = None) -> Lifted:
+    """Frame f has every keypoint and every pose at f; score (F, J)."""
+    score = np.array(score, np.float32)
+    frames, joints = score.shape
+    place = np.broadcast_to(np.arange(frames, dtype=np.float32)[:, None, None], (frames, joints, 3)).copy()
+    keypoints = place.copy()
+    keypoints[..., 2] = score
+    times_ns = np.array(range(frames) if times is None else times, np.int64)
+    origin = np.ones(frames, np.uint8)
+    return Lifted(Window(keypoints, origin, times_ns, (640, 480), captured), place)
+
+
+def test_each_joint_says_where_it_is_from():
+    window = lifted([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0]])
+    assert window.keypoints(1)[1].tolist() == [OBSERVED, INTERPOLATED, PREDICTED, PREDICTED]
+    assert window.keypoints(2)[1].tolist() == [OBSERVED, OBSERVED, PREDICTED, PREDICTED]
+
+
+def test_at_a_captured_time_keypoints_and_pose_are_those_of_the_frame():
+    window = lifted([[0.5], [0.75], [1]], times=[0, 100, 200])
+    assert window.keypoints(100)[0].tolist() == [[1, 1, 0.75]]
+    assert window.pose(100).tolist() == [[1, 1, 1]]
+
+
+def test_between_two_frames_nothing_is_observed():
+    window = lifted([[1, 1, 1], [0.5, 0, 1], [1, 0, 0]], times=[0, 100, 200])
+    keypoints, origin = window.keypoints(25)
+    assert origin.tolist() == [INTERPOLATED, PREDICTED, INTERPOLATED]
+    assert keypoints.tolist() == [[0.25, 0.25, 0.5], [0.25, 0.25, 0], [0.25, 0.25, 1]]
+    assert window.keypoints(150)[1].tolist() == [INTERPOLATED, PREDICTED, PREDICTED]
+    assert window.pose(150).tolist() == [[1.5] * 3] * 3
+
+
+def test_beyond_the_newest_frame_the_last_pose_is_held_and_predicted():
+    window = lifted([[1], [1]], times=[0, 100])
+    keypoints, origin = window.keypoints(180)
+    assert (keypoints.tolist(), origin.tolist()) == ([[1, 1, 0]], [PREDICTED])
+    assert window.pose(180).tolist() == [[1, 1, 1]]
+
+
+def test_poses_on_the_lifters_grid_are_asked_for_at_captured_times():
+    captured = lifted([[0.5], [0.75]], times=[7, 40]).window
+    window = lifted([[1], [1], [1]], times=[0, 20, 40], captured=captured)
+    assert window.pose(7).tolist() == [[np.float32(0.35)] * 3]
+    keypoints, origin = window.keypoints(7)
+    assert (keypoints.tolist(), origin.tolist()) == ([[0, 0, 0.5]], [OBSERVED])

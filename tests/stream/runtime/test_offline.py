@@ -1,0 +1,26 @@
+import signal
+from pathlib import Path
+
+import pytest
+
+from stream.config.load import resolve
+from stream.errors import PoseliftError
+from stream.runtime.offline import lift
+
+
+def test_a_lift_that_was_interrupted_does_not_pass_for_a_whole_one(tiny_weights: Path, tmp_path: Path):
+    config = resolve(
+        {
+            "sources": {"walk": {"type": "synthetic", "pace": "full"}},
+            "lifter": {"weights": str(tiny_weights), "device": "cpu", "threads": 1},
+            "sinks": {"out": {"type": "jsonl", "path": str(tmp_path / "out.jsonl")}},
+        }
+    )
+    interruptions = iter([signal.SIGINT])
+
+    def progress(done: int) -> None:
+        for number in interruptions if done else ():
+            signal.raise_signal(number)
+
+    with pytest.raises(PoseliftError, match=r"stopped after \d+ frames"):
+        lift(config, progress)

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from benchmarks.schedule import Camera, Simulation
+from stream.runtime.scheduler import Cost
+
+
+def in_order(simulation: Simulation) -> bool:
+    return all([each.seq for each in sent] == list(range(len(sent))) for sent in simulation.sent.values())
+
+
+def ages_ms(simulation: Simulation, name: str, since_s: float = 3.0) -> np.ndarray:
+    return np.array([each.age_ms for each in simulation.sent[name] if each.at_s > since_s])
+
+
+def test_a_cost_is_told_apart_into_a_fixed_part_and_one_per_window():
+    cost = Cost()
+    for windows in (1, 4, 8, 2, 6):
+        cost.took(windows, 0.010 + 0.002 * windows)
+    assert cost.window_s == pytest.approx(0.002)
+    assert cost.windows() == 12  # 40 ms have room for 20, but more than twice as many as lately is a guess
+
+
+def test_batches_grow_while_they_save_time_and_stay_small_where_they_do_not():
+    gpu, cpu, heavy = Cost(), Cost(), Cost()
+    for _ in range(10):
+        gpu.took(gpu.windows(), 0.004 + 0.0001 * gpu.windows())
+        cpu.took(cpu.windows(), 0.035 * cpu.windows())
+        heavy.took(heavy.windows(), 0.500 * heavy.windows())
+    assert (gpu.windows(), cpu.windows(), heavy.windows()) == (32, 1, 1)
+
+
+def test_a_fixed_part_longer_than_a_batch_should_take_is_shared_by_many():
+    cost = Cost()
+    for windows in (1, 2, 4, 8, 16):
+        cost.took(windows, 0.100 + 0.001 * windows)
+    assert cost.windows() == 32
+
+
+def test_everybody_goes_into_one_batch_when_that_is_quick():
+    simulation = Simulation(fixed_s=0.004, each_s=0.0001, a=Camera(20), b=Camera(3), c=Camera(1)).run(1)
+    assert set(simulation.lifter.batches[5:]) == {24}
+    assert {each.frame.hop for sent in simulation.sent.values() for each in sent[5:]} == {1}
+
+
+def test_a_source_with_many_people_does_not_hold_up_one_with_a_single_person():
+    simulation = Simulation(each_s=0.035, crowd=Camera(20), one=Camera(1)).run(6)
+    assert in_order(simulation)
+    assert ages_ms(simulation, "one").max() <= 110  # two windows of each, and a frame
+    assert max(simulation.hops("one")[3:]) <= 4
+    assert max(simulation.hops("crowd")) <= 71  # 20 x 35 ms at half of the time, at 50 Hz
+    assert (simulation.dropped("one"), simulation.dropped("crowd")) == (0, 0)
+
+
+def test_a_source_that_asks_for_less_than_its_share_gets_it_at_once():
+    simulation = Simulation(each_s=0.010, crowd=Camera(30), seldom=Camera(1, rate_hz=5)).run(6)
+    assert ages_ms(simulation, "seldom").max() <= 100  # the batch that is on its way, and its own
+    assert set(simulation.hops("seldom")) == {1}
+
+
+def test_sources_alike_are_served_alike():
+    cameras = {name: Camera(3, phase_s=0.003 * i) for i, name in enumerate("abcd")}
+    simulation = Simulation(each_s=0.020, **cameras).run(6)
+    medians = [float(np.median(ages_ms(simulation, name))) for name in "abcd"]
+    assert max(medians) <= 1.2 * min(medians)
+    assert in_order(simulation)
+
+
+@pytest.mark.parametrize(("persons", "widest"), [(1, 2), (2, 4), (4, 7), (8, 14)])
+def test_the_hop_is_as_wide_as_the_load_asks_for_and_steady(persons: int, widest: int):
+    simulation = Simulation(each_s=0.033, a=Camera(persons)).run(5)
+    hops = simulation.hops("a")[3:-1]
+    assert max(hops) == widest  # persons x 33 ms at 50 Hz, rounded up
+    assert max(hops) - min(hops) <= 1
+    assert in_order(simulation)
+
+
+def test_the_hop_shrinks_again_when_people_leave_and_nothing_was_lost():
+    simulation = Simulation(each_s=0.035, a=Camera(lambda s: 10 if 4 <= s < 8 else 1)).run(12)
+    assert (simulation.dropped("a"), len(simulation.sent["a"])) == (0, simulation.brought["a"])
+    hop_at = {each.seq: each.frame.hop for each in simulation.sent["a"]}
+    assert hop_at[150] == 2
+    assert 17 <= hop_at[350] <= 18
+    assert hop_at[460] == 2  # half a second after the predicted are lost
+    assert in_order(simulation)
+
+
+def test_nothing_is_lost_before_the_lifter_has_more_to_do_than_a_window_lasts():
+    # A pass over the crowd takes 4.5 s of the 4.86 s that 243 frames last, less what the other takes.
+    saved = Simulation(each_s=0.5, crowd=Camera(8), one=Camera(1)).run(20)
+    assert (saved.dropped("crowd"), saved.dropped("one")) == (0, 0)
+    assert max(saved.hops("crowd")) <= 243
+    assert in_order(saved)
+
+
+def test_who_had_more_while_nobody_waited_does_not_pay_for_it_later():
+    """Light load first, in which a camera with more people has more of the lifter's time."""
+
+    def each_s(batch: int) -> float:
+        return 0.0025 if simulation.clock.now_ns() < 3e9 else 0.015
+
+    cameras = {"one": Camera(1, 25), "two": Camera(2, 25), "five": Camera(5, 25)}
+    simulation = Simulation(each_s=each_s, **cameras)
+    simulation.run(6)
+    assert max(simulation.hops("five")) <= 10  # 6 when it has settled
+    assert max(simulation.hops("one")) <= 5
+    assert in_order(simulation)
+
+
+def test_who_cannot_be_saved_does_not_take_the_others_along():
+    hopeless = Simulation(each_s=0.5, crowd=Camera(20), one=Camera(1)).run(25)
+    assert hopeless.dropped("crowd") > 0
+    assert hopeless.dropped("one") == 0
+    assert ages_ms(hopeless, "one", 10).max() <= 2000
+
+
+def test_a_slow_start_is_caught_up_with():
+    simulation = Simulation(each_s=lambda batch: 0.5 if batch == 0 else 0.010, a=Camera(2)).run(3)
+    hops = simulation.hops("a")
+    assert hops[0] == 1
+    assert hops[1] == 49  # all that came in the second that two windows took
+    assert max(hops[4:]) <= 2
+    assert in_order(simulation)
+
+
+def test_a_file_is_lifted_in_the_same_passes_and_batches_however_fast_the_lifter_is():
+    def run(each_s: float) -> Simulation:
+        return Simulation(each_s=each_s, hop=5, frames=30, file=Camera(6, lossless=True)).run(2)
+
+    def made(simulation: Simulation) -> tuple:
+        return simulation.hops("file"), simulation.lifter.batches
+
+    assert made(run(0.0001)) == made(run(0.001))
+    assert set(run(0.001).lifter.batches) == {4, 2}
+
+
+def test_a_file_shares_the_lifter_with_a_camera_without_sharing_batches():
+    simulation = Simulation(
+        each_s=0.005, hop=5, frames=30, file=Camera(3, lossless=True, rate_hz=200), live=Camera(2)
+    ).run(2)
+    assert set(simulation.lifter.batches) == {3, 2}
+    assert in_order(simulation)
+
+
+def test_a_lifter_can_be_stopped_between_batches():
+    simulation = Simulation(each_s=0.035, a=Camera(20))
+    simulation._bring("a", 0.0)
+    assert simulation.lifting.once(simulation.intakes.values())
+    assert simulation.lifting.busy
+    assert (simulation.lifter.batches, simulation.sent["a"]) == ([4], [])
+    while simulation.lifting.busy:
+        simulation.lifting.once(simulation.intakes.values())
+    assert len(simulation.sent["a"]) == 1

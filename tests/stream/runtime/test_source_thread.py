@@ -1,0 +1,304 @@
+import dataclasses
+from typing import Self
+
+import numpy as np
+
+from stream.clock import FakeClock
+from stream.config.load import resolve
+from stream.errors import EndOfStream
+from stream.messages import Header, KeypointFrame, Keypoints
+from stream.protocols import Context
+from stream.runtime.source_thread import Feed, Wanted
+from stream.windows.resample import Pace
+
+MS = 1_000_000
+BODY = np.random.default_rng(5).uniform((-50, -150), (50, 150), (17, 2)).astype(np.float32)
+HOUR = 3600 * 1000
+
+
+def at(ms: float, *places: float | tuple[float, str], seq: int = 0, camera: str = "cam0") -> KeypointFrame:
+    """A frame captured at `ms`, with somebody at each of these x, or (x, id)."""
+    people = []
+    for place in places:
+        x, id = place if isinstance(place, tuple) else (place, None)
+        people.append(Keypoints(BODY + np.float32((x, 360)), np.full(17, 0.9, np.float32), id))
+    at_ns = round(ms * MS)
+    return KeypointFrame(Header(camera, seq, at_ns, at_ns), (1280, 720), "h36m17", tuple(people), at_ns)
+
+
+class Script:
+    """A source that plays frames; a number instead is so many ms of silence."""
+
+    def __init__(self, clock: FakeClock, *items: KeypointFrame | float, live: bool = True) -> None:
+        self.live = live
+        self._clock = clock
+        self._items = iter(items)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def read(self, timeout_s: float) -> KeypointFrame | None:
+        item = next(self._items, None)
+        if item is None:
+            raise EndOfStream("all was played")
+        if isinstance(item, KeypointFrame):
+            self._clock.advance(item.header.captured_ns / 1e9 - self._clock.now_ns() / 1e9)
+            return item
+        self._clock.advance(item / 1e3)
+        return None
+
+
+class Nobody:
+    """Listens to nothing, but does not hide a failure."""
+
+    error: Exception | None = None
+
+    def seen(self, camera: str, size_wh: tuple[int, int]) -> None:
+        pass
+
+    def arrived(self) -> None:
+        pass
+
+    def failed(self, part: str, error: Exception) -> None:
+        self.error = error
+
+
+class Played:
+    """What came of a script: rows of (ms, {id: state}) in the order they will be published."""
+
+    def __init__(
+        self,
+        *items: KeypointFrame | float,
+        live: bool = True,
+        people: dict | None = None,
+        script: type[Script] = Script,
+    ) -> None:
+        tree = {"sources": {"cam0": {"type": "synthetic"}}, "sinks": {"out": {"type": "memory"}}}
+        config = resolve(tree | {"people": {"birth_frames": 1} | (people or {})})
+        clock = FakeClock(now_ns=0)
+        context, listener = Context("cam0", clock=clock), Nobody()
+        wanted = Wanted("h36m17", 243, Pace(20 * MS))
+        feed = Feed(script(clock, *items, live=live), config, wanted, context, listener)
+        feed.start()
+        assert feed.join(20.0)
+        assert listener.error is None
+        self.health = context.health
+        self.rows = []
+        self.headers: list[Header] = []
+        self.windows = []
+        for intake in feed.intakes:
+            while due := intake.take(1, 0):
+                self.windows += due.windows(243).values()
+                for arrival in due.arrivals:
+                    self.headers.append(arrival.header)
+                    states = {who.id: who.state for who in arrival.sightings}
+                    self.rows.append((arrival.header.captured_ns / MS, states))
+
+    @property
+    def states(self) -> list[list[str]]:
+        return [list(states.values()) for _, states in self.rows]
+
+    @property
+    def names(self) -> list[str]:
+        """Ids in the order in which they first appear."""
+        return list(dict.fromkeys(id for _, states in self.rows for id in states))
+
+    def drops(self) -> dict[str, int]:
+        counters = self.health.report()["counters"]
+        return {key.partition(".drop.")[2]: n for key, n in counters.items() if ".drop." in key}
+
+
+def test_a_frame_older_than_the_one_before_is_dropped_and_counted():
+    played = Played(at(1000, 300), at(1040, 300), at(1020, 300), at(1060, 300))
+    assert [ms for ms, _ in played.rows[:-1]] == [1000, 1040, 1060]
+    assert played.drops() == {"out_of_order": 1}
+
+
+def test_a_frame_that_comes_twice_is_dropped_and_counted():
+    played = Played(at(1000, 300), at(1040, 300), at(1040, 300), at(1060, 300))
+    assert [ms for ms, _ in played.rows[:-1]] == [1000, 1040, 1060]
+    assert played.drops() == {"duplicate": 1}
+
+
+def test_frames_of_several_cameras_are_not_out_of_order_to_each_other():
+    played = Played(at(1000, 300), at(990, 300, camera="cam1"), at(1020, 300), at(1010, 300, camera="cam1"))
+    assert played.drops() == {}
+
+
+def test_after_a_clock_was_set_back_by_hours_the_source_starts_anew():
+    later = [at(2 * HOUR + 20 * step, 300) for step in range(5)]
+    played = Played(*later, *(at(1000 + 20 * step, 300) for step in range(5)))
+    before, after = played.names
+    assert [states for _, states in played.rows] == [
+        {before: "new"},
+        *[{before: "ok"}] * 4,
+        {before: "lost"},
+        {after: "new"},
+        *[{after: "ok"}] * 4,
+        {after: "lost"},
+    ]
+    assert played.drops() == {}
+    assert played.health.counted("cam0", "clock_back") == 1
+
+
+def test_no_window_mixes_the_times_before_and_after_a_clock_was_set_back():
+    played = Played(at(2 * HOUR, 300), at(2 * HOUR + 20, 300), at(1000, 900), at(1020, 900))
+    for window in played.windows:
+        places = {round(x) for x in window.keypoints[:, 0, 0] - BODY[0, 0]}
+        assert places in ({300}, {900})
+        assert np.ptp(window.captured_ns) == 242 * 20 * MS
+
+
+def stamped(ms: float, unix_ms: float) -> KeypointFrame:
+    """A frame of a sender whose clock differs from the time that a capture counts as."""
+    frame = at(ms, 300)
+    header = dataclasses.replace(frame.header, captured_unix_ns=round(unix_ms * MS))
+    return dataclasses.replace(frame, header=header)
+
+
+def test_a_sender_whose_clock_was_ahead_by_hours_and_is_put_right_starts_anew():
+    ahead = [stamped(1000 + 20 * step, HOUR + 20 * step) for step in range(3)]
+    right = [stamped(1060 + 20 * step, 1060 + 20 * step) for step in range(3)]
+    played = Played(*ahead, *right)
+    assert played.states == [["new"], ["ok"], ["ok"], ["lost"], ["new"], ["ok"], ["ok"], ["lost"]]
+    assert played.health.counted("cam0", "clock_back") == 1
+
+
+def test_frames_of_a_sender_whose_clock_is_ahead_are_published_in_the_order_of_its_stamps():
+    stamps = [HOUR, HOUR + 40, HOUR + 20, HOUR + 60]
+    played = Played(*(stamped(1000 + 20 * step, stamp) for step, stamp in enumerate(stamps)))
+    published = [header.captured_unix_ns // MS for header in played.headers[:-1]]
+    assert published == [HOUR, HOUR + 40, HOUR + 60]
+    assert played.drops() == {"out_of_order": 1}
+
+
+def test_a_clock_set_forward_by_hours_ends_windows_and_nothing_else():
+    played = Played(at(1000, 300), at(1020, 300), at(1000 + HOUR, 300), at(1020 + HOUR, 300))
+    before, after = played.names
+    assert [states for _, states in played.rows] == [
+        {before: "new"},
+        {before: "ok"},
+        {after: "new", before: "lost"},
+        {after: "ok"},
+        {after: "lost"},
+    ]
+    assert played.drops() == {}
+
+
+def test_one_frame_from_the_future_does_not_stop_those_that_follow():
+    played = Played(at(1000, 300), at(1020 + HOUR, 300), at(1040, 300), at(1060, 300))
+    assert played.states == [["new"], ["new", "lost"], ["lost"], ["new"], ["ok"], ["lost"]]
+
+
+def test_who_was_announced_as_lost_never_comes_back_under_that_id():
+    empty = [at(1020 + 20 * step) for step in range(40)]  # 0.8 s
+    played = Played(at(1000, 300), *empty, at(1820, 300), at(1840, 300))
+    first, second = played.names
+    assert [states.get(first) for _, states in played.rows].count("lost") == 1
+    assert played.rows[-2:] == [(1840, {second: "ok"}), (1840, {second: "lost"})]
+
+
+def test_who_was_lost_by_silence_has_another_id_even_if_no_time_was_lost():
+    played = Played(at(1000, 300), 600, at(1020, 300))  # on its way for more than half a second
+    first, second = played.names
+    assert [states for _, states in played.rows] == [
+        {first: "new"},
+        {first: "lost"},
+        {second: "new"},
+        {second: "lost"},
+    ]
+
+
+def test_who_loses_their_place_among_the_largest_has_another_id_when_they_get_it_back():
+    def big(x: float) -> Keypoints:
+        return Keypoints(BODY * np.float32(2) + np.float32((x, 360)), np.full(17, 0.9, np.float32))
+
+    def scene(step: int, with_big: bool) -> KeypointFrame:
+        frame = at(20 * step, 300)
+        people = (*frame.persons, big(1000)) if with_big else frame.persons
+        return KeypointFrame(frame.header, frame.size_wh, frame.skeleton, people, frame.detected_ns)
+
+    shown = [scene(step, 5 <= step < 60) for step in range(1, 150)]
+    played = Played(*shown, people={"persons": "largest"})
+    lost: set[str] = set()
+    for _, states in played.rows:
+        assert not lost & states.keys()
+        lost |= {id for id, state in states.items() if state == "lost"}
+    assert len(played.names) == 3
+
+
+def test_ids_that_a_sender_gives_are_kept_even_after_they_were_lost():
+    played = Played(at(1000, (300, "anna")), at(3000, (300, "anna")))
+    assert [states for _, states in played.rows] == [{"anna": "new"}, {"anna": "new"}, {"anna": "lost"}]
+
+
+def test_a_gap_longer_than_the_limit_is_not_bridged_in_a_window():
+    played = Played(*(at(20 * step, 300) for step in range(50)), at(2000, 900), at(2020, 900))
+    assert {round(x) for x in played.windows[-1].keypoints[:, 0, 0] - BODY[0, 0]} == {900}
+
+
+def test_a_gap_below_the_limit_is_bridged():
+    played = Played(*(at(20 * step, 300) for step in range(50)), at(1180, 300), at(1200, 300))
+    assert len(played.names) == 1
+    assert played.states == [["new"], *[["ok"]] * 51, ["lost"]]
+
+
+def test_a_live_source_that_ends_announces_its_people_as_lost():
+    played = Played(at(1000, 300, 900), at(1020, 300, 900))
+    assert played.states == [["new", "new"], ["ok", "ok"], ["lost", "lost"]]
+    assert (played.headers[-1].seq, played.headers[-1].captured_ns) == (0, 1020 * MS)
+
+
+def test_a_file_that_ends_loses_nobody():
+    played = Played(at(1000, 300), at(1020, 300), live=False)
+    assert played.states == [["new"], ["ok"]]
+
+
+def test_a_file_gives_the_same_ids_every_time():
+    names = [Played(at(1000, 300, 900), at(1020, 300, 900), live=False).names for _ in range(2)]
+    assert names[0] == names[1]
+
+
+def test_ten_seconds_without_anybody_say_lost_once_and_then_nothing_of_them():
+    empty = [at(1020 + 20 * step) for step in range(500)]
+    played = Played(at(1000, 300), *empty)
+    states = [state[0] if state else None for state in played.states]
+    assert states == ["new", *["predicted"] * 25, "lost", *[None] * 474]
+
+
+def test_one_frame_without_detection_is_predicted_and_then_ok_again():
+    played = Played(at(1000, 300), at(1020, 300), at(1040), at(1060, 300))
+    assert played.states == [["new"], ["ok"], ["predicted"], ["ok"], ["lost"]]
+    assert len(played.names) == 1
+
+
+def test_a_file_whose_times_go_back_starts_anew_too():
+    before = [at(5000 + 20 * step, 300) for step in range(8)]
+    after = [at(1000 + 20 * step, 300) for step in range(8)]
+    played = Played(*before, *after, live=False, people={"birth_frames": 3})
+    assert played.states == [["new"], *[["ok"]] * 7, ["lost"], ["new"], *[["ok"]] * 7]
+    assert len(played.names) == 2
+    assert played.headers[8].captured_ns == 5140 * MS
+
+
+def test_a_camera_that_falls_silent_beside_a_busy_one_loses_its_people():
+    busy = [at(1000 + 20 * step, 300, camera="cam1") for step in range(60)]
+    played = Played(at(1000, 300), *busy)
+    rows = list(zip(played.headers, played.states, strict=True))
+    alone = [(header.captured_ns, states) for header, states in rows if header.source == "cam0"]
+    assert [states for _, states in alone] == [["new"], ["lost"]]
+    assert alone[-1][0] < 1700 * MS  # not only when all ended
+
+
+def test_a_sender_whose_clock_stands_still_loses_its_people():
+    class Stuck(Script):
+        def read(self, timeout_s: float) -> KeypointFrame | None:
+            self._clock.advance(0.02)
+            return next(self._items, None) or super().read(timeout_s)
+
+    played = Played(*[at(1000, 300)] * 60, script=Stuck)
+    assert played.states == [["new"], ["lost"]]
+    assert played.drops() == {"duplicate": 59}

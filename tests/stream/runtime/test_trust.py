@@ -1,0 +1,147 @@
+"""What a subscriber is told when a person is seen badly, partly, or not at all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.config.load import resolve
+from stream.messages import Origin, Pose, PoseFrame
+from stream.runtime.pipeline import Pipeline
+from stream.wire import codec as wire
+
+FPS = 25
+LEGS = (2, 3, 5, 6)  # knees and ankles of h36m17
+BODY = np.random.default_rng(5).uniform((500, 100), (700, 400), (17, 2))
+
+
+def film(frames: int) -> np.ndarray:
+    """Somebody who sways, seen well: (F, 17, 3) px and score."""
+    sway = 10 * np.sin(np.arange(frames) / 8)[:, None, None]
+    return np.concatenate([BODY + sway, np.full((frames, 17, 1), 0.9)], axis=2).astype(np.float32)
+
+
+def lift(tiny_weights: Path, tmp_path: Path, seen: np.ndarray, **lifter) -> list[PoseFrame]:
+    np.save(tmp_path / "seen.npy", seen)
+    source = {"type": "recording", "path": str(tmp_path / "seen.npy"), "speed": "full", "skeleton": "h36m17"}
+    pipeline = Pipeline(
+        resolve(
+            {
+                "sources": {"cam0": source | {"fps": FPS, "size_wh": (1280, 720)}},
+                "lifter": {"weights": str(tiny_weights), "device": "cpu", "threads": 1, **lifter},
+                "sinks": {"out": {"type": "memory"}},
+            }
+        )
+    )
+    with pipeline:
+        assert pipeline.wait(60.0)
+    assert pipeline.error is None
+    return [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
+
+
+def only(frames: list[PoseFrame]) -> list[Pose]:
+    assert {len(frame.persons) for frame in frames} == {1}
+    return [frame.persons[0] for frame in frames]
+
+
+def test_a_joint_missing_for_a_while_has_a_place_and_says_that_it_is_interpolated(tiny_weights, tmp_path):
+    seen = film(40)
+    seen[15:20, 16] = np.nan
+    poses = only(lift(tiny_weights, tmp_path, seen, lag=10))
+    for frame, pose in enumerate(poses):
+        missing = 15 <= frame < 20
+        assert pose.state == ("new" if frame == 0 else "ok")
+        assert np.isfinite(pose.xyz).all()
+        assert pose.origin[16] == (Origin.INTERPOLATED if missing else Origin.OBSERVED)
+        assert pose.score[16] == (0 if missing else np.float32(0.9))
+        assert (pose.origin[:16] == Origin.OBSERVED).all()
+
+
+def test_without_look_ahead_a_missing_joint_is_predicted(tiny_weights, tmp_path):
+    seen = film(20)
+    seen[15:, 16] = np.nan
+    poses = only(lift(tiny_weights, tmp_path, seen, hop=1))
+    assert [pose.origin[16] for pose in poses] == [Origin.OBSERVED] * 15 + [Origin.PREDICTED] * 5
+
+
+def test_a_low_score_counts_as_not_seen_and_is_not_passed_on_as_one(tiny_weights, tmp_path):
+    seen = film(30)
+    seen[10:12, 3, 2] = 0.04
+    poses = only(lift(tiny_weights, tmp_path, seen, lag=10, min_score=0.05))
+    assert [pose.score[3] for pose in poses[9:13]] == [np.float32(0.9), 0, 0, np.float32(0.9)]
+    assert [pose.origin[3] for pose in poses[9:13]] == [1, 2, 2, 1]
+
+
+def test_of_a_person_half_out_of_the_frame_the_other_half_is_predicted_and_nothing_is_absent(
+    tiny_weights, tmp_path
+):
+    seen = film(30)
+    seen[:, LEGS] = np.nan
+    for pose in only(lift(tiny_weights, tmp_path, seen)):
+        assert pose.state in ("new", "ok")
+        assert np.isfinite(pose.xyz).all()
+        assert {int(pose.origin[joint]) for joint in LEGS} == {Origin.PREDICTED}
+        assert {float(pose.score[joint]) for joint in LEGS} == {0.0}
+        assert (np.delete(pose.origin, LEGS) == Origin.OBSERVED).all()
+
+
+def test_one_frame_without_detection_is_filled_and_says_so(tiny_weights, tmp_path):
+    seen = film(30)
+    seen[15] = np.nan
+    poses = only(lift(tiny_weights, tmp_path, seen, lag=10))
+    assert [pose.state for pose in poses[14:17]] == ["ok", "predicted", "ok"]
+    assert poses[15].origin.tolist() == [Origin.INTERPOLATED] * 17
+    assert poses[15].score.tolist() == [0.0] * 17
+    assert np.isfinite(poses[15].xyz).all()
+    assert len({pose.id for pose in poses}) == 1
+
+
+@pytest.mark.parametrize("output", ["captured", "grid"])
+def test_ten_seconds_without_detection_are_predicted_then_lost_once_then_empty(
+    tiny_weights, tmp_path, output
+):
+    seen = film(20 + 10 * FPS + 20)
+    seen[20 : 20 + 10 * FPS] = np.nan
+    frames = lift(tiny_weights, tmp_path, seen, predict_s=0.4, output=output)
+    per_frame = 2 if output == "grid" else 1  # 50 Hz
+    states = [[who.state for who in frame.persons] for frame in frames]
+    assert states.count(["lost"]) == 1
+    lost = states.index(["lost"])
+    assert {state for (state,) in states[1 : 20 * per_frame - 1]} == {"ok"}
+    assert {state for (state,) in states[20 * per_frame : lost]} == {"predicted"}
+    assert lost == (20 + 10) * per_frame
+    back = states.index(["new"], lost)
+    assert back == (20 + 10 * FPS) * per_frame
+    assert states[lost + 1 : back] == [[]] * (back - lost - 1)
+    assert frames[lost].persons[0].id != frames[back].persons[0].id
+
+
+def test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero(tiny_weights, tmp_path):
+    seen = film(60)
+    seen[20:] = np.nan
+    frames = lift(tiny_weights, tmp_path, seen, predict_s=0.4, kp2d=True)
+    for frame in frames:
+        for person in json.loads(wire.encode(frame, "json"))["persons"]:
+            if person["state"] == "lost":
+                assert person["xyz"] == [[None] * 3] * 17
+                assert person["origin"] == [Origin.ABSENT] * 17
+                assert person["root"]["pos"] is None
+            else:
+                assert all(None not in joint for joint in person["xyz"])
+    assert [frame.persons[0].state for frame in frames if frame.persons][-1] == "lost"
+
+
+def test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_window(tiny_weights, tmp_path):
+    seen = film(9)
+    seen[:5] = np.nan
+    frames = lift(tiny_weights, tmp_path, seen)
+    assert [len(frame.persons) for frame in frames] == [0] * 5 + [1] * 4
+    assert np.isfinite([frame.persons[0].xyz for frame in frames[5:]]).all()
+
+
+@pytest.mark.parametrize("frames", [1, 26, 27, 28, 54])
+def test_a_file_may_be_as_long_as_the_window_or_any_other_length(tiny_weights, tmp_path, frames):
+    poses = only(lift(tiny_weights, tmp_path, film(frames), lag="half", resample="native"))
+    assert len(poses) == frames
+    assert np.isfinite([pose.xyz for pose in poses]).all()

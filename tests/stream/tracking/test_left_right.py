@@ -1,0 +1,177 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sources.walking_figure import Camera, Walk, figure
+from stream.config.load import resolve
+from stream.files.keypoints import write
+from stream.messages import Header, KeypointFrame, Keypoints, PoseFrame
+from stream.protocols import Context
+from stream.runtime.pipeline import Pipeline
+from stream.skeletons import get
+from stream.tracking.left_right import Swaps
+
+H36M17 = get("h36m17")
+ALL = tuple(range(len(H36M17.flip_pairs)))
+LEGS = tuple(i for i, (left, _) in enumerate(H36M17.flip_pairs) if left in (4, 5, 6))
+CAMERA = Camera()
+
+
+def walker(
+    hz: float = 50.0, frames: int = 50, id: str = "a0000", start_rad: float = 0.0
+) -> list[KeypointFrame]:
+    """Somebody walking towards the camera's side, seen with 2 px of noise."""
+    random = np.random.default_rng(0)
+    made = []
+    for seq in range(frames):
+        world = figure(seq / hz, Walk(start_rad=start_rad))
+        xy = CAMERA.project(CAMERA.view(world)) + random.normal(0, 2, (17, 2))
+        made.append(keypoints(xy, seq, seq / hz, id))
+    return made
+
+
+def keypoints(xy: np.ndarray, seq: int, t_s: float, id: str = "a0000") -> KeypointFrame:
+    at_ns = round(1e9 * t_s)
+    score = np.linspace(0.5, 1.0, 17).astype(np.float32)
+    score[np.isnan(xy).any(axis=1)] = 0
+    person = Keypoints(xy.astype(np.float32), score, id)
+    return KeypointFrame(Header("cam0", seq, at_ns, at_ns), (1280, 720), "h36m17", (person,), at_ns)
+
+
+def mixed_up(frame: KeypointFrame, pairs: tuple[int, ...] = ALL) -> KeypointFrame:
+    order = np.arange(17)
+    for left, right in (H36M17.flip_pairs[index] for index in pairs):
+        order[[left, right]] = right, left
+    person = frame.persons[0]
+    return replace(frame, persons=(replace(person, xy=person.xy[order], score=person.score[order]),))
+
+
+def same(one: KeypointFrame, other: KeypointFrame) -> bool:
+    return len(one.persons) == len(other.persons) and all(
+        a.id == b.id and np.array_equal(a.xy, b.xy, equal_nan=True) and np.array_equal(a.score, b.score)
+        for a, b in zip(one.persons, other.persons, strict=True)
+    )
+
+
+def swaps() -> tuple[Swaps, Context]:
+    context = Context("cam0")
+    return Swaps("h36m17", context), context
+
+
+def test_a_person_mixed_up_for_some_frames_is_put_right_with_scores_and_counted():
+    repair, context = swaps()
+    frames = walker()
+    came = [repair.update(mixed_up(frame) if 20 <= frame.header.seq < 26 else frame) for frame in frames]
+    assert [same(a, b) for a, b in zip(came, frames, strict=True)] == [True] * 50
+    assert context.health.counted("cam0", "swaps") == 6
+
+
+def test_legs_alone_are_put_right():
+    repair, _ = swaps()
+    frames = walker()
+    came = [repair.update(mixed_up(frame, LEGS) if frame.header.seq == 30 else frame) for frame in frames]
+    assert same(came[30], frames[30])
+    assert same(came[31], frames[31])
+
+
+def test_somebody_walking_around_in_a_circle_is_left_alone():
+    for hz in (50.0, 25.0, 12.5):
+        repair, context = swaps()
+        frames = walker(hz, frames=round(12 * hz))
+        assert all(same(repair.update(frame), frame) for frame in frames)
+        assert context.health.counted("cam0", "swaps") == 0
+
+
+def test_a_person_who_really_turns_around_quickly_is_not_turned_back():
+    for hz in (50.0, 25.0, 12.5):
+        repair, _ = swaps()
+        still = figure(0.0, Walk())
+        for seq in range(round(2 * hz)):
+            angle = np.pi * np.clip((seq / hz - 1.0) / 0.3, 0, 1)  # half a turn in 0.3 s
+            cos, sin = np.cos(angle), np.sin(angle)
+            turned = (still - still[0]) @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + still[0]
+            frame = keypoints(CAMERA.project(CAMERA.view(turned)), seq, seq / hz)
+            assert same(repair.update(frame), frame)
+
+
+def test_a_person_who_stays_the_other_way_round_is_believed_after_half_a_second():
+    repair, context = swaps()
+    frames = [mixed_up(frame) if frame.header.seq >= 20 else frame for frame in walker(frames=90)]
+    came = [repair.update(frame) for frame in frames]
+    kept = [same(a, b) for a, b in zip(came, frames, strict=True)]
+    assert kept == [True] * 20 + [False] * 26 + [True] * 44
+    assert context.health.counted("cam0", "swaps") == 26
+
+
+def test_after_a_gap_there_is_nothing_to_compare_with():
+    repair, _ = swaps()
+    frames = walker()
+    for frame in frames[:20]:
+        repair.update(frame)
+    late = mixed_up(frames[40])  # 0.42 s later: the person may have turned
+    assert same(repair.update(late), late)
+
+
+def test_frames_that_go_back_in_time_are_passed_on():
+    repair, _ = swaps()
+    frames = walker()
+    for frame in frames[10:20]:
+        repair.update(frame)
+    assert same(repair.update(mixed_up(frames[5])), mixed_up(frames[5]))
+
+
+def test_nobody_is_judged_by_where_others_were():
+    repair, _ = swaps()
+    frames = [
+        replace(one, persons=(*one.persons, *mixed_up(other).persons))
+        for one, other in zip(walker(), walker(id="b0000"), strict=True)
+    ]
+    assert all(same(repair.update(frame), frame) for frame in frames)
+
+
+def test_joints_not_seen_stay_so_on_the_side_they_are_on():
+    repair, _ = swaps()
+    frames = walker()
+    ankle = H36M17.joints.index("left_ankle")
+    for frame in frames[:20]:
+        repair.update(frame)
+    person = frames[20].persons[0]
+    xy, score = person.xy.copy(), person.score.copy()
+    xy[ankle], score[ankle] = np.nan, 0
+    hidden = replace(frames[20], persons=(replace(person, xy=xy, score=score),))
+    assert same(repair.update(mixed_up(hidden)), hidden)
+
+
+def test_a_frame_without_people_is_passed_on():
+    repair, _ = swaps()
+    empty = replace(walker(frames=1)[0], persons=())
+    assert same(repair.update(empty), empty)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_daemon_puts_sides_right_before_lifting_when_asked(
+    tiny_weights: Path, tmp_path: Path, asked: bool
+):
+    frames = [mixed_up(frame) if 20 <= frame.header.seq < 25 else frame for frame in walker(frames=40)]
+    write(tmp_path / "walk.jsonl", frames)
+    pipeline = Pipeline(
+        resolve(
+            {
+                "sources": {"cam0": {"type": "recording", "path": f"{tmp_path}/walk.jsonl", "speed": "full"}},
+                "lifter": {"weights": str(tiny_weights), "device": "cpu", "threads": 1, "kp2d": True},
+                "steady": {"swaps": asked},
+                "sinks": {"out": {"type": "memory"}},
+            }
+        )
+    )
+    with pipeline:
+        assert pipeline.wait(60)
+    came = [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
+    given = [
+        np.array_equal(pose.persons[0].kp2d[:, :2], frame.persons[0].xy)
+        for pose, frame in zip(came, frames, strict=True)
+    ]
+    assert given == [True] * 20 + [not asked] * 5 + [True] * 15
+    assert pipeline.health.counted("cam0", "swaps") == (5 if asked else 0)

@@ -31,14 +31,14 @@ from lifter.data.mocap import read
 from lifter.machine import machine
 from lifter.synthesis.detector_noise import detect
 from lifter.synthesis.virtual_camera import View
-from sources.walking_figure import Camera, Walk, figure
+from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.cameras.extrinsics import CameraPose
 from stream.cameras.intrinsics import CameraSettings
-from stream.messages import Header, Origin, Pose, PoseFrame
-from stream.postprocess.batch import Batch
-from stream.protocols import Context
-from stream.scene.root_position import Space
-from stream.scene.world_frame import World, Worlds, WorldSettings
+from stream.messages import Header, JointOrigin, Pose, PoseFrame
+from stream.postprocess.batch import PoseBatch
+from stream.protocols import ComponentContext
+from stream.scene.root_position import RootPosition
+from stream.scene.world_frame import CameraPlacements, WorldFrame, WorldSettings
 from stream.windows.ring import Ring
 
 F64 = NDArray[np.float64]
@@ -51,7 +51,7 @@ LEFT_OUT = ("lie", "Lie", "cartwheel")
 class Scene:
     """Someone before a camera: joints (F, 17, 3) in the world and in camera axes, keypoints (F, 17, 3)."""
 
-    def __init__(self, lens: Camera, roll_rad: float, world: F64, hz: float) -> None:
+    def __init__(self, lens: VirtualCamera, roll_rad: float, world: F64, hz: float) -> None:
         cos, sin = math.cos(roll_rad), math.sin(roll_rad)
         self.lens, self.hz, self.world, self.roll_rad = lens, hz, world, roll_rad
         self.matrix = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) @ lens.rotation
@@ -63,28 +63,30 @@ class Scene:
         for frame, keypoints in enumerate(self.keypoints):
             score = np.clip(keypoints[:, 2], 0, 1)
             xyz = self.truth[frame, :17] - self.truth[frame, 0] if lifted is None else lifted[frame]
-            origin = np.where(score > 0, Origin.OBSERVED, Origin.PREDICTED).astype(np.uint8)
+            origin = np.where(score > 0, JointOrigin.OBSERVED, JointOrigin.PREDICTED).astype(np.uint8)
             pose = Pose("a", "ok" if frame else "new", xyz.astype(np.float32), score, origin, kp2d=keypoints)
             at_ns = round(frame / self.hz * 1e9)
             yield PoseFrame(Header("cam0", frame, at_ns, at_ns), (pose,), frame_id="cam0_optical_frame")
 
-    def finished(self, lifted: NDArray[Any] | None, world: WorldSettings, took: dict) -> tuple[list, Worlds]:
+    def finished(
+        self, lifted: NDArray[Any] | None, world: WorldSettings, took: dict
+    ) -> tuple[list, CameraPlacements]:
         """The frames after the steps that place people."""
         focal, (width, height) = self.lens.focal_px, SIZE_WH
         known = CameraSettings(size_wh=SIZE_WH, fx=focal, fy=focal, cx=width / 2, cy=height / 2)
-        worlds = Worlds(world, lambda *_: None)
+        worlds = CameraPlacements(world, lambda *_: None)
         steps = {
-            "space": Space(Space.Settings(cameras={"cam0": known})),
-            "world": World(world, True, Context("lift"), worlds),
+            "space": RootPosition(RootPosition.Settings(cameras={"cam0": known})),
+            "world": WorldFrame(world, True, ComponentContext("lift"), worlds),
         }
         frames = []
         for frame in self.poses(lifted):
-            batch = Batch.of(frame.skeleton, frame.header, SIZE_WH, frame.persons, frame.frame_id)
+            batch = PoseBatch.of(frame.skeleton, frame.header, SIZE_WH, frame.persons, frame.frame_id)
             for name, step in steps.items():
                 started = time.perf_counter()
-                step.finish(batch)
+                step.apply(batch)
                 took.setdefault(name, []).append(time.perf_counter() - started)
-            frames.append(replace(frame, persons=(batch.pose(0),), frame_id=batch.moments[0].frame_id))
+            frames.append(replace(frame, persons=(batch.pose(0),), frame_id=batch.frames[0].frame_id))
         return frames, worlds
 
 
@@ -122,10 +124,10 @@ def walkers(arguments: argparse.Namespace) -> Iterator[Scene]:
         yield scene
 
 
-def _lens(random: np.random.Generator, away: float, towards: float, at: tuple) -> Camera:
+def _lens(random: np.random.Generator, away: float, towards: float, at: tuple) -> VirtualCamera:
     focal_px = SIZE_WH[0] / 2 / math.tan(math.radians(random.uniform(50, 75)) / 2)
     x, y = at[0] + away * math.cos(towards), at[1] + away * math.sin(towards)
-    return Camera(SIZE_WH, focal_px, (x, y, random.uniform(0.8, 2.8)), at)
+    return VirtualCamera(SIZE_WH, focal_px, (x, y, random.uniform(0.8, 2.8)), at)
 
 
 def clips(arguments: argparse.Namespace) -> Iterator[tuple[str, Scene, NDArray[np.bool_]]]:

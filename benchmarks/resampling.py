@@ -21,8 +21,8 @@ from lifter.data import mocap as motion
 from lifter.machine import machine
 from lifter.synthesis.detector_noise import detect
 from lifter.synthesis.virtual_camera import film
-from stream.messages import F32, Origin, Window
-from stream.postprocess.lifted import Lifted
+from stream.messages import F32, JointOrigin, Window
+from stream.postprocess.lifted import LiftedWindow
 from stream.windows.resample import resample
 
 READ_S = 2.0  # at the end of every clip
@@ -57,7 +57,7 @@ def measure(runner: Any, held_out: motion.Motion, hz: float, clips: int) -> dict
         native = captured(seen.keypoints[-spec.frames :], hz, list(seen.size_wh))
         grid = resample(seen, spec.frames, round(1e9 / spec.rate_hz))
         for name, window in (("native", native), ("resampled", grid)):
-            lifted = Lifted(window, runner.lift([window])[0])
+            lifted = LiftedWindow(window, runner.lift([window])[0])
             at_ns = window.captured_ns[-1] - seen.captured_ns[-1] + seen.captured_ns[-round(READ_S * hz) :]
             poses = np.stack([lifted.pose(int(ns)) for ns in at_ns])
             errors[name].append(error(poses, truth[-len(at_ns) :], hz))
@@ -74,7 +74,7 @@ def measure(runner: Any, held_out: motion.Motion, hz: float, clips: int) -> dict
 
 def captured(keypoints: F32, hz: float, size_wh: list[int]) -> Window:
     at_ns = np.round(np.arange(len(keypoints)) * 1e9 / hz).astype(np.int64)
-    origin = np.full(len(keypoints), Origin.OBSERVED, np.uint8)
+    origin = np.full(len(keypoints), JointOrigin.OBSERVED, np.uint8)
     return Window(keypoints, origin, at_ns, (size_wh[0], size_wh[1]))
 
 

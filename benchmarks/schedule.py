@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from stream.clock import FakeClock
 from stream.health import Health
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame, Window
-from stream.postprocess.assemble import Emitter, Publisher
-from stream.protocols import Context
-from stream.runtime.lift_thread import Lifting
-from stream.windows.camera_buffer import Intake
+from stream.postprocess.assemble import FrameAssembler, Publisher
+from stream.protocols import ComponentContext
+from stream.runtime.lift_thread import LiftThread
+from stream.windows.camera_buffer import CameraBuffer
 
 JOINTS = 2
 
@@ -89,14 +89,15 @@ class Simulation:
         self.cameras = cameras
         self.lifter = Slow(self.clock, fixed_s, each_s, frames)
         self.intakes = {
-            name: Intake(name, frames, each.lossless, 0.5, self.health) for name, each in cameras.items()
+            name: CameraBuffer(name, frames, each.lossless, 0.5, self.health)
+            for name, each in cameras.items()
         }
         self.sent: dict[str, list[Published]] = {name: [] for name in cameras}
         self.brought = dict.fromkeys(cameras, 0)
-        emitter = Emitter("h36m17", ModelInfo("slow", "0"), "s", "live", lag)
-        context = Context("lift", clock=self.clock, health=self.health)
+        emitter = FrameAssembler("h36m17", ModelInfo("slow", "0"), "s", "live", lag)
+        context = ComponentContext("lift", clock=self.clock, health=self.health)
         publisher = Publisher(emitter, [], self._send, context)
-        self.lifting = Lifting(self.lifter, publisher, hop, 0, context)
+        self.lifting = LiftThread(self.lifter, publisher, hop, 0, context)
 
     def run(self, seconds: float) -> "Simulation":
         """Cameras bring frames for `seconds`; then all that waits is lifted."""

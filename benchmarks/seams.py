@@ -27,9 +27,9 @@ from lifter.synthesis import test_clips as benchmark
 from sources.synthetic import LAP_S, Synthetic
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
-from stream.messages import Origin, Window
-from stream.postprocess.blend import Seams, auto_frames
-from stream.protocols import Context
+from stream.messages import JointOrigin, Window
+from stream.postprocess.blend import PassBlender, default_blend_frames
+from stream.protocols import ComponentContext
 from stream.windows.ring import Ring
 
 F64 = NDArray[np.float64]
@@ -89,7 +89,7 @@ def materials(arguments: argparse.Namespace) -> Iterator[tuple]:
     for frame in frames:
         ring.push(frame.persons[0].xy, frame.persons[0].score, frame.header.captured_ns)
     with Synthetic(
-        Synthetic.Settings(fps=50.0, frames=round(50 * LAP_S), pace="full"), Context("walk")
+        Synthetic.Settings(fps=50.0, frames=round(50 * LAP_S), pace="full"), ComponentContext("walk")
     ) as walk:
         truth = np.stack([walk.truth(seq)[0] for seq in range(len(frames))])
     size_wh = frames[0].size_wh
@@ -107,7 +107,7 @@ def lifted(runner: Runner, keypoints: NDArray, truth: NDArray, size_wh: tuple[in
     ends = np.arange(STEP, length + 1, STEP)
     if dense:
         ends = np.union1d(ends, np.arange(length - DENSE + 1, length + 1))
-    origin, times = np.full(window, Origin.OBSERVED, np.uint8), np.arange(window)
+    origin, times = np.full(window, JointOrigin.OBSERVED, np.uint8), np.arange(window)
     windows = cut(keypoints, np.stack([ends - window, ends], axis=1))
     poses = [runner.lift([Window(each, origin, times, size_wh)])[0] for each in windows]
     return Clip(ends, np.stack(poses), truth, dense)
@@ -130,7 +130,7 @@ def streamed(clip: Clip, hop: int, lag: int, blend: int) -> Figures:
     window, length = clip.poses.shape[1], int(clip.ends[-1])
     at = {int(end): number for number, end in enumerate(clip.ends)}
     first = length - DENSE + 1 if hop == 1 else hop * -(-(lag + 1) // hop)
-    seams, ring = Seams(blend), Ring(2, 17)
+    seams, ring = PassBlender(blend), Ring(2, 17)
     published: list[NDArray] = []
     joins, inside = [], []
     start = next_frame = max(0, first - lag - hop)
@@ -158,7 +158,7 @@ def jitter_mm(poses: NDArray) -> F64:
 
 
 def frames_of(blend: str, lag: int) -> int:
-    return {"off": 0, "auto": auto_frames(lag)}[blend] if not blend.isdigit() else int(blend)
+    return {"off": 0, "auto": default_blend_frames(lag)}[blend] if not blend.isdigit() else int(blend)
 
 
 def parse() -> argparse.Namespace:

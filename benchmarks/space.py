@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 import lifter
 from lifter.machine import machine
-from sources.walking_figure import Camera, Walk, figure
+from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.cameras.intrinsics import CameraSettings
-from stream.messages import Header, Origin, Pose, Window
-from stream.postprocess.batch import Batch
-from stream.scene.root_position import Space
+from stream.messages import Header, JointOrigin, Pose, Window
+from stream.postprocess.batch import PoseBatch
+from stream.scene.root_position import RootPosition
 from stream.windows.ring import Ring
 
 F64 = NDArray[np.float64]
@@ -54,7 +54,9 @@ def main() -> None:
 class Scene:
     """One walker before one camera: truth (F, 17, 3) metres in camera axes, keypoints (F, 17, 3) as seen."""
 
-    def __init__(self, fov_deg: float, lens: Camera, walk: Walk, arguments: argparse.Namespace) -> None:
+    def __init__(
+        self, fov_deg: float, lens: VirtualCamera, walk: Walk, arguments: argparse.Namespace
+    ) -> None:
         self.fov_deg, self.lens, self.walk = fov_deg, lens, walk
         self.random = np.random.default_rng(0)
         self.at_s = np.arange(round(arguments.seconds * arguments.hz)) / arguments.hz
@@ -75,7 +77,7 @@ def made(arguments: argparse.Namespace) -> Iterator[Scene]:
         focal_px = SIZE_WH[0] / 2 / math.tan(math.radians(fov_deg) / 2)
         for number in range(arguments.walkers):
             random = np.random.default_rng(number)
-            lens = Camera(SIZE_WH, focal_px, (away_m, 0.0, random.uniform(1.0, 2.5)))
+            lens = VirtualCamera(SIZE_WH, focal_px, (away_m, 0.0, random.uniform(1.0, 2.5)))
             walk = Walk(
                 height_m=random.uniform(1.55, 1.90),
                 speed_m_s=random.uniform(0.8, 1.5),
@@ -164,16 +166,18 @@ def row(arguments: argparse.Namespace, name: str, scenes: list[Scene], poses: An
 
 def placed(scene: Scene, poses: F64, keypoints: F64, settings: dict, took: list[float]) -> F64:
     """Roots (F, 3) metres, NaN where there is none."""
-    step = Space(Space.Settings(**settings))
+    step = RootPosition(RootPosition.Settings(**settings))
     roots = np.full((len(poses), 3), np.nan)
     for frame, at_s in enumerate(scene.at_s):
         score = keypoints[frame, :, 2].astype(np.float32)
-        origin = np.where(score > 0, Origin.OBSERVED, Origin.PREDICTED).astype(np.uint8)
+        origin = np.where(score > 0, JointOrigin.OBSERVED, JointOrigin.PREDICTED).astype(np.uint8)
         pose = Pose("a", "ok", poses[frame].astype(np.float32), score, origin, kp2d=keypoints[frame])
         at_ns = round(at_s * 1e9)
-        batch = Batch.of("h36m17", Header("cam0", frame, at_ns, at_ns), SIZE_WH, [pose], "cam0_optical_frame")
+        batch = PoseBatch.of(
+            "h36m17", Header("cam0", frame, at_ns, at_ns), SIZE_WH, [pose], "cam0_optical_frame"
+        )
         started = time.perf_counter()
-        step.finish(batch)
+        step.apply(batch)
         took.append(time.perf_counter() - started)
         roots[frame] = batch.root[0]
     return roots

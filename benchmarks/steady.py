@@ -4,8 +4,7 @@
 
 The walker is lifted as a live stream with lag 0, each pose from its own newest frames. jitter: mean second
 difference; error: MPJPE; delay: the shift in time at which poses resemble those without steadying most;
-bones: standard deviation of a bone's length over its mean. Swaps: mix-ups of left and right of 1 to 10
-frames are put into the keypoints of walkers; `spins` turns a person around in place, half a turn in 0.3 s,
+bones: standard deviation of a bone's length over its mean. left/right: mix-ups of 1 to 10 frames are put into the keypoints of walkers; `spins` turns a person around in place, half a turn in 0.3 s,
 where nothing may be repaired. Prints tables, then one JSON line.
 """
 
@@ -20,18 +19,18 @@ from numpy.typing import NDArray
 import lifter
 from lifter.machine import machine
 from sources.synthetic import Synthetic
-from sources.walking_figure import Camera, Walk, figure
-from stream.messages import Header, KeypointFrame, Keypoints, Origin, Pose, Window
-from stream.postprocess.batch import Batch
+from sources.walking_figure import VirtualCamera, Walk, figure
+from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, Pose, Window
+from stream.postprocess.batch import PoseBatch
 from stream.postprocess.one_euro import OneEuro
-from stream.postprocess.smoothing import Steady
-from stream.protocols import Context
-from stream.skeletons import get
-from stream.tracking.left_right import Swaps
+from stream.postprocess.smoothing import Smoother
+from stream.protocols import ComponentContext
+from stream.skeletons import skeleton_named
+from stream.tracking.left_right import LeftRightRepair
 from stream.windows.ring import Ring
 
 F64 = NDArray[np.float64]
-SKELETON = get("h36m17")
+SKELETON = skeleton_named("h36m17")
 PAIRS = np.array(SKELETON.flip_pairs)
 SIZE_WH = (1280, 720)
 _UP_TO_S = 1.0  # left out of all figures: the window is still filling
@@ -55,22 +54,24 @@ def main() -> None:
 def lifted(arguments: argparse.Namespace, hz: float) -> Iterator[dict]:
     """One row per setting, on the same lifted poses."""
     count = round(arguments.seconds * hz)
-    source = Synthetic(Synthetic.Settings(fps=hz, noise_px=arguments.noise_px, pace="full"), Context("walk"))
+    source = Synthetic(
+        Synthetic.Settings(fps=hz, noise_px=arguments.noise_px, pace="full"), ComponentContext("walk")
+    )
     with source:
         frames = [frame for _ in range(count) if (frame := source.read(1.0)) is not None]
     truth = np.stack([source.truth(seq)[0] for seq in range(count)])
     truth -= truth[:, :1]
     poses = lift(arguments.weights, frames)
     settings = {
-        "none": Steady.Settings(),
-        "bones": Steady.Settings(bones=True),
+        "none": Smoother.Settings(),
+        "bones": Smoother.Settings(bones=True),
         **{
-            f"one_euro {hz_} Hz, {beta}": Steady.Settings(
+            f"one_euro {hz_} Hz, {beta}": Smoother.Settings(
                 one_euro=OneEuro.Settings(min_cutoff_hz=hz_, beta=beta)
             )
             for hz_, beta in arguments.filters
         },
-        "one_euro and bones": Steady.Settings(one_euro=OneEuro.Settings(), bones=True),
+        "one_euro and bones": Smoother.Settings(one_euro=OneEuro.Settings(), bones=True),
     }
     print(f"\n{hz:g} Hz, {arguments.noise_px:g} px{'jitter mm':>22}{'truth':>8}{'error mm':>10}", end="")
     print(f"{'delay ms':>10}{'bones %':>9}")
@@ -102,14 +103,14 @@ def lift(weights: str, frames: list[KeypointFrame]) -> F64:
     return np.concatenate(newest).astype(np.float64)
 
 
-def steadied(poses: F64, frames: list[KeypointFrame], settings: Steady.Settings) -> F64:
-    step = Steady(settings, Context("walk"))
-    origin = np.full(17, Origin.OBSERVED, np.uint8)
+def steadied(poses: F64, frames: list[KeypointFrame], settings: Smoother.Settings) -> F64:
+    step = Smoother(settings, ComponentContext("walk"))
+    origin = np.full(17, JointOrigin.OBSERVED, np.uint8)
     made = []
     for xyz, frame in zip(poses, frames, strict=True):
         pose = Pose("a", "ok", xyz.astype(np.float32), frame.persons[0].score, origin)
-        batch = Batch.of("h36m17", frame.header, frame.size_wh, [pose], "walk_optical_frame")
-        step.finish(batch)
+        batch = PoseBatch.of("h36m17", frame.header, frame.size_wh, [pose], "walk_optical_frame")
+        step.apply(batch)
         made.append(batch.xyz[0])
     return np.stack(made).astype(np.float64)
 
@@ -137,7 +138,7 @@ def bones_percent(poses: F64) -> float:
     return 100 * float((lengths.std(axis=0) / lengths.mean(axis=0)).mean())
 
 
-# Swaps
+# LeftRightRepair
 
 
 def repaired(hz: float, noise_px: float) -> Iterator[dict]:
@@ -147,7 +148,7 @@ def repaired(hz: float, noise_px: float) -> Iterator[dict]:
         for injected in (False, True):
             row = dict.fromkeys(("swapped", "repaired", "visible", "visible_repaired", "false", "frames"), 0)
             for frames in clean:
-                swaps = Swaps("h36m17", Context("cam0"))
+                swaps = LeftRightRepair("h36m17", ComponentContext("cam0"))
                 plan = (
                     mixups(len(frames), hz, random) if injected else np.zeros((len(frames), len(PAIRS)), bool)
                 )
@@ -160,7 +161,7 @@ def repaired(hz: float, noise_px: float) -> Iterator[dict]:
             print(f"{row['false']:>7}{row['frames']:>8}")
 
 
-def tally(row: dict, frame: KeypointFrame, mixed: NDArray[np.bool_], swaps: Swaps) -> None:
+def tally(row: dict, frame: KeypointFrame, mixed: NDArray[np.bool_], swaps: LeftRightRepair) -> None:
     """Send one frame with the pairs `mixed` through `swaps` and count what became of its pairs."""
     person = frame.persons[0]
     given = person.xy.copy()
@@ -219,7 +220,7 @@ def spins(hz: float, noise_px: float) -> list[list[KeypointFrame]]:
 
 
 def seen(world: list[F64], times: F64, noise_px: float, seed: int) -> list[KeypointFrame]:
-    camera, random = Camera(size_wh=SIZE_WH), np.random.default_rng(seed)
+    camera, random = VirtualCamera(size_wh=SIZE_WH), np.random.default_rng(seed)
     pixels = camera.project(camera.view(np.stack(world)))
     pixels += random.normal(0, noise_px, pixels.shape)
     score = np.ones(17, np.float32)

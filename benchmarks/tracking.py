@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lifter.machine import machine
-from sources.walking_figure import F64, Camera, Walk, figure
+from sources.walking_figure import F64, VirtualCamera, Walk, figure
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.tracking.association import assign
+from stream.tracking.association import solve_assignment
 from stream.tracking.tracker import Tracker
 
-CAMERA = Camera(position_m=(8.0, 0.0, 1.5))
+CAMERA = VirtualCamera(position_m=(8.0, 0.0, 1.5))
 SCENES = ("lines", "circles", "return")
 PEOPLE = (2, 3, 4, 6)
 NOISE_PX, MISSING, FALSE = 3.0, 0.1, 0.01
@@ -122,7 +122,7 @@ def compare(frames: list[tuple[KeypointFrame, list[int]]], out: list[KeypointFra
         together[name, person.id] += 1
     names = sorted(set(who.values()))
     common = np.array([[together[name, id] for id in sorted(used)] for name in names], float)
-    tally.matched += int(sum(common[row, column] for row, column in assign(-common)))
+    tally.matched += int(sum(common[row, column] for row, column in solve_assignment(-common)))
 
 
 def crowd(

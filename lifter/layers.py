@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stream.errors import ConfigError, ShapeError
-from stream.skeletons import get
+from stream.skeletons import skeleton_named
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -140,7 +140,7 @@ class Mirror(nn.Module):
 
     def __init__(self, skeleton: str = "h36m17") -> None:
         super().__init__()
-        joints, pairs = get(skeleton).joints, get(skeleton).flip_pairs
+        joints, pairs = skeleton_named(skeleton).joints, skeleton_named(skeleton).flip_pairs
         partner = dict(pairs) | {right: left for left, right in pairs}
         swapped = torch.tensor([partner.get(joint, joint) for joint in range(len(joints))])
         self.register_buffer("swapped", swapped, persistent=False)

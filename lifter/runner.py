@@ -17,7 +17,7 @@ from lifter.h2ot import pipelines
 from lifter.h2ot.hourglass import Hourglass
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError, ShapeError
-from stream.messages import F32, Origin, Window
+from stream.messages import F32, JointOrigin, Window
 
 _BYTES_AT_ONCE = 26 << 20  # of the largest tensor; above 32 MiB, memory is got from the system every time
 _ALL = 1 << 20
@@ -75,7 +75,7 @@ class Runner:
     def warm_up(self) -> None:
         """Lift one empty window, so that the first real one is not the slow one."""
         shape = (self.spec.frames, self.spec.joints)
-        padded = np.full(shape[0], Origin.PADDED, dtype=np.uint8)
+        padded = np.full(shape[0], JointOrigin.PADDED, dtype=np.uint8)
         times = np.zeros(shape[0], dtype=np.int64)
         self.lift([Window(np.zeros((*shape, 3), dtype=np.float32), padded, times, (1000, 1000))])
         if self._graphs is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from stream.errors import ConfigError
 from stream.messages import Message, PoseFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 
 class Console:
@@ -23,7 +23,7 @@ class Console:
             if not self.every_s > 0:
                 raise ConfigError(f"console every_s: expected seconds above 0, got {self.every_s}")
 
-    def __init__(self, settings: Settings, context: Context, stream: TextIO | None = None) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext, stream: TextIO | None = None) -> None:
         self._every_ns = round(settings.every_s * 1e9)
         self._clock = context.clock
         self._stream = sys.stdout if stream is None else stream

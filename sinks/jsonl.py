@@ -8,7 +8,7 @@ import msgspec
 from sinks.recording_path import cannot_write, check_ending, recording_path
 from stream.errors import ConfigError
 from stream.messages import Message, Meta, PoseFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from stream.wire import codec as wire
 
 
@@ -23,7 +23,7 @@ class JSONL:
         def __post_init__(self) -> None:
             check_ending(self.path, ".jsonl")
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._path = recording_path(settings.path, context)
         self._clock = context.clock
         self._file: FileIO | None = None
@@ -46,7 +46,7 @@ class JSONL:
                 return  # it comes every second; once is enough in a file
             self._metas[message.source] = message
         elif isinstance(message, PoseFrame):
-            message = wire.stamped(message, self._clock)
+            message = wire.with_publish_time(message, self._clock)
         else:
             return
         line = wire.encode(message, "json") + b"\n"

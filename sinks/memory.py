@@ -7,7 +7,7 @@ import msgspec
 
 from stream.errors import ConfigError
 from stream.messages import Message
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 
 class Memory:
@@ -22,7 +22,7 @@ class Memory:
             if self.keep < 1:
                 raise ConfigError(f"memory keep: expected a number from 1, got {self.keep}")
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.messages: deque[Message] = deque(maxlen=settings.keep)
 
     def __enter__(self) -> Self:

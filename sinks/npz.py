@@ -8,9 +8,9 @@ import msgspec
 
 from sinks.recording_path import cannot_write, check_ending, recording_path
 from stream.errors import ConfigError
-from stream.files.poses import Table
+from stream.files.poses import PoseTable
 from stream.messages import Message, Meta, PoseFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from stream.wire import codec as wire
 
 log = logging.getLogger("poselift")
@@ -40,11 +40,11 @@ class NPZ:
             if not self.max_mb > 0:
                 raise ConfigError(f"npz max_mb: expected megabytes above 0, got {self.max_mb}")
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._path = recording_path(settings.path, context)
         self._max_bytes = settings.max_mb * 1e6
         self._clock = context.clock
-        self._table = Table()
+        self._table = PoseTable()
         self._meta: Meta | None = None
         self._part = 1
 
@@ -69,7 +69,7 @@ class NPZ:
         elif isinstance(message, PoseFrame):
             if self._table.nbytes > self._max_bytes or not self._table.fits(message):
                 self._write()
-            self._table.add(wire.stamped(message, self._clock))
+            self._table.add(wire.with_publish_time(message, self._clock))
 
     def _write(self) -> None:
         path = self._path if self._part == 1 else self._path.with_suffix(f".{self._part}.npz")
@@ -79,6 +79,6 @@ class NPZ:
             raise cannot_write(path, error) from error
         log.info("wrote %d frames to %s", len(self._table), path)
         self._part += 1
-        self._table = Table()
+        self._table = PoseTable()
         if self._meta is not None:
             self._table.describe(self._meta)

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from stream.errors import ConfigError
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 
 def check_ending(path: str, ending: str) -> None:
@@ -12,7 +12,7 @@ def check_ending(path: str, ending: str) -> None:
         raise ConfigError(f"path: expected a file ending in {ending}, got {path!r}")
 
 
-def recording_path(text: str, context: Context) -> Path:
+def recording_path(text: str, context: ComponentContext) -> Path:
     seconds = context.clock.unix_ns() // 10**9
     path = Path(text.replace("{time}", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds)))).expanduser()
     if not path.parent.is_dir():

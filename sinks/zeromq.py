@@ -15,7 +15,7 @@ import msgspec
 
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, PoseFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
 
@@ -55,7 +55,7 @@ class ZeroMQ:
                     "zeromq: CURVE needs both curve_secret_file and curve_clients_folder; set both"
                 )
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
         self._socket: zmq.Socket[bytes] | None = None
@@ -101,7 +101,7 @@ class ZeroMQ:
         if self._socket is None:
             raise SinkUnavailable(f"{self.endpoint} is not open")
         if isinstance(message, PoseFrame):
-            message = wire.stamped(message, self._context.clock)
+            message = wire.with_publish_time(message, self._context.clock)
         parts = [topic_of(message), wire.encode(message)]
         # A burst can outrun the thread that empties the queues; give it some milliseconds.
         for _ in range(_PATIENCE_MS):
@@ -110,7 +110,7 @@ class ZeroMQ:
             time.sleep(0.001)
         # Somebody is too slow. Those who keep up get the message nevertheless. Until that one has caught up
         # ZeroMQ says nothing more, so this counts the times, and gaps in `seq` the messages.
-        self._context.health.count(self._context.name, "drop.subscriber_slow")
+        self._context.health.increment(self._context.name, "drop.subscriber_slow")
         self._socket.set(zmq.XPUB_NODROP, 0)
         self._try(parts)
         self._socket.set(zmq.XPUB_NODROP, 1)

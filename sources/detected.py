@@ -5,13 +5,13 @@ import dataclasses
 from typing import Self
 
 from stream.messages import KeypointFrame
-from stream.protocols import Context, Detector, FrameSource
+from stream.protocols import ComponentContext, Detector, FrameSource
 
 
 class Detected:
     """Reads a frame and finds the persons in it, both in the reader's thread."""
 
-    def __init__(self, frame_source: FrameSource, detector: Detector, context: Context) -> None:
+    def __init__(self, frame_source: FrameSource, detector: Detector, context: ComponentContext) -> None:
         self.live = frame_source.live
         self._frame_source = frame_source
         self._detector = detector
@@ -36,7 +36,7 @@ class Detected:
         clock = self._context.clock
         before_ns = clock.now_ns()
         found = self._detector.detect(frame)
-        self._context.health.took("inference", (clock.now_ns() - before_ns) / 1e6)
+        self._context.health.observe_ms("inference", (clock.now_ns() - before_ns) / 1e6)
         waited_ms = (before_ns - frame.header.captured_ns) / 1e6
         # A file's frames have the file's times, which say nothing about waiting.
         return dataclasses.replace(found, capture_ms=max(0.0, waited_ms)) if self.live else found

@@ -12,7 +12,7 @@ from sources.playback import Playback
 from stream.cameras.opencv import load_cv2
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Frame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 log = logging.getLogger("poselift")
 
@@ -37,7 +37,7 @@ class Images:
             if self.fps <= 0:
                 raise ConfigError(f"fps: expected images per second above 0, got {self.fps}")
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.settings = settings
         self.live = settings.pace == "recorded"
         self._context = context
@@ -78,7 +78,7 @@ class Images:
                 image = None
             if image is None:
                 log.warning("%s: %s is left out: not an image that can be read", self._context.name, path)
-                self._context.health.count(self._context.name, "drop.unreadable")
+                self._context.health.increment(self._context.name, "drop.unreadable")
                 continue
             decoded += 1
             yield offset_ns, Frame(self._playback.header(self._context.name, seq, offset_ns, 0), image)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from stream import skeletons
 from stream.errors import ConfigError, DecodeError, ShapeError
 from stream.messages import KeypointFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from stream.wire.codec import decode_keypoints
 
 log = logging.getLogger("poselift")
@@ -23,7 +23,7 @@ class Receiver:
     clock is ahead, for the ages that follow from it are wrong.
     """
 
-    def __init__(self, context: Context, timeout_s: float) -> None:
+    def __init__(self, context: ComponentContext, timeout_s: float) -> None:
         self._context = context
         self._timeout_s = timeout_s
         self._received = self._junk = self._ahead = 0
@@ -43,7 +43,7 @@ class Receiver:
             skeletons.check(frame)
         except (DecodeError, ConfigError, ShapeError) as error:
             self._junk += 1
-            self._context.health.count(name, "drop.junk")
+            self._context.health.increment(name, "drop.junk")
             if self._junk == 1:
                 log.warning("%s: dropped a message, and from now on only counts such: %s", name, error)
             return None
@@ -56,7 +56,7 @@ class Receiver:
         if ahead_s < _AHEAD_S:
             return
         self._ahead += 1
-        self._context.health.count(self._context.name, "from_the_future")
+        self._context.health.increment(self._context.name, "from_the_future")
         if self._ahead == 1:
             log.warning(
                 "%s: the clock of %s is %.1f s ahead of this machine's; ages are wrong until they agree",

@@ -12,8 +12,8 @@ from sources.keypoint_receiver import Receiver
 from stream import security as broker
 from stream.errors import ConfigError, PoseliftError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
-from stream.protocols import Context
-from stream.queues import Slot
+from stream.protocols import ComponentContext
+from stream.queues import DropOldestQueue
 
 _WAITING = 64  # messages between the broker and the reader; more are dropped, oldest first
 _ANSWER_S = 5.0  # how long the broker may take for each answer
@@ -54,14 +54,14 @@ class MQTT:
             if self.timeout_s <= 0:
                 raise ConfigError(f"mqtt timeout_s: expected a number above 0, got {self.timeout_s}")
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
         self._where = f"mqtt://{settings.host}:{settings.port}"
         self._password = broker.password(settings.username, settings.password_env)
-        self._tls = broker.trust(settings.tls, settings.ca_file)
+        self._tls = broker.tls_context(settings.tls, settings.ca_file)
         self._receiver = Receiver(context, settings.timeout_s)
-        self._frames: Slot[KeypointFrame] = Slot(_WAITING, on_drop=self._dropped)
+        self._frames: DropOldestQueue[KeypointFrame] = DropOldestQueue(_WAITING, on_drop=self._dropped)
         self._thread: threading.Thread | None = None
         self._cancel: Callable[[], object] = lambda: None
         self._settled = threading.Event()  # subscribed, or failed
@@ -99,7 +99,7 @@ class MQTT:
         return None
 
     def _dropped(self) -> None:
-        self._context.health.count(self._context.name, "drop.reader_behind")
+        self._context.health.increment(self._context.name, "drop.reader_behind")
 
     def _run(self) -> None:
         import aiomqtt
@@ -111,7 +111,7 @@ class MQTT:
         except asyncio.CancelledError:
             pass
         except aiomqtt.MqttError as error:
-            why = broker.explained(error, self._settings.password_env)
+            why = broker.with_hint(error, self._settings.password_env)
             self._error = SourceUnavailable(f"{self._where}: {why}")
         except ValueError as error:  # the topic
             self._error = ConfigError(f"{self._context.name}.topic {self._settings.topic!r}: {error}")
@@ -150,6 +150,6 @@ class MQTT:
             self._settled.set()
             async for message in client.messages:
                 if message.retain:
-                    self._context.health.count(self._context.name, "drop.retained")
+                    self._context.health.increment(self._context.name, "drop.retained")
                 elif frame := self._receiver.frame(message.payload):
                     self._frames.put(frame)

@@ -9,7 +9,7 @@ from typing import Self
 
 from stream.errors import SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
-from stream.protocols import Context, Source
+from stream.protocols import ComponentContext, Source
 
 log = logging.getLogger("poselift")
 
@@ -37,7 +37,7 @@ class Reconnecting:
     """
 
     def __init__(
-        self, make_source: Callable[[], Source], context: Context, rng: random.Random | None = None
+        self, make_source: Callable[[], Source], context: ComponentContext, rng: random.Random | None = None
     ) -> None:
         self._make_source = make_source
         self._context = context
@@ -153,7 +153,7 @@ class Reconnecting:
     def _say(self, state: str, detail: str) -> None:
         """Report the state; a change is also said in the log."""
         name, before = self._context.name, self._state
-        self._context.health.state(name, state, detail)
+        self._context.health.set_state(name, state, detail)
         self._state = state
         if state == before:
             return

@@ -13,7 +13,7 @@ from stream.errors import ConfigError, EndOfStream
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import KeypointFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 
 class Recording:
@@ -46,9 +46,9 @@ class Recording:
                     f"recording size_wh: expected a positive width and height, got {self.size_wh}"
                 )
             if self.skeleton is not None:
-                skeletons.get(self.skeleton)
+                skeletons.skeleton_named(self.skeleton)
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.live = settings.speed != "full"
         self._path = PACKAGED_RECORDING if settings.path is None else Path(settings.path).expanduser()
         if not self._path.is_file():

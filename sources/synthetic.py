@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 
 from sources.playback import Playback
-from sources.walking_figure import F64, Camera, Walk, figure
+from sources.walking_figure import F64, VirtualCamera, Walk, figure
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import KeypointFrame, Keypoints
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 LAP_S = 12.0  # after which everybody is where they were, in mid-step
 _MOST_PERSONS = 8
@@ -51,9 +51,9 @@ class Synthetic:
                 if not good:
                     raise ConfigError(f"synthetic {name}: expected {expected}, got {getattr(self, name)}")
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.live = settings.pace == "realtime"
-        self.camera = Camera(size_wh=settings.size_wh, focal_px=settings.size_wh[0] / 1.28)
+        self.camera = VirtualCamera(size_wh=settings.size_wh, focal_px=settings.size_wh[0] / 1.28)
         self.walks = _walks(settings.persons, settings.seed)
         self._settings = settings
         self._context = context

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.skeletons import get
+from stream.skeletons import skeleton_named
 
 F64 = NDArray[np.float64]
 
 _UP = np.array([0.0, 0.0, 1.0])
-_JOINT = {name: index for index, name in enumerate(get("h36m17").joints)}
+_JOINT = {name: index for index, name in enumerate(skeleton_named("h36m17").joints)}
 
 # Segment lengths as fractions of body height.
 _THIGH, _SHIN, _ANKLE = 0.240, 0.245, 0.050
@@ -124,7 +124,7 @@ def _leg(hip: F64, ankle: F64, ahead: F64, height: float) -> tuple[F64, F64]:
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class VirtualCamera:
     """A camera without distortion: focal length in pixels, principal point in the middle."""
 
     size_wh: tuple[int, int] = (1280, 720)

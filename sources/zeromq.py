@@ -10,7 +10,7 @@ import msgspec
 from sources.keypoint_receiver import Receiver
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from stream.wire.schema import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ZeroMQ:
             if self.timeout_s <= 0:
                 raise ConfigError(f"zeromq timeout_s: expected a number above 0, got {self.timeout_s}")
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.endpoint = settings.endpoint  # once bound, with the port that was got
         self._settings = settings
         self._context = context
@@ -136,5 +136,5 @@ class ZeroMQ:
             # Bounded: a sender that is faster than this loop must not hold it.
             parts = self._next(0) if read < _MOST_WAITING else []
         if dropped := read - len(newest):
-            self._context.health.count(self._context.name, "drop.newest_wins", dropped)
+            self._context.health.increment(self._context.name, "drop.newest_wins", dropped)
         return list(newest.values())

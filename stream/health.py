@@ -19,7 +19,7 @@ class Health:
         self._samples_ms: dict[str, deque[float]] = {}
         self._states: dict[str, dict[str, str]] = {}
 
-    def count(self, place: str, what: str, n: int = 1) -> None:
+    def increment(self, place: str, what: str, n: int = 1) -> None:
         """Add `n` to the counter `place.what`, for example ("cam0", "drop.newest_wins")."""
         key = place, what
         with self._lock:
@@ -27,7 +27,7 @@ class Health:
             if what.startswith("drop."):
                 self._dropped[place] = self._dropped.get(place, 0) + n
 
-    def counted(self, place: str, what: str) -> int:
+    def counter(self, place: str, what: str) -> int:
         with self._lock:
             return self._counts.get((place, what), 0)
 
@@ -36,7 +36,7 @@ class Health:
         with self._lock:
             return self._dropped.get(place, 0)
 
-    def took(self, stage: str, *ms: float) -> None:
+    def observe_ms(self, stage: str, *ms: float) -> None:
         """Record how many milliseconds one frame, or each of several, spent in `stage`."""
         with self._lock:
             samples = self._samples_ms.get(stage)
@@ -44,7 +44,7 @@ class Health:
                 samples = self._samples_ms[stage] = deque(maxlen=_KEPT)
             samples.extend(ms)
 
-    def state(self, place: str, state: str, detail: str = "") -> None:
+    def set_state(self, place: str, state: str, detail: str = "") -> None:
         """Say how a source or sink is: "ok", "lost", "retrying", "ended", with a sentence."""
         with self._lock:
             self._states[place] = {"state": state, "detail": detail}

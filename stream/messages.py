@@ -29,7 +29,7 @@ Mode = Literal["live", "fixed", "offline"]
 RootStatus = Literal["metric", "height", "none"]
 
 
-class Origin(IntEnum):
+class JointOrigin(IntEnum):
     """Where a value comes from; the first four are what subscribers see."""
 
     ABSENT = 0
@@ -39,7 +39,7 @@ class Origin(IntEnum):
     PADDED = 4  # only in windows: history that does not exist yet
 
 
-_OBSERVED, _INTERPOLATED = int(Origin.OBSERVED), int(Origin.INTERPOLATED)  # an enum is slow
+_OBSERVED, _INTERPOLATED = int(JointOrigin.OBSERVED), int(JointOrigin.INTERPOLATED)  # an enum is slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +77,18 @@ class Frame:
 class Keypoints:
     """One person in 2D: xy (J, 2) float32 pixels, NaN where not seen; score (J,) float32 in 0..1.
 
-    whole: every joint was seen, which spares whoever handles the person from asking for each.
+    complete: every joint was detected, so that callers can skip the per-joint mask.
     """
 
     xy: F32
     score: F32
     id: str | None = None
-    whole: bool = field(init=False, repr=False)
+    complete: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _expect("keypoints xy", self.xy, (None, 2), _FLOAT32)
-        _expect("keypoints score", self.score, (self.xy.shape[0],), _FLOAT32)
-        object.__setattr__(self, "whole", all_seen(self.xy, self.score))
+        _check_array("keypoints xy", self.xy, (None, 2), _FLOAT32)
+        _check_array("keypoints score", self.score, (self.xy.shape[0],), _FLOAT32)
+        object.__setattr__(self, "complete", all_joints_visible(self.xy, self.score))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +116,7 @@ class Window:
     """What the lifter gets for one person: the last F frames, oldest first.
 
     keypoints (F, J, 3) float32: x px, y px, score, without NaN (invented joints
-    have score 0); origin (F,) uint8 of `Origin`; captured_ns (F,) int64.
+    have score 0); origin (F,) uint8 of `JointOrigin`; captured_ns (F,) int64.
     captured: the captured frames it was made of, when it lies on a time grid of its own.
     """
 
@@ -127,10 +127,10 @@ class Window:
     captured: "Window | None" = None
 
     def __post_init__(self) -> None:
-        _expect("window keypoints", self.keypoints, (None, None, 3), _FLOAT32)
+        _check_array("window keypoints", self.keypoints, (None, None, 3), _FLOAT32)
         frames = self.keypoints.shape[0]
-        _expect("window origin", self.origin, (frames,), _UINT8)
-        _expect("window captured_ns", self.captured_ns, (frames,), _INT64)
+        _check_array("window origin", self.origin, (frames,), _UINT8)
+        _check_array("window captured_ns", self.captured_ns, (frames,), _INT64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Pose:
     """One person in 3D: xyz (J, 3) float32 metres, root-relative, in the axes of the frame's `frame_id`,
     NaN where absent.
 
-    score (J,) float32 in 0..1; origin (J,) uint8 of `Origin`; root (3,) float32
+    score (J,) float32 in 0..1; origin (J,) uint8 of `JointOrigin`; root (3,) float32
     metres in that frame or None, root_status says what its scale rests on.
     kp2d (J, 3) float32 pixels and score: what was lifted, or None. contact: None when of neither foot known.
     """
@@ -162,17 +162,17 @@ class Pose:
     contact: Contact | None = None
 
     def __post_init__(self) -> None:
-        _expect("pose xyz", self.xyz, (None, 3), _FLOAT32)
+        _check_array("pose xyz", self.xyz, (None, 3), _FLOAT32)
         joints = self.xyz.shape[0]
-        _expect("pose score", self.score, (joints,), _FLOAT32)
-        _expect("pose origin", self.origin, (joints,), _UINT8)
+        _check_array("pose score", self.score, (joints,), _FLOAT32)
+        _check_array("pose origin", self.origin, (joints,), _UINT8)
         if self.root is not None:
-            _expect("pose root", self.root, (3,), _FLOAT32)
+            _check_array("pose root", self.root, (3,), _FLOAT32)
         if self.kp2d is not None:
-            _expect("pose kp2d", self.kp2d, (joints, 3), _FLOAT32)
+            _check_array("pose kp2d", self.kp2d, (joints, 3), _FLOAT32)
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
+    def visible(self) -> NDArray[np.bool_]:
         """Which joints (J,) somebody saw: in this frame or, on a grid, in both that it lies between."""
         observed = self.origin == _OBSERVED
         # What is filled in for a joint that was not seen has no score.
@@ -267,14 +267,14 @@ class Status:
 Message = PoseFrame | Meta | Status
 
 
-def all_seen(xy: F32, score: F32) -> bool:
+def all_joints_visible(xy: F32, score: F32) -> bool:
     """Whether there are joints, all of them with a finite place in xy (J, 2) and a score (J,) above 0."""
     scores: list[float] = score.tolist()  # lists are faster than arrays for the few joints of a person
     finite = math.isfinite(sum(xy.ravel().tolist()) + sum(scores))
     return finite and min(scores, default=0.0) > 0
 
 
-def _expect(what: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
+def _check_array(what: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
     """Refuse an array of another type or shape, in which first come the axes of any length (None)."""
     have, free = array.shape, shape.count(None)
     if array.dtype == dtype and len(have) == len(shape) and have[free:] == shape[free:]:

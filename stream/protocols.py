@@ -14,12 +14,12 @@ from stream.health import Health
 from stream.messages import F32, Frame, KeypointFrame, Message, Window
 
 
-class _Opens(Protocol):
+class Opens(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
 
 
-class FrameSource(_Opens, Protocol):
+class FrameSource(Opens, Protocol):
     """Images from a camera, a file or a stream.
 
     live: frames come when they come and nothing may hold them up; otherwise they are read as fast
@@ -33,7 +33,7 @@ class FrameSource(_Opens, Protocol):
         ...
 
 
-class Source(_Opens, Protocol):
+class Source(Opens, Protocol):
     """2D keypoints from a detector, the network or a recording."""
 
     live: bool
@@ -43,13 +43,13 @@ class Source(_Opens, Protocol):
         ...
 
 
-class Detector(_Opens, Protocol):
+class Detector(Opens, Protocol):
     """Finds persons in an image."""
 
     def detect(self, frame: Frame) -> KeypointFrame: ...
 
 
-class Sink(_Opens, Protocol):
+class Sink(Opens, Protocol):
     """Hands messages on; `send` may block, since every sink has its own thread."""
 
     def send(self, message: Message) -> None:
@@ -72,7 +72,7 @@ class Lifter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ComponentContext:
     """name: of this component ("cam0"); node: of the daemon; session: one id per run."""
 
     name: str

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Slot(Generic[T]):
+class DropOldestQueue(Generic[T]):
     """At most `size` items between putters and one getter; `on_drop` is called for each item dropped."""
 
     def __init__(self, size: int, on_drop: Callable[[], None] = lambda: None) -> None:

@@ -23,7 +23,7 @@ def password(username: str | None, variable: str) -> str | None:
     return os.environ[variable]
 
 
-def trust(tls: bool, ca_file: str | None) -> ssl.SSLContext | None:
+def tls_context(tls: bool, ca_file: str | None) -> ssl.SSLContext | None:
     """Whose certificates are accepted: of the authority in `ca_file`, or those the system knows."""
     if not tls:
         return None
@@ -39,7 +39,7 @@ def warn_of_clear_password(who: str, where: str, host: str) -> None:
         log.warning("%s: the password for %s travels unencrypted; set tls", who, where)
 
 
-def explained(error: Exception, variable: str) -> str:
+def with_hint(error: Exception, variable: str) -> str:
     """The error, and what to look at when the broker refused us."""
     said = str(error) or type(error).__name__
     refused = "authori" in said or "password" in said

@@ -124,7 +124,7 @@ _MADE: dict[str, tuple[dict[str, float], ...]] = {
 }
 
 
-def get(name: str) -> Skeleton:
+def skeleton_named(name: str) -> Skeleton:
     """The skeleton called `name`."""
     if name in SKELETONS:
         return SKELETONS[name]
@@ -135,13 +135,13 @@ def get(name: str) -> Skeleton:
 
 def check(frame: KeypointFrame) -> None:
     """Refuse a frame whose skeleton is unknown or whose persons have another number of joints."""
-    get(frame.skeleton)
+    skeleton_named(frame.skeleton)
     for person in frame.persons:
         _check(person, frame.skeleton)
 
 
 def _check(person: Keypoints, source: str) -> None:
-    have = len(get(source).joints)
+    have = len(skeleton_named(source).joints)
     if len(person.score) != have:
         raise ShapeError(f"keypoints: expected the {have} joints of {source}, got {len(person.score)}")
 
@@ -154,10 +154,10 @@ def convert(person: Keypoints, source: str, target: str = "h36m17") -> Keypoints
     _check(person, source)
     if source == target:
         return person
-    if get(target).name != "h36m17":
+    if skeleton_named(target).name != "h36m17":
         raise ConfigError(f"skeleton: {source} can be converted to h36m17, not to {target}")
     plan = _plan(source)
-    if person.whole:
+    if person.complete:
         weights, needs = plan.best
         return Keypoints(weights @ person.xy, _least(person.score, needs), person.id)
     seen = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
@@ -191,7 +191,7 @@ class _Plan:
 
 @cache
 def _plan(source: str) -> _Plan:
-    joints = get(source).joints
+    joints = skeleton_named(source).joints
     ways = [_ways(joint, joints) for joint in SKELETONS["h36m17"].joints]
     most = max(map(len, ways))
     weights = np.zeros((len(ways), most, len(joints)), np.float32)

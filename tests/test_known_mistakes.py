@@ -23,12 +23,12 @@ from sources.synthetic import Synthetic
 from stream import skeletons
 from stream.config.load import Config, resolve
 from stream.health import Health
-from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, Origin, PoseFrame, Window
-from stream.postprocess.assemble import Emitter, Pass
-from stream.protocols import Context
+from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, ModelInfo, PoseFrame, Window
+from stream.postprocess.assemble import FrameAssembler, LiftedPass
+from stream.protocols import ComponentContext
 from stream.runtime.pipeline import Pipeline
-from stream.windows.camera_buffer import Intake
-from stream.windows.pending import Arrival, Due
+from stream.windows.camera_buffer import CameraBuffer
+from stream.windows.pending import LiftRequest, PendingFrame
 
 WAIT_S = 60.0
 SECOND = 1_000_000_000
@@ -166,7 +166,7 @@ def windows_of(pipeline: Pipeline) -> list[Window]:
     with pipeline:
         assert pipeline.wait(WAIT_S)
     assert pipeline.error is None
-    return [window for window in lifted if (window.origin != Origin.PADDED).any()]
+    return [window for window in lifted if (window.origin != JointOrigin.PADDED).any()]
 
 
 def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
@@ -184,7 +184,7 @@ def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
 
 def test_a_live_window_is_history_and_has_the_scores_that_came(tiny_weights: Path):
     settings = Synthetic.Settings(frames=40, pace="full", missing=0.1)
-    with Synthetic(settings, Context("walk")) as walk:
+    with Synthetic(settings, ComponentContext("walk")) as walk:
         frames = [walk.read(0.0) for _ in range(40)]
     last = windows_of(Pipeline(config(tiny_weights, missing=0.1)))[-1]
     scores = np.stack([frame.persons[0].score for frame in frames[-len(last.origin) :]])
@@ -207,11 +207,13 @@ def test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one(normalis
 @pytest.mark.parametrize("jump_s", [-3600, 0, 3600])
 def test_a_wall_clock_that_jumps_changes_no_latency(jump_s: int):
     header = Header("cam0", 0, 1 * SECOND, 1_700_000_000 * SECOND + jump_s * SECOND)
-    arrival = Arrival(header, (640, 480), 1 * SECOND + 30_000_000, 10.0, (), 0, 0)
-    emitter = Emitter("h36m17", ModelInfo(), "s", "live", 0)
+    arrival = PendingFrame(header, (640, 480), 1 * SECOND + 30_000_000, 10.0, (), 0, 0)
+    emitter = FrameAssembler("h36m17", ModelInfo(), "s", "live", 0)
     started_ns = 1 * SECOND + 50_000_000
-    batch = emitter.batch([Pass(Due([arrival], {}), started_ns)], started_ns + 8_000_000, lambda source: 0)
-    ms = batch.moments[0].latency_ms
+    batch = emitter.batch(
+        [LiftedPass(LiftRequest([arrival], {}), started_ns)], started_ns + 8_000_000, lambda source: 0
+    )
+    ms = batch.frames[0].latency_ms
     assert (ms.capture, ms.detect, ms.queue, ms.lift) == (10.0, 20.0, 20.0, 8.0)
 
 
@@ -233,18 +235,18 @@ def test_a_reader_that_breaks_ends_the_run_and_says_why(tiny_weights: Path):
 
 
 def test_every_list_of_left_and_right_says_the_same():
-    pairs = {frozenset(pair) for pair in skeletons.get("h36m17").flip_pairs}
+    pairs = {frozenset(pair) for pair in skeletons.skeleton_named("h36m17").flip_pairs}
     assert {frozenset(pair) for pair in detector._SIDES} == pairs
     assert {frozenset(pair) for pair in enumerate(detector._OTHER_SIDE[:17]) if pair[0] != pair[1]} == pairs
-    parents = skeletons.get("h36m17").parents
+    parents = skeletons.skeleton_named("h36m17").parents
     bones = {joint - 1: frozenset((joint, parents[joint])) for joint in range(1, 17)}  # without the root's
-    other = {a: b for pair in skeletons.get("h36m17").flip_pairs for a, b in (pair, pair[::-1])}
+    other = {a: b for pair in skeletons.skeleton_named("h36m17").flip_pairs for a, b in (pair, pair[::-1])}
     for one, two in losses._SIDES:
         assert frozenset(other.get(joint, joint) for joint in bones[one]) == bones[two]
 
 
 def test_people_who_are_gone_leave_nothing_behind():
-    intake = Intake("cam0", 9, False, 0.01, Health())
+    intake = CameraBuffer("cam0", 9, False, 0.01, Health())
     rings = []
     for number in range(50):
         person = Keypoints(np.zeros((17, 2), np.float32), np.ones(17, np.float32), f"p{number:04d}")

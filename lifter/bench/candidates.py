@@ -17,7 +17,7 @@ from lifter.spec import LifterSpec, Schedule
 from lifter.weights import ARCHS, build
 from stream.errors import ConfigError
 from stream.files.keypoints import PACKAGED_RECORDING
-from stream.messages import Origin, Window
+from stream.messages import JointOrigin, Window
 
 AS_WRITTEN = "own, eager, as the paper writes it"
 UNPRUNED = "unpruned, eager"
@@ -98,7 +98,7 @@ def moving(spec: LifterSpec, people: int, hop: int, updates: int) -> Iterator[li
         for person in range(people):
             keypoints = there[place].copy()
             keypoints[..., 0] += 0.01 * (lap + laps * person)[:, None]  # px
-            origin = np.full(spec.frames, Origin.OBSERVED, dtype=np.uint8)
+            origin = np.full(spec.frames, JointOrigin.OBSERVED, dtype=np.uint8)
             windows.append(Window(keypoints, origin, frames * 20_000_000, seen.size_wh))
         yield windows
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stream.errors import ConfigError
-from stream.files.cache import cache
+from stream.files.cache import cache_dir
 
 log = logging.getLogger("poselift")
 
@@ -20,7 +20,7 @@ Network = Callable[[Tensor], Tensor]  # (B, F, J, C) float32 -> poses (B, F or 1
 
 def exported(model: nn.Module, key: str) -> Path:
     """The network as ONNX for one window, in this user's cache; made once, which takes some seconds."""
-    path = cache() / "engines" / f"{key[:24]}.onnx"
+    path = cache_dir() / "engines" / f"{key[:24]}.onnx"
     if path.is_file():
         return path
     log.info("exporting the lifter to %s", path)

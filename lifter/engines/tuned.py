@@ -19,7 +19,7 @@ from lifter.machine import machine
 from lifter.spec import LifterSpec
 from lifter.weights import digest
 from stream.errors import ConfigError
-from stream.files.cache import cache
+from stream.files.cache import cache_dir
 
 log = logging.getLogger("poselift")
 
@@ -46,7 +46,7 @@ def network_key(model: nn.Module, spec: LifterSpec) -> str:
 def tuned_path(key: str, device: torch.device, dtype: torch.dtype, threads: int) -> Path:
     """Where the answer for a network (`network_key`) on this machine is kept."""
     here = (key, machine(str(device)), str(dtype), threads)
-    return cache() / "engines" / f"{hashlib.sha256(msgspec.json.encode(here)).hexdigest()[:24]}.json"
+    return cache_dir() / "engines" / f"{hashlib.sha256(msgspec.json.encode(here)).hexdigest()[:24]}.json"
 
 
 def remember(path: Path, tuned: Tuned) -> None:

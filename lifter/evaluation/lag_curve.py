@@ -20,7 +20,7 @@ from lifter.runner import Runner
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
 from stream.messages import F32
-from stream.postprocess.blend import Seams, auto_frames
+from stream.postprocess.blend import PassBlender, default_blend_frames
 from stream.windows.ring import Ring
 
 LAGS = (0, 1, 2, 4, 8, 16, 32, 60, 121)
@@ -144,7 +144,7 @@ def published(
     sent = {}
     for (lag, hop), until in ends.items():
         passes = dict(zip((known // hop).tolist(), until.tolist(), strict=True))
-        seams = Seams(auto_frames(lag) if blend is None else blend)
+        seams = PassBlender(default_blend_frames(lag) if blend is None else blend)
         rows: dict[int, F32] = {}
         for number, end in passes.items():
             asked = range(number * hop, min((number + 1) * hop, length))

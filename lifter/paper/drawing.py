@@ -136,7 +136,11 @@ def _column(page: "Axes", shown: Column, size: _Sizes, left: int, tops: Sequence
 
 def _limbs(page: "Axes", skeleton: str, points: Points, ink: str) -> None:
     """Bones between points (J, 2) on the page; NaN is left out."""
-    bones = [(parent, joint) for joint, parent in enumerate(skeletons.get(skeleton).parents) if parent >= 0]
+    bones = [
+        (parent, joint)
+        for joint, parent in enumerate(skeletons.skeleton_named(skeleton).parents)
+        if parent >= 0
+    ]
     ends = np.full((len(bones), 3, 2), np.nan)  # NaN ends the stroke
     ends[:, :2] = points[bones]
     x, y = ends.reshape(-1, 2).T

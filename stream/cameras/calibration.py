@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stream.cameras.calibration_board import Board, Find, finder
+from stream.cameras.calibration_board import Board, CornerFinder, corner_finder
 from stream.cameras.intrinsics import CameraSettings
 from stream.cameras.opencv import load_cv2
 from stream.errors import ConfigError
@@ -50,7 +50,7 @@ class _View:
 def calibrate(images: Iterable[U8], board: Board) -> Calibration:
     """Intrinsics of the camera that took these images of `board`; raises ConfigError when they do not say."""
     cv2 = load_cv2()
-    find = finder(cv2, board)
+    find = corner_finder(cv2, board)
     size_wh: tuple[int, int] | None = None
     views: list[_View] = []
     apart, looked, seen = _APART, 0, 0
@@ -112,7 +112,7 @@ def _fit(cv2: Any, views: list[_View], size_wh: tuple[int, int]) -> tuple[float,
     return error, matrix, distortion.ravel(), deviations.ravel(), errors.ravel()
 
 
-def _look(cv2: Any, find: Find, grey: U8, board: Board) -> _View | None:
+def _look(cv2: Any, find: CornerFinder, grey: U8, board: Board) -> _View | None:
     found = find(grey)
     if found is None or len(found[0]) < _LEAST_POINTS:
         return None

@@ -12,7 +12,7 @@ from stream.errors import ConfigError
 from stream.messages import F32, U8
 
 # From an image (H, W) uint8 to points of the board (N, 3) float32 mm and where they are seen (N, 2) px.
-Find = Callable[[U8], tuple[F32, F32] | None]
+CornerFinder = Callable[[U8], tuple[F32, F32] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class Board:
         return cls("charuco", columns, rows, square_mm, marker_mm, (charuco[5] or "4X4_50").upper())
 
 
-def finder(cv2: Any, board: Board) -> Find:
+def corner_finder(cv2: Any, board: Board) -> CornerFinder:
     """What finds `board` in images, all of a chessboard or any part of a charuco board."""
     return _chessboard(cv2, board) if board.kind == "chessboard" else _charuco(cv2, board)
 
 
-def _chessboard(cv2: Any, board: Board) -> Find:
+def _chessboard(cv2: Any, board: Board) -> CornerFinder:
     columns, rows = board.columns, board.rows
     grid: NDArray[Any] = np.stack([*np.meshgrid(range(columns), range(rows)), np.zeros((rows, columns))], -1)
     points = (board.square_mm * grid.reshape(-1, 3)).astype(np.float32)
@@ -71,7 +71,7 @@ def _chessboard(cv2: Any, board: Board) -> Find:
     return find
 
 
-def _charuco(cv2: Any, board: Board) -> Find:
+def _charuco(cv2: Any, board: Board) -> CornerFinder:
     name = f"DICT_{board.dictionary}"
     if not hasattr(cv2.aruco, name):
         known = ", ".join(sorted(each[5:] for each in dir(cv2.aruco) if each.startswith("DICT_")))

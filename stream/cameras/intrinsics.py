@@ -69,7 +69,7 @@ class Camera:
         return rays
 
 
-def rays_of(cameras: Sequence[Camera], xy: F32) -> F64:
+def batch_rays(cameras: Sequence[Camera], xy: F32) -> F64:
     """The rays (P, J, 2) of pixels (P, J, 2), each row before a camera of its own."""
     focal, centre = (np.array([getattr(camera, name) for camera in cameras]) for name in ("focal", "centre"))
     rays: F64 = (xy - centre[:, None]) / focal[:, None]
@@ -79,13 +79,13 @@ def rays_of(cameras: Sequence[Camera], xy: F32) -> F64:
     return rays
 
 
-def assumed(fov_deg: float, size_wh: tuple[int, int]) -> Camera:
+def from_fov(fov_deg: float, size_wh: tuple[int, int]) -> Camera:
     """A camera that sees `fov_deg` along the longer side of its images, without distortion."""
     focal_px = max(size_wh) / 2 / math.tan(math.radians(fov_deg) / 2)
     return Camera((focal_px, focal_px), ((size_wh[0] - 1) / 2, (size_wh[1] - 1) / 2))
 
 
-def calibrated(settings: CameraSettings, size_wh: tuple[int, int]) -> Camera:
+def from_calibration(settings: CameraSettings, size_wh: tuple[int, int]) -> Camera:
     """The camera with these intrinsics when its images are `size_wh` large."""
     across, down = size_wh[0] / settings.size_wh[0], size_wh[1] / settings.size_wh[1]
     if abs(across / down - 1) > 0.01:

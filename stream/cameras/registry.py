@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.cameras.intrinsics import Camera, CameraSettings, assumed, calibrated
+from stream.cameras.intrinsics import Camera, CameraSettings, from_calibration, from_fov
 from stream.messages import Window
 
 ASSUMED_FOV_DEG = 61.0  # along an image's longer side; the packaged weights were trained for it
@@ -27,11 +27,12 @@ class Cameras:
 
     def get(self, source: str, size_wh: tuple[int, int]) -> Camera:
         """The camera of a source whose images have this size; raises ConfigError when it was calibrated for
-        images of another aspect ratio."""
+        images of another aspect ratio.
+        """
         cached = self._cameras.get(source)
         if cached is None or cached[0] != size_wh:
             intrinsics = self._settings.get(source)
-            camera = calibrated(intrinsics, size_wh) if intrinsics else assumed(self._fov_deg, size_wh)
+            camera = from_calibration(intrinsics, size_wh) if intrinsics else from_fov(self._fov_deg, size_wh)
             cached = self._cameras[source] = size_wh, camera
         return cached[1]
 

@@ -13,7 +13,7 @@ from stream.errors import PoseliftError
 from stream.health import health_line
 from stream.messages import PoseFrame
 from stream.runtime.pipeline import Pipeline
-from stream.runtime.service import addresses, stopped_by_signals, supervise
+from stream.runtime.service import endpoints, stopped_by_signals, supervise
 from stream.wire.codec import decode
 
 _LISTENER_ENDS_S = 5.0
@@ -27,7 +27,7 @@ def demo(output: Path, say: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory() as folder, stopped_by_signals(pipeline.stop):
         received = Path(folder) / "received.jsonl"
         with pipeline:
-            for line in addresses(pipeline):
+            for line in endpoints(pipeline):
                 say(f"poses at {line}")
             endpoint = pipeline.outlets["zeromq"].sink.endpoint  # type: ignore[union-attr]
             say("A second process subscribes; these are its lines:")

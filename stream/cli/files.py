@@ -13,10 +13,10 @@ from rich.console import Console
 from sources.images import Images
 from sources.opencv import OpenCV
 from stream.cameras.intrinsics import CameraSettings
-from stream.cli.output import say
+from stream.cli.output import print_line
 from stream.errors import EndOfStream
 from stream.messages import U8
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 _EVERY_S = 0.2  # of a video is looked at
 
@@ -54,7 +54,7 @@ def lift(
         task = bar.add_task("lifting", total=count(source))
         frames = lift(config, lambda done: bar.update(task, completed=done))
         bar.update(task, total=frames)
-    say(f"{frames} frames lifted to {output}")
+    print_line(f"{frames} frames lifted to {output}")
 
 
 @app.command()
@@ -77,11 +77,11 @@ def calibrate(
     lines = as_yaml(found.camera, name)
     if output is not None:
         output.write_text(lines, encoding="utf-8")
-    say(
+    print_line(
         f"# {found.views} views of {found.images} images, reprojection error {found.error_px:.2f} px, "
         f"focal length {found.camera.fx:.1f} ± {found.focal_sd_px:.1f} px"
     )
-    say(lines.rstrip())
+    print_line(lines.rstrip())
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def _only_warnings() -> Iterator[None]:
 
 def images(path: Path) -> Iterator[U8]:
     """The images (H, W, 3) uint8 RGB of a folder, or five a second of a video."""
-    context = Context(path.name)
+    context = ComponentContext(path.name)
     source: Images | OpenCV
     if path.is_dir():
         source, every_ns = Images(Images.Settings(path=str(path), pace="full"), context), 0
@@ -120,4 +120,4 @@ def images(path: Path) -> Iterator[U8]:
 def as_yaml(camera: CameraSettings, name: str) -> str:
     """The part of a config that tells the source `name`'s intrinsics."""
     values = "\n".join(f"      {key}: {value}" for key, value in msgspec.to_builtins(camera).items())
-    return f"space:\n  cameras:\n    {name}:\n{values.replace('(', '[').replace(')', ']')}\n"
+    return f"scene:\n  cameras:\n    {name}:\n{values.replace('(', '[').replace(')', ']')}\n"

@@ -83,7 +83,7 @@ def _floor(canvas: Any, pose: Pose, column: int, size: int) -> None:
 
 
 def _limbs(canvas: Any, skeleton_name: str, points: Points) -> None:
-    skeleton = skeletons.get(skeleton_name)
+    skeleton = skeletons.skeleton_named(skeleton_name)
     left, right = ({pair[side] for pair in skeleton.flip_pairs} for side in (0, 1))
     for joint, parent in enumerate(skeleton.parents):
         if parent < 0 or not np.isfinite(points[[joint, parent]]).all():

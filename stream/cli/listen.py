@@ -15,7 +15,7 @@ from stream.cli import output as terminal
 from stream.client import Subscriber
 from stream.errors import ConfigError
 from stream.messages import PoseFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from stream.runtime.service import stopped_by_signals
 from stream.wire.codec import encode
 
@@ -51,7 +51,7 @@ def listen(
     until_s = None if seconds is None else time.monotonic() + seconds
 
     def say(line: str) -> None:
-        terminal.say(f"{lead}{line}")
+        terminal.print_line(f"{lead}{line}")
 
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop.set))
@@ -86,7 +86,7 @@ def _loop(
 
 
 def _recorder(path: Path) -> Any:
-    context = Context("record")
+    context = ComponentContext("record")
     if path.suffix == ".jsonl":
         return JSONL(JSONL.Settings(path=str(path)), context)
     if path.suffix == ".npz":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.output import say
+from stream.cli.output import print_line
 
 app = typer.Typer()
 Changes = Annotated[
@@ -26,7 +26,7 @@ def demo(
     """
     from stream.cli.demo import demo
 
-    demo(output, say)
+    demo(output, print_line)
 
 
 @app.command()
@@ -41,7 +41,7 @@ def run(
     from stream.config.load import load
     from stream.runtime.service import run
 
-    run(load(config, changes or ()), say)
+    run(load(config, changes or ()), print_line)
 
 
 @app.command()
@@ -57,7 +57,7 @@ def check(
 
     resolved = load(config, changes or ())
     Pipeline(resolved)  # finds what only shows when the parts are put together
-    say(yaml.safe_dump(resolved.plain(), sort_keys=False).rstrip())
+    print_line(yaml.safe_dump(resolved.to_dict(), sort_keys=False).rstrip())
 
 
 @app.command()

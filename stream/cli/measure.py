@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 import msgspec
 import typer
 
-from stream.cli.output import say
+from stream.cli.output import print_line
 from stream.errors import ConfigError
 
 app = typer.Typer()
@@ -104,10 +104,10 @@ def report(
     quick: Annotated[bool, typer.Option("--quick", help="Few clips, to see that it works.")] = False,
 ) -> None:
     """Measure everything that is said of a lifter and write it into documents. See docs/training.md."""
-    from stream.reports.report import Order, report
+    from stream.reports.report import ReportRequest, report
 
     extent: Any = "quick" if quick else "brief" if brief else "full"
-    report(Order(weights, data, output, benchmark, tuple(beside or ()), card, extent), say)
+    report(ReportRequest(weights, data, output, benchmark, tuple(beside or ()), card, extent), print_line)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import typer
 
 import lifter
 from sources.mediapipe import model_files
-from stream.cli.output import say
+from stream.cli.output import print_line
 
 app = typer.Typer()
 
@@ -21,9 +21,9 @@ def models(
 ) -> None:
     """List the lifters' weights and the detector's models; --fetch gets a detector model now."""
     if fetch is not None:
-        say(f"{fetch}: {model_files.fetch(fetch)}")
+        print_line(f"{fetch}: {model_files.fetch(fetch)}")
     for row in rows():
-        say(row)
+        print_line(row)
 
 
 def rows() -> Iterator[str]:

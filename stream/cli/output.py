@@ -6,7 +6,7 @@ import sys
 from stream.errors import PoseliftError
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """One line to the terminal, at once, also when it is piped; ends the command when nobody reads it."""
     try:
         sys.stdout.write(line + "\n")  # in one piece: the demo's two processes share a terminal

@@ -12,9 +12,9 @@ import msgspec
 from stream.errors import ConfigError, masked
 
 
-def settings(kind: type, values: dict[str, Any], where: str) -> Any:
+def to_struct(kind: type, values: dict[str, Any], where: str) -> Any:
     """`values` checked and completed; `where` they stand begins what is raised, a ConfigError."""
-    known(values, kind.__struct_fields__, where)  # type: ignore[attr-defined]
+    reject_unknown(values, kind.__struct_fields__, where)  # type: ignore[attr-defined]
     try:
         made: Any = msgspec.convert(values, kind)
         _finite(msgspec.to_builtins(made), where)
@@ -26,7 +26,7 @@ def settings(kind: type, values: dict[str, Any], where: str) -> Any:
         raise ConfigError(f"{where}: {error}" if where not in str(error) else str(error)) from None
 
 
-def mapping(value: object, where: str) -> dict[str, Any]:
+def require_mapping(value: object, where: str) -> dict[str, Any]:
     """`value`, which must be a mapping."""
     if not isinstance(value, dict):
         got = "nothing" if value is None else masked(repr(value))
@@ -34,15 +34,17 @@ def mapping(value: object, where: str) -> dict[str, Any]:
     return value
 
 
-def known(tree: dict[str, Any], fields: Iterable[str], where: str) -> None:
+def reject_unknown(tree: dict[str, Any], fields: Iterable[str], where: str) -> None:
     """Refuse keys that are not among `fields`."""
     fields = list(fields)
     for key in tree:
         if key not in fields:
-            raise ConfigError(f"{where}: {key!r} is not one of {', '.join(fields)}{meant(str(key), fields)}")
+            raise ConfigError(
+                f"{where}: {key!r} is not one of {', '.join(fields)}{suggestion(str(key), fields)}"
+            )
 
 
-def meant(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """What may follow a complaint about `word`: the known one it resembles."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
@@ -57,7 +59,7 @@ def _choices(kind: type, text: str) -> str:
     fields = [field for each in kinds for field in getattr(each, "__struct_fields__", ())]
     if fields:
         unknown = re.match(r"Object contains unknown field `(.*)` \(", text)
-        return f"; expected keys among {', '.join(fields)}{meant(unknown[1], fields) if unknown else ''}"
+        return f"; expected keys among {', '.join(fields)}{suggestion(unknown[1], fields) if unknown else ''}"
     words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
     numbers = ["a number"] if {int, float} & set(kinds) else []
     nothing = ["null"] if type(None) in kinds else []

@@ -6,8 +6,8 @@ import msgspec
 
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
-from stream.postprocess.blend import auto_frames
-from stream.windows.resample import Pace
+from stream.postprocess.blend import default_blend_frames
+from stream.windows.resample import Timing
 
 _FASTEST_HZ = 1000  # more is a mistake
 _MOST_THREADS = 256  # more than that, and the system's limit ends the process without a word
@@ -65,25 +65,25 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
             raise ConfigError(f"lifter.threads: expected 1 to {_MOST_THREADS}, or null, got {self.threads}")
 
-    def pace(self, rate_hz: float) -> Pace:
+    def timing(self, rate_hz: float) -> Timing:
         """The times of windows and poses, for weights made for `rate_hz`."""
         own = self.resample in ("auto", "native")
         tick_ns = round(1e9 / (rate_hz if own else float(self.resample)))
-        return Pace(
+        return Timing(
             None if self.resample == "native" else tick_ns, tick_ns if self.output == "grid" else None
         )
 
-    def look_ahead(self, frames: int) -> int:
+    def lag_frames(self, frames: int) -> int:
         """How many frames after a pose are waited for, of a window of `frames`."""
         return frames // 2 if self.lag == "half" else self.lag
 
-    def fade(self, lag: int) -> int:
+    def blend_frames(self, lag: int) -> int:
         """Over how many frames passes blend."""
-        return auto_frames(lag) if self.blend == "auto" else self.blend
+        return default_blend_frames(lag) if self.blend == "auto" else self.blend
 
     def check(self, spec: LifterSpec) -> None:
         """Refuse weights that cannot be lifted live, and what does not fit their windows."""
-        frames, lag = spec.frames, self.look_ahead(spec.frames)
+        frames, lag = spec.frames, self.lag_frames(spec.frames)
         if spec.output != "sequence":
             raise ConfigError(
                 f"lifter.weights: {spec.name} gives only the middle of {frames} frames, {frames // 2} frames "

@@ -16,13 +16,13 @@ import msgspec
 
 from sinks import SINKS
 from sources import DETECTORS, FRAME_SOURCES, SOURCES
-from stream.config.convert import known, mapping, meant, settings
+from stream.config.convert import reject_unknown, require_mapping, suggestion, to_struct
 from stream.config.lifter import LifterSettings
 from stream.errors import ConfigError, masked
-from stream.postprocess.smoothing import Steady
-from stream.protocols import Context
-from stream.scene.root_position import Space
-from stream.tracking.tracker import TrackerSettings
+from stream.postprocess.smoothing import Smoother
+from stream.protocols import ComponentContext
+from stream.scene.root_position import RootPosition
+from stream.tracking.tracker import Tracker
 
 # Installed, the configs lie in this package; in a checkout, at the top.
 _PACKAGED = Path(__file__).parent / "packaged"
@@ -30,18 +30,18 @@ CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ComponentConfig:
     """A component chosen by its `type`, with checked settings; `detector` only for sources of images."""
 
     name: str
     type: str
-    make: Callable[[Any, Context], Any]
+    make: Callable[[Any, ComponentContext], Any]
     settings: Any
-    detector: "Part | None" = None
+    detector: "ComponentConfig | None" = None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         shown = {"type": self.type, **msgspec.to_builtins(self.settings)}
-        return shown | ({"detector": self.detector.plain()} if self.detector else {})
+        return shown | ({"detector": self.detector.to_dict()} if self.detector else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +49,25 @@ class Config:
     """A checked config: node is the daemon's name, status_s the seconds between health reports."""
 
     node: str
-    sources: dict[str, Part]
+    sources: dict[str, ComponentConfig]
     lifter: LifterSettings
-    people: TrackerSettings
-    steady: Steady.Settings
-    space: Space.Settings
-    sinks: dict[str, Part]
+    tracking: Tracker.Settings
+    smoothing: Smoother.Settings
+    scene: RootPosition.Settings
+    sinks: dict[str, ComponentConfig]
     status_s: float
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The resolved whole as YAML-able values, defaults included, passwords in URLs masked."""
         return _masked(
             {
                 "node": self.node,
-                "sources": {name: part.plain() for name, part in self.sources.items()},
+                "sources": {name: part.to_dict() for name, part in self.sources.items()},
                 "lifter": msgspec.to_builtins(self.lifter),
-                "people": msgspec.to_builtins(self.people),
-                "steady": msgspec.to_builtins(self.steady),
-                "space": msgspec.to_builtins(self.space),
-                "sinks": {name: part.plain() for name, part in self.sinks.items()},
+                "tracking": msgspec.to_builtins(self.tracking),
+                "smoothing": msgspec.to_builtins(self.smoothing),
+                "scene": msgspec.to_builtins(self.scene),
+                "sinks": {name: part.to_dict() for name, part in self.sinks.items()},
                 "status_s": self.status_s,
             }
         )
@@ -94,17 +94,17 @@ def find(path: str | Path) -> Path:
     if given.name.removesuffix(".yaml") in packaged and given.parent in (Path("."), Path("configs")):
         return packaged[given.name.removesuffix(".yaml")]
     raise ConfigError(
-        f"{path}: no such file, and no packaged config of that name{meant(str(path), packaged)}; "
+        f"{path}: no such file, and no packaged config of that name{suggestion(str(path), packaged)}; "
         f"packaged: {', '.join(packaged)}"
     )
 
 
 def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
     """Check a config given as plain values and return it complete."""
-    tree = mapping(tree, "the config")
+    tree = require_mapping(tree, "the config")
     for change in changes:
         _apply(tree, change)
-    known(tree, (field.name for field in fields(Config)), "the config")
+    reject_unknown(tree, (field.name for field in fields(Config)), "the config")
     sources = _named(tree.get("sources"), "sources", "sources: {cam0: {type: opencv, url: 0}}")
     sinks = _named(tree.get("sinks"), "sinks", "sinks: {zeromq: {type: zeromq}}")
     if twice := sources.keys() & sinks.keys():
@@ -114,48 +114,48 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
     return Config(
         node=_name(tree.get("node", "poselift"), "node"),
         sources=parts,
-        lifter=settings(LifterSettings, _section(tree, "lifter"), "lifter"),
-        people=settings(TrackerSettings, _section(tree, "people"), "people"),
-        steady=settings(Steady.Settings, _section(tree, "steady"), "steady"),
-        space=_space(_section(tree, "space"), parts),
+        lifter=to_struct(LifterSettings, _section(tree, "lifter"), "lifter"),
+        tracking=to_struct(Tracker.Settings, _section(tree, "tracking"), "tracking"),
+        smoothing=to_struct(Smoother.Settings, _section(tree, "smoothing"), "smoothing"),
+        scene=_scene(_section(tree, "scene"), parts),
         sinks={name: _part(name, part, SINKS, f"sinks.{name}") for name, part in sinks.items()},
         status_s=_seconds(tree.get("status_s", 5.0)),
     )
 
 
-def _space(tree: dict[str, Any], sources: dict[str, Part]) -> Space.Settings:
-    space: Space.Settings = settings(Space.Settings, tree, "space")
+def _scene(tree: dict[str, Any], sources: dict[str, ComponentConfig]) -> RootPosition.Settings:
+    scene: RootPosition.Settings = to_struct(RootPosition.Settings, tree, "scene")
     if all(part.detector for part in sources.values()):  # what brings keypoints names its cameras itself
-        known(space.cameras, sources, "space.cameras")
-        known(space.world.camera_pose, sources, "space.world.camera_pose")
-    return space
+        reject_unknown(scene.cameras, sources, "scene.cameras")
+        reject_unknown(scene.world.camera_pose, sources, "scene.world.camera_pose")
+    return scene
 
 
 def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:
-    return mapping({} if tree.get(name) is None else tree[name], name)
+    return require_mapping({} if tree.get(name) is None else tree[name], name)
 
 
-def _source(name: str, tree: dict[str, Any]) -> Part:
+def _source(name: str, tree: dict[str, Any]) -> ComponentConfig:
     where = f"sources.{name}"
     if str(tree.get("type")) not in FRAME_SOURCES:
         return _part(name, tree, SOURCES | FRAME_SOURCES, where)
     tree = dict(tree)
-    detector = mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
+    detector = require_mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
     part = _part(name, tree, FRAME_SOURCES, where)
     found = _part(name, detector, DETECTORS, f"{where}.detector")
-    return Part(part.name, part.type, part.make, part.settings, found)
+    return ComponentConfig(part.name, part.type, part.make, part.settings, found)
 
 
-def _part(name: str, tree: dict[str, Any], table: Mapping[str, str], where: str) -> Part:
+def _part(name: str, tree: dict[str, Any], table: Mapping[str, str], where: str) -> ComponentConfig:
     kind = str(tree.get("type"))
     if kind not in table:
         raise ConfigError(
-            f"{where}.type: expected one of {', '.join(table)}, got {kind!r}{meant(kind, table)}"
+            f"{where}.type: expected one of {', '.join(table)}, got {kind!r}{suggestion(kind, table)}"
         )
     module, _, attribute = table[kind].partition(":")
     make = getattr(importlib.import_module(module), attribute)
     values = {key: value for key, value in tree.items() if key != "type"}
-    return Part(name, kind, make, settings(make.Settings, values, where))
+    return ComponentConfig(name, kind, make, to_struct(make.Settings, values, where))
 
 
 def _apply(tree: dict[str, Any], change: str) -> None:
@@ -168,7 +168,7 @@ def _apply(tree: dict[str, Any], change: str) -> None:
         raise ConfigError(f"--set {change}: expected key.sub=value, for example sinks.zeromq.port=5600")
     keys = path.split(".")
     if keys[0] in ("source", "sink"):
-        several = mapping(tree.get(f"{keys[0]}s") or {}, f"{keys[0]}s")
+        several = require_mapping(tree.get(f"{keys[0]}s") or {}, f"{keys[0]}s")
         if len(several) != 1:
             raise ConfigError(
                 f"--set {change}: the config has {len(several)} {keys[0]}s ({', '.join(map(str, several))}); "
@@ -180,7 +180,7 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     for key in keys[:-1]:
         if branch.get(key) is None:
             branch[key] = {}
-        branch = mapping(branch[key], f"--set {change}: {key}")
+        branch = require_mapping(branch[key], f"--set {change}: {key}")
     branch[keys[-1]] = value
 
 
@@ -195,7 +195,8 @@ def _named(value: object, where: str, example: str) -> dict[str, dict[str, Any]]
     if not value:
         raise ConfigError(f"{where}: expected at least one, for example {example}")
     return {
-        _name(name, where): mapping(part, f"{where}.{name}") for name, part in mapping(value, where).items()
+        _name(name, where): require_mapping(part, f"{where}.{name}")
+        for name, part in require_mapping(value, where).items()
     }
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 
-def cache() -> Path:
+def cache_dir() -> Path:
     """Where lies what can be got or made again: POSELIFT_CACHE, else the platform's folder for caches."""
     if named := os.environ.get("POSELIFT_CACHE"):
         return Path(named).expanduser()

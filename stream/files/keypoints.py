@@ -42,7 +42,7 @@ class Assumed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _KeypointTable:
     """A whole file: keypoints (N, P, J, 3), ids (N, P), time_ns (N,)."""
 
     keypoints: F32
@@ -54,7 +54,7 @@ class _Table:
 
     def __post_init__(self) -> None:
         frames, places = self.keypoints.shape[:2] if self.keypoints.ndim == 4 else (0, 0)
-        joints = len(skeletons.get(self.skeleton).joints)
+        joints = len(skeletons.skeleton_named(self.skeleton).joints)
         for name, array, shape, kinds in (
             ("keypoints", self.keypoints, (frames, places, joints, 3), "f"),
             ("ids", self.ids, (frames, places), "U"),
@@ -138,7 +138,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise ConfigError(f"expected numpy arrays without Python objects in them: {error}") from None
 
 
-def _recorded(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _Table:
+def _recorded(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _KeypointTable:
     names = ("keypoints", "ids", "time_ns", "size_wh", "skeleton", "source")
     if absent := [name for name in names if name not in arrays]:
         raise ConfigError(f"expected arrays {', '.join(names)}; {', '.join(absent)} is not there")
@@ -151,10 +151,10 @@ def _recorded(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _Table:
         raise ConfigError(
             f"source: expected a name without '/', '+', '#' and control characters, got {name!r}"
         )
-    return _Table(_missing_marked(keypoints), ids, time_ns, (width, height), str(skeleton), name)
+    return _KeypointTable(_missing_marked(keypoints), ids, time_ns, (width, height), str(skeleton), name)
 
 
-def _plain(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _Table:
+def _plain(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _KeypointTable:
     if assumed.skeleton is None or assumed.fps is None or assumed.size_wh is None:
         raise ConfigError("a plain array says nothing about itself; set skeleton, fps and size_wh")
     if len(arrays) != 1:
@@ -174,7 +174,9 @@ def _plain(arrays: dict[str, NDArray[Any]], assumed: Assumed) -> _Table:
     keypoints[(keypoints[..., :2] == 0).all(axis=-1)] = np.nan
     ids = np.full(keypoints.shape[:2], "")
     time_ns = np.round(np.arange(len(array)) * 1e9 / assumed.fps).astype(np.int64)
-    return _Table(_missing_marked(keypoints), ids, time_ns, assumed.size_wh, assumed.skeleton, assumed.source)
+    return _KeypointTable(
+        _missing_marked(keypoints), ids, time_ns, assumed.size_wh, assumed.skeleton, assumed.source
+    )
 
 
 def _missing_marked(keypoints: NDArray[Any]) -> F32:
@@ -194,7 +196,7 @@ def _write_npz(path: Path, frames: list[KeypointFrame]) -> None:
         raise ConfigError(f"{path}: expected frames of one source, skeleton and image size, got {kinds}")
     ((source, skeleton, size_wh),) = kinds
     places = max(len(frame.persons) for frame in frames)
-    joints = len(skeletons.get(skeleton).joints)
+    joints = len(skeletons.skeleton_named(skeleton).joints)
     keypoints = np.full((len(frames), places, joints, 3), (np.nan, np.nan, 0), np.float32)
     ids = [[person.id or "" for person in frame.persons] for frame in frames]
     for row, frame in zip(keypoints, frames, strict=True):

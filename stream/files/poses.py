@@ -45,7 +45,7 @@ _UNKNOWN = -1  # of a foot's contact
 _FRAME_BYTES, _PERSON_BYTES = 1500, 1000  # about what Python needs besides the persons' arrays
 
 
-class Table:
+class PoseTable:
     """Frames on their way into one `.npz`; nbytes is about what they take in memory."""
 
     def __init__(self) -> None:

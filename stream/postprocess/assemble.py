@@ -5,25 +5,25 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from stream.messages import Latency, Mode, ModelInfo, PoseFrame, WindowInfo
-from stream.postprocess.batch import Batch, Moment, Step
-from stream.postprocess.lifted import Lifted
-from stream.protocols import Context
-from stream.skeletons import get
-from stream.windows.pending import Arrival, Due, Sighting
+from stream.postprocess.batch import BatchFrame, PoseBatch, PostProcessor
+from stream.postprocess.lifted import LiftedWindow
+from stream.protocols import ComponentContext
+from stream.skeletons import skeleton_named
+from stream.windows.pending import LiftRequest, PendingFrame, PersonInFrame
 from stream.windows.ring import Ring
 
 
 @dataclass(slots=True, eq=False)
-class Pass:
+class LiftedPass:
     """What one source publishes at once, since when that is worked on, and everybody in it as lifted."""
 
-    due: Due
+    due: LiftRequest
     started_ns: int
-    people: dict[Ring, Lifted] = field(default_factory=dict)
+    people: dict[Ring, LiftedWindow] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Emitter:
+class FrameAssembler:
     """What all pose frames of a run have in common. kp2d: they have the keypoints that were lifted."""
 
     skeleton: str
@@ -33,24 +33,26 @@ class Emitter:
     lag: int
     kp2d: bool = True
 
-    def batch(self, passes: Sequence[Pass], lifted_ns: int, dropped: Callable[[str], int]) -> Batch:
+    def batch(self, passes: Sequence[LiftedPass], lifted_ns: int, dropped: Callable[[str], int]) -> PoseBatch:
         """All arrivals of `passes`, in their order. dropped: frames of a source dropped since start."""
-        moments: list[Moment] = []
-        sightings: list[Sighting] = []
+        frames: list[BatchFrame] = []
+        sightings: list[PersonInFrame] = []
         for one in passes:
-            moments += self._moments(one, len(sightings), lifted_ns, dropped)
+            frames += self._moments(one, len(sightings), lifted_ns, dropped)
             sightings += [who for arrival in one.due.arrivals for who in arrival.sightings]
         ids, states = [who.id for who in sightings], [who.state for who in sightings]
         lifted = {ring: each for one in passes for ring, each in one.people.items()}
-        joints = next((each.poses.shape[1] for each in lifted.values()), len(get(self.skeleton).joints))
-        batch = Batch(self.skeleton, joints, moments, ids, states)
-        for moment in moments:
+        joints = next(
+            (each.poses.shape[1] for each in lifted.values()), len(skeleton_named(self.skeleton).joints)
+        )
+        batch = PoseBatch(self.skeleton, joints, frames, ids, states)
+        for moment in frames:
             for row in moment.rows:
                 if states[row] != "lost":  # the last word about a person carries no pose
                     _fill(batch, row, lifted[sightings[row].ring], moment.header.captured_ns)
         return batch
 
-    def frame(self, batch: Batch, moment: Moment, post_ms: float, unix_ns: int) -> PoseFrame:
+    def frame(self, batch: PoseBatch, moment: BatchFrame, post_ms: float, unix_ns: int) -> PoseFrame:
         """A moment as it is published at `unix_ns`, after `post_ms` of the last steps."""
         ms = moment.latency_ms
         return PoseFrame(
@@ -70,15 +72,15 @@ class Emitter:
         )
 
     def _moments(
-        self, one: Pass, row: int, lifted_ns: int, dropped: Callable[[str], int]
-    ) -> Iterable[Moment]:
+        self, one: LiftedPass, row: int, lifted_ns: int, dropped: Callable[[str], int]
+    ) -> Iterable[BatchFrame]:
         """Those of a pass, its people from `row` on."""
         arrivals, source = one.due.arrivals, one.due.arrivals[0].header.source
         frame_id, drops = f"{source}_optical_frame", dropped(source)
         for arrival in arrivals:
             rows = range(row, row + len(arrival.sightings))
             row = rows.stop
-            yield Moment(
+            yield BatchFrame(
                 arrival.header,
                 arrival.size_wh,
                 rows,
@@ -89,7 +91,7 @@ class Emitter:
                 drops,
             )
 
-    def _latency(self, arrival: Arrival, started_ns: int, lifted_ns: int) -> Latency:
+    def _latency(self, arrival: PendingFrame, started_ns: int, lifted_ns: int) -> Latency:
         lift_ms = (lifted_ns - started_ns) / 1e6
         if self.mode == "offline":
             return Latency(lift=lift_ms)  # the times of a file are its own: nothing waited since then
@@ -102,13 +104,13 @@ class Emitter:
         )
 
 
-def _fill(batch: Batch, row: int, lifted: Lifted, at_ns: int) -> None:
+def _fill(batch: PoseBatch, row: int, lifted: LiftedWindow, at_ns: int) -> None:
     batch.xyz[row] = lifted.pose(at_ns)
     keypoints, batch.origin[row] = lifted.keypoints(at_ns)
     batch.keypoints[row], batch.score[row] = keypoints, keypoints[:, 2]
 
 
-def _history(people: Iterable[Lifted]) -> WindowInfo:
+def _history(people: Iterable[LiftedWindow]) -> WindowInfo:
     """The window of the person with the least history, for trust is as strong as that."""
     least = max(people, key=lambda one: one.padded, default=None)
     return _window(len(least.window.origin), least.padded) if least else WindowInfo()
@@ -123,7 +125,11 @@ class Publisher:
     """Makes pose frames of what was lifted, takes them through the last steps and sends them."""
 
     def __init__(
-        self, emitter: Emitter, steps: Sequence[Step], send: Callable[[PoseFrame], None], context: Context
+        self,
+        emitter: FrameAssembler,
+        steps: Sequence[PostProcessor],
+        send: Callable[[PoseFrame], None],
+        context: ComponentContext,
     ) -> None:
         self._emitter = emitter
         self._steps = steps
@@ -135,15 +141,15 @@ class Publisher:
         """Frames of look-ahead."""
         return self._emitter.lag
 
-    def publish(self, passes: Sequence[Pass]) -> None:
+    def publish(self, passes: Sequence[LiftedPass]) -> None:
         """Send the poses of passes that are lifted now."""
         lifted_ns = self._clock.now_ns()
         batch = self._emitter.batch(passes, lifted_ns, self._health.dropped)
         for step in self._steps:
-            step.finish(batch)
+            step.apply(batch)
         sent: list[PoseFrame] = []
         ages_ms: list[float] = []
-        for moment in batch.moments:
+        for moment in batch.frames:
             if moment.before is not None:
                 moment.before()
             now_ns = self._clock.now_ns()
@@ -157,10 +163,10 @@ class Publisher:
     def _note(self, sent: Sequence[PoseFrame], ages_ms: Sequence[float], passes: int) -> None:
         health = self._health
         for stage in ("capture", "detect", "queue", "lift", "post"):
-            health.took(stage, *[getattr(frame.latency_ms, stage) for frame in sent])
-        health.took("hop", *[frame.hop for frame in sent])
+            health.observe_ms(stage, *[getattr(frame.latency_ms, stage) for frame in sent])
+        health.observe_ms("hop", *[frame.hop for frame in sent])
         if self._emitter.mode != "offline":  # a file's times say nothing about age
-            health.took("age", *ages_ms)
-        health.count("lift", "frames", len(sent))
-        health.count("lift", "poses", sum(len(frame.persons) for frame in sent))
-        health.count("lift", "passes", passes)
+            health.observe_ms("age", *ages_ms)
+        health.increment("lift", "frames", len(sent))
+        health.increment("lift", "poses", sum(len(frame.persons) for frame in sent))
+        health.increment("lift", "passes", passes)

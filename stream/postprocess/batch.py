@@ -8,13 +8,24 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.messages import F32, U8, Contact, Header, Latency, Origin, Pose, RootStatus, State, WindowInfo
+from stream.messages import (
+    F32,
+    U8,
+    Contact,
+    Header,
+    JointOrigin,
+    Latency,
+    Pose,
+    RootStatus,
+    State,
+    WindowInfo,
+)
 
-_OBSERVED, _INTERPOLATED = int(Origin.OBSERVED), int(Origin.INTERPOLATED)
+_OBSERVED, _INTERPOLATED = int(JointOrigin.OBSERVED), int(JointOrigin.INTERPOLATED)
 
 
 @dataclass(slots=True, eq=False)
-class Moment:
+class BatchFrame:
     """One captured frame of a source, `size_wh` large; the people in it are these `rows` of the batch.
 
     frame_id: of the axes their poses are in. hop, window, latency_ms, dropped: as in `PoseFrame`.
@@ -32,7 +43,7 @@ class Moment:
     before: Callable[[], None] | None = None
 
 
-class Batch:
+class PoseBatch:
     """Moments of any sources, those of one in order of capture, and the P people in them.
 
     ids, states: of every person; xyz, keypoints (P, J, 3), score (P, J), root (P, 3) float32 and origin
@@ -40,10 +51,10 @@ class Batch:
     """
 
     def __init__(
-        self, skeleton: str, joints: int, moments: list[Moment], ids: list[str], states: list[State]
+        self, skeleton: str, joints: int, frames: list[BatchFrame], ids: list[str], states: list[State]
     ) -> None:
         people = len(ids)
-        self.skeleton, self.moments, self.ids, self.states = skeleton, moments, ids, states
+        self.skeleton, self.frames, self.ids, self.states = skeleton, frames, ids, states
         self.xyz: F32 = np.empty((people, joints, 3), np.float32)
         self.keypoints: F32 = np.empty((people, joints, 3), np.float32)
         self.score: F32 = np.zeros((people, joints), np.float32)
@@ -57,10 +68,10 @@ class Batch:
     @classmethod
     def of(
         cls, skeleton: str, header: Header, size_wh: tuple[int, int], poses: Sequence[Pose], frame_id: str
-    ) -> "Batch":
+    ) -> "PoseBatch":
         """A single moment with these people in it."""
         ids, states = [pose.id for pose in poses], [pose.state for pose in poses]
-        moment = Moment(header, size_wh, range(len(poses)), frame_id)
+        moment = BatchFrame(header, size_wh, range(len(poses)), frame_id)
         batch = cls(skeleton, len(poses[0].xyz) if poses else 0, [moment], ids, states)
         for row, pose in enumerate(poses):
             batch.xyz[row], batch.score[row], batch.origin[row] = pose.xyz, pose.score, pose.origin
@@ -72,8 +83,8 @@ class Batch:
         return batch
 
     @cached_property
-    def seen(self) -> NDArray[np.bool_]:
-        """Which joints (P, J) somebody saw, as `Pose.seen`."""
+    def visible(self) -> NDArray[np.bool_]:
+        """Which joints (P, J) somebody saw, as `Pose.visible`."""
         return (self.origin == _OBSERVED) | ((self.origin == _INTERPOLATED) & (self.score > 0))
 
     def pose(self, row: int, kp2d: bool = True) -> Pose:
@@ -98,20 +109,20 @@ T = TypeVar("T")
 Size = tuple[int, int]
 
 
-class Step(Protocol):
+class PostProcessor(Protocol):
     """One improvement of pose frames."""
 
-    def finish(self, batch: Batch) -> None: ...
+    def apply(self, batch: PoseBatch) -> None: ...
 
 
-class PerSource(Generic[T]):
+class SourceState(Generic[T]):
     """Something of every source; when a camera changes its resolution, it is made anew."""
 
     def __init__(self, make: Callable[[str, Size], T]) -> None:
         self._make = make
         self._known: dict[str, tuple[Size, T]] = {}
 
-    def of(self, moment: Moment) -> T:
+    def get(self, moment: BatchFrame) -> T:
         source = moment.header.source
         known = self._known.get(source)
         if known is None or known[0] != moment.size_wh:
@@ -119,16 +130,16 @@ class PerSource(Generic[T]):
         return known[1]
 
 
-class PerPerson(Generic[T]):
+class PersonState(Generic[T]):
     """Something of every person in sight, by `make(skeleton)`: anew for who is new, gone with who is lost."""
 
     def __init__(self, make: Callable[[str], T]) -> None:
         self._make = make
-        self._people = PerSource[dict[str, T]](lambda source, size_wh: {})
+        self._people = SourceState[dict[str, T]](lambda source, size_wh: {})
 
-    def of(self, batch: Batch, moment: Moment) -> list[tuple[int, T]]:
+    def get(self, batch: PoseBatch, moment: BatchFrame) -> list[tuple[int, T]]:
         """Of everybody in the next moment of a source who is not lost: their row, and what is theirs."""
-        people = self._people.of(moment)
+        people = self._people.get(moment)
         before = people.copy()
         people.clear()  # every moment has everybody known, so others are gone
         found = []

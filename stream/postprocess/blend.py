@@ -1,4 +1,4 @@
-"""Seams between passes: what two of them say about the same moments becomes one motion.
+"""PassBlender between passes: what two of them say about the same frames becomes one motion.
 
 Each pass reads a window anew, so it does not go on exactly where the one before ended. What was published
 stays as it was; from there the new pass is corrected by its difference from the one before, fading. Where
@@ -20,7 +20,7 @@ _KEPT = 3  # frames before the last published one: two for a slope, one for grid
 _AUTO = (5, 25)  # frames without look-ahead, and the most
 
 
-def auto_frames(lag: int) -> int:
+def default_blend_frames(lag: int) -> int:
     """Over how many frames to fade when nobody says.
 
     Without look-ahead a long fade costs accuracy; the more the passes have in common, the less.
@@ -39,7 +39,7 @@ class _Said:
     until_ns: int
 
 
-class Seams:
+class PassBlender:
     """The last pass of every ring, which is one person's as long as they are seen; it goes when they go.
 
     frames: of the lifter over which a difference fades; 0 leaves every pass as it is.

@@ -14,7 +14,7 @@ _SAMPLES = 600  # looks remembered: 30 s
 _LEAST = 5  # looks at a bone before it is touched; with twice as many its length is fully trusted
 
 
-class Bones:
+class BoneLengths:
     """The lengths of one person's bones: medians over the last 30 s of looks at them, 50 ms apart.
 
     Only bones whose two joints were observed are looked at; a pose is first changed after a quarter of a
@@ -67,7 +67,7 @@ class _Tree:
 
 @cache
 def _tree(name: str) -> _Tree:
-    skeleton = skeletons.get(name)
+    skeleton = skeletons.skeleton_named(name)
     joints = len(skeleton.joints)
     above = np.zeros((joints, joints), np.float32)
     for joint in range(joints):

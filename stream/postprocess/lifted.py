@@ -4,15 +4,15 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from stream.messages import F32, I64, U8, Origin, Window
+from stream.messages import F32, I64, U8, JointOrigin, Window
 
 _OBSERVED, _INTERPOLATED, _PREDICTED = np.array(
-    [Origin.OBSERVED, Origin.INTERPOLATED, Origin.PREDICTED], np.uint8
+    [JointOrigin.OBSERVED, JointOrigin.INTERPOLATED, JointOrigin.PREDICTED], np.uint8
 )
-_PADDED = int(Origin.PADDED)
+_PADDED = int(JointOrigin.PADDED)
 
 
-class Lifted:
+class LiftedWindow:
     """One person's window and poses (N, J, 3) float32 metres of its N newest frames, at any time within."""
 
     def __init__(self, window: Window, poses: F32) -> None:
@@ -28,7 +28,7 @@ class Lifted:
         return pose + np.float32(share) * (self.poses[right] - pose) if share else pose
 
     def keypoints(self, at_ns: int) -> tuple[F32, U8]:
-        """(J, 3) x px, y px, score at a time, and where each joint (J,) is from, of `Origin`."""
+        """(J, 3) x px, y px, score at a time, and where each joint (J,) is from, of `JointOrigin`."""
         times = self._captured.captured_ns
         left, right, share = _between(times, at_ns)
         keypoints = self._captured.keypoints[left]

@@ -5,45 +5,44 @@ Both are off unless asked for. All that is remembered belongs to one person and 
 
 import msgspec
 
-from stream.postprocess.batch import Batch, PerPerson
-from stream.postprocess.bone_lengths import Bones
+from stream.postprocess.batch import PersonState, PoseBatch
+from stream.postprocess.bone_lengths import BoneLengths
 from stream.postprocess.one_euro import OneEuro
-from stream.protocols import Context
-from stream.skeletons import get
+from stream.protocols import ComponentContext
+from stream.skeletons import skeleton_named
 
 
-class Steady:
+class Smoother:
     """The two on every person: look at the bones, filter, then give the bones their length.
 
     In this order because a filter shortens what swings.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """one_euro: settings of the filter, {} for its defaults, null for none. bones: keep their lengths.
-        swaps: undo it when the detector takes left for right for a moment.
-        """
+        """one_euro: settings of the filter, {} for its defaults, null for none. bones: keep their lengths."""
 
         one_euro: OneEuro.Settings | None = None
         bones: bool = False
-        swaps: bool = False
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._health = context.health
-        self._people = PerPerson(self._new)
+        self._people = PersonState(self._new)
 
-    def finish(self, batch: Batch) -> None:
-        for moment in batch.moments:
+    def apply(self, batch: PoseBatch) -> None:
+        for moment in batch.frames:
             captured_ns = moment.header.captured_ns
-            for row, (euro, bones) in self._people.of(batch, moment):
+            for row, (euro, bones) in self._people.get(batch, moment):
                 if bones is not None:
-                    bones.look(batch.xyz[row], batch.seen[row], captured_ns)
+                    bones.look(batch.xyz[row], batch.visible[row], captured_ns)
                 if euro is not None:
                     batch.xyz[row] = euro.update(batch.xyz[row], captured_ns)
-                    self._health.took("smooth", float(euro.delay_ms[1:].mean()))
+                    self._health.observe_ms("smooth", float(euro.delay_ms[1:].mean()))
                 if bones is not None:
                     batch.xyz[row] = bones.project(batch.xyz[row])
 
-    def _new(self, skeleton: str) -> tuple[OneEuro | None, Bones | None]:
-        euro, joints = self._settings.one_euro, len(get(skeleton).joints)
-        return OneEuro(euro, joints) if euro else None, Bones(skeleton) if self._settings.bones else None
+    def _new(self, skeleton: str) -> tuple[OneEuro | None, BoneLengths | None]:
+        euro, joints = self._settings.one_euro, len(skeleton_named(skeleton).joints)
+        return OneEuro(euro, joints) if euro else None, BoneLengths(
+            skeleton
+        ) if self._settings.bones else None

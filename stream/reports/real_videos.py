@@ -26,7 +26,7 @@ _TRUTH = "_X_cam_17_rootrel"
 _JOINTS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 
 
-def footage(folder: Path, variant: str = "full") -> list[Footage]:
+def labelled_videos(folder: Path, variant: str = "full") -> list[Footage]:
     """All videos of a folder, in the order of their names, with MediaPipe's keypoints and its own 3D."""
     videos = [_video(folder, name, file) for file in sorted(folder.glob("*.npz")) for name in _names(file)]
     if not videos:
@@ -34,15 +34,15 @@ def footage(folder: Path, variant: str = "full") -> list[Footage]:
     return [_seen(*video, variant) for video in videos]
 
 
-def sent(weights: str, film: Footage, config: str = "webcam") -> F32:
+def published_poses(weights: str, film: Footage, config: str = "webcam") -> F32:
     """Poses (F, 17, 3) metres that a config makes of the detector's keypoints: newest frames, made steady."""
-    steady = msgspec.json.encode(load(config).steady).decode()
+    steady = msgspec.json.encode(load(config).smoothing).decode()
     with TemporaryDirectory() as folder:
         seen, poses = Path(folder) / "seen.npy", Path(folder) / "poses.npz"
         np.save(seen, film.keypoints)
         settings = {"weights": weights, "lag": 0, "hop": 1, "predict_s": len(film.truth) / film.rate_hz}
         source = {"fps": film.rate_hz, "size_wh": list(film.size_wh), "skeleton": "h36m17"}
-        changes = [*(f"source.{name}={value}" for name, value in source.items()), f"steady={steady}"]
+        changes = [*(f"source.{name}={value}" for name, value in source.items()), f"smoothing={steady}"]
         lift(config_for(seen, poses, settings, changes), lambda frames: None)
         answers = np.full_like(film.truth, np.nan)
         for frame in pose_files.read(poses):
@@ -82,9 +82,9 @@ def _detected(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int],
     """
     from sources.mediapipe import MediaPipe
     from sources.opencv import OpenCV
-    from stream.protocols import Context
+    from stream.protocols import ComponentContext
 
-    context, settings = Context(video.stem), OpenCV.Settings(url=str(video), pace="full")
+    context, settings = ComponentContext(video.stem), OpenCV.Settings(url=str(video), pace="full")
     chosen: Any = variant
     detector = MediaPipe(MediaPipe.Settings(variant=chosen), context)
     with OpenCV(settings, context) as source, detector:
@@ -106,7 +106,7 @@ def _detected(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int],
 
 def _limbs(spatial: F32) -> F32:
     """The pelvis and limbs among 17 joints (17, 3) of MediaPipe's 33 (33, 3); the others are NaN."""
-    here, there = skeletons.get("h36m17").joints, skeletons.get("blazepose33").joints
+    here, there = skeletons.skeleton_named("h36m17").joints, skeletons.skeleton_named("blazepose33").joints
     pose = np.full((17, 3), np.nan, np.float32)
     for side in ("left", "right"):
         for joint in _JOINTS:

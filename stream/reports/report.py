@@ -15,7 +15,7 @@ PICTURE = "robustness.png"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ReportRequest:
     """What is to be measured, and where it is written.
 
     weights: packaged, or a file; data: a folder of motion capture; output: the document of all tables, beside
@@ -42,7 +42,7 @@ class Order:
         return " ".join(words + ([] if self.extent == "full" else [f"--{self.extent}"]))
 
 
-def report(order: Order, say: Callable[[str], None]) -> None:
+def report(order: ReportRequest, say: Callable[[str], None]) -> None:
     """Write all tables into one document and their short form into another, between the marks there."""
     from lifter.evaluation import markdown as document
     from lifter.evaluation import report as dossier
@@ -59,10 +59,10 @@ def report(order: Order, say: Callable[[str], None]) -> None:
         document.check(order.card, PLACE)
     videos, live = [], None
     if order.benchmark is not None:
-        from stream.reports.real_videos import footage, sent
+        from stream.reports.real_videos import labelled_videos, published_poses
 
         say("detecting people in the real videos")
-        videos, live = footage(order.benchmark), partial(sent, order.weights)
+        videos, live = labelled_videos(order.benchmark), partial(published_poses, order.weights)
     found = dossier.measure(order.weights, order.data, others, videos, live, order.extent, say)
     if found.disturbed:
         dossier_disturbed.plot(found.disturbed, found.spec.name, order.output.with_name(PICTURE))

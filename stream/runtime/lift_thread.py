@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stream.messages import Window
-from stream.postprocess.assemble import Pass, Publisher
-from stream.postprocess.blend import Seams
-from stream.postprocess.lifted import Lifted
-from stream.protocols import Context, Lifter
-from stream.runtime.scheduler import Schedule
-from stream.windows.camera_buffer import Intake
+from stream.postprocess.assemble import LiftedPass, Publisher
+from stream.postprocess.blend import PassBlender
+from stream.postprocess.lifted import LiftedWindow
+from stream.protocols import ComponentContext, Lifter
+from stream.runtime.scheduler import FairScheduler
+from stream.windows.camera_buffer import CameraBuffer
 from stream.windows.ring import Ring
 
 _FILE_BATCH = 4  # windows of a file at once: always the same, since a pose's last bits depend on it
@@ -22,14 +22,14 @@ _CROWDED = 0.5  # how full a source takes what it has out at once, so that nothi
 class _Open:
     """A pass that has begun, and what of it is not lifted yet."""
 
-    intake: Intake
-    begun: Pass
+    intake: CameraBuffer
+    begun: LiftedPass
     since_ns: dict[Ring, int]  # captured times of the first and the last that are published
     until_ns: dict[Ring, int]
     left: deque[tuple[Ring, Window]]
 
 
-class Lifting:
+class LiftThread:
     """Passes over intakes, a batch at a time. hop "auto" lifts as soon as anything is due.
 
     A slow machine widens any hop: a pass takes what came since the one before, and costs the same.
@@ -44,25 +44,25 @@ class Lifting:
         publisher: Publisher,
         hop: int | Literal["auto"],
         blend: int,
-        context: Context,
+        context: ComponentContext,
         view: Callable[[str, Window], Window] = lambda _, window: window,
     ) -> None:
         self._lifter = lifter
         self._publisher = publisher
         self._frames: int = lifter.spec.frames
         self._hop = hop
-        self._seams = Seams(blend)
+        self._seams = PassBlender(blend)
         self._clock, self._health = context.clock, context.health
         self._view = view
-        self._schedule = Schedule(context.clock)
-        self._open: dict[Intake, _Open] = {}
+        self._schedule = FairScheduler(context.clock)
+        self._open: dict[CameraBuffer, _Open] = {}
 
     @property
     def busy(self) -> bool:
         """Some people of a source are lifted, others not yet."""
         return bool(self._open)
 
-    def once(self, intakes: Iterable[Intake]) -> bool:
+    def once(self, intakes: Iterable[CameraBuffer]) -> bool:
         """Lift one batch of what is due and publish whoever is complete; False when nothing was due."""
         ordered = self._schedule.order(one for one in intakes if one.filled or one in self._open)
         batch = self._batch(ordered)
@@ -75,7 +75,7 @@ class Lifting:
             self._publisher.publish([one.begun for one in complete])
         return bool(batch or complete)
 
-    def _batch(self, intakes: Iterable[Intake]) -> list[tuple[_Open, Ring, Window]]:
+    def _batch(self, intakes: Iterable[CameraBuffer]) -> list[tuple[_Open, Ring, Window]]:
         """The next windows, beginning passes on the way; of a file only windows of its own."""
         batch: list[tuple[_Open, Ring, Window]] = []
         room = self._schedule.cost.windows()
@@ -92,7 +92,7 @@ class Lifting:
                 break
         return batch
 
-    def _begin(self, intake: Intake) -> _Open | None:
+    def _begin(self, intake: CameraBuffer) -> _Open | None:
         due = intake.take(self._hop_of(intake), self._publisher.lag)
         if due is None:
             return None
@@ -102,12 +102,12 @@ class Lifting:
             who.ring: each.header.captured_ns for each in due.arrivals[::-1] for who in each.sightings
         }
         self._schedule.begin(intake, len(windows))
-        begun = Pass(due, self._clock.now_ns())
+        begun = LiftedPass(due, self._clock.now_ns())
         one = _Open(intake, begun, since_ns, until_ns, deque(windows.items()))
         self._open[intake] = one
         return one
 
-    def _hop_of(self, intake: Intake) -> int:
+    def _hop_of(self, intake: CameraBuffer) -> int:
         if self._hop != "auto":
             return min(self._hop, self._frames - self._publisher.lag)
         # Nobody waits for a file frame by frame: a third of the window keeps every pose's context long.
@@ -119,7 +119,7 @@ class Lifting:
         answers = self._lifter.lift([self._view(one.intake.name, window) for one, _, window in batch], last)
         seconds = (self._clock.now_ns() - began_ns) / 1e9
         self._schedule.served([one.intake for one, _, _ in batch], seconds)
-        self._health.count("lift", "batches")
+        self._health.increment("lift", "batches")
         for (one, ring, window), poses in zip(batch, answers, strict=True):
             joined = self._seams.blend(ring, window.captured_ns[-last:], poses, one.until_ns[ring])
-            one.begun.people[ring] = Lifted(window, joined)
+            one.begun.people[ring] = LiftedWindow(window, joined)

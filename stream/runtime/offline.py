@@ -28,10 +28,10 @@ def lift(config: Config, progress: Callable[[int], None]) -> int:
 
     with stopped_by_signals(stop), pipeline:
         while not pipeline.wait(0.2):
-            progress(pipeline.health.counted("lift", "frames"))
+            progress(pipeline.health.counter("lift", "frames"))
     if pipeline.error is not None:
         raise pipeline.error
-    lifted = pipeline.health.counted("lift", "frames")
+    lifted = pipeline.health.counter("lift", "frames")
     progress(lifted)
     if asked.is_set():
         raise PoseliftError(f"stopped after {lifted} frames; the output holds no more than those")

@@ -1,6 +1,6 @@
 """The daemon: a thread per source, one for lifting, one per sink, and the way of a frame between them.
 
-source.read -> convert -> track -> Intake (rings) -> Lifting -> PoseFrame -> Outlets (sinks)
+source.read -> convert -> track -> Intake (rings) -> LiftThread -> PoseFrame -> Outlets (sinks)
 """
 
 import logging
@@ -15,19 +15,19 @@ from sources.reconnecting import Reconnecting
 from stream import skeletons
 from stream.cameras.registry import Cameras
 from stream.clock import Clock, SystemClock
-from stream.config.load import Config, Part
+from stream.config.load import ComponentConfig, Config
 from stream.errors import PoseliftError
 from stream.health import Health
 from stream.messages import Message, Meta, Mode, ModelInfo, Status
-from stream.postprocess.assemble import Emitter, Publisher
-from stream.postprocess.batch import Step
-from stream.postprocess.smoothing import Steady
-from stream.protocols import Context, Sink, Source
-from stream.runtime.lift_thread import Lifting
-from stream.runtime.sink_thread import Outlet
-from stream.runtime.source_thread import Feed, Wanted
-from stream.scene.root_position import Space
-from stream.scene.world_frame import World, Worlds
+from stream.postprocess.assemble import FrameAssembler, Publisher
+from stream.postprocess.batch import PostProcessor
+from stream.postprocess.smoothing import Smoother
+from stream.protocols import ComponentContext, Sink, Source
+from stream.runtime.lift_thread import LiftThread
+from stream.runtime.sink_thread import SinkThread
+from stream.runtime.source_thread import LifterInput, SourceThread
+from stream.scene.root_position import RootPosition
+from stream.scene.world_frame import CameraPlacements, WorldFrame
 
 log = logging.getLogger("poselift")
 
@@ -58,25 +58,25 @@ class Pipeline:
         )
         self.spec = self.lifter.spec
         settings.check(self.spec)
-        self._lag = settings.look_ahead(self.spec.frames)
+        self._lag = settings.lag_frames(self.spec.frames)
         self.feeds = [self._feed(part) for part in config.sources.values()]
         self.lossless = not any(feed.live for feed in self.feeds)
         # A slow machine publishes up to a whole window in one burst.
-        room = settings.pace(self.spec.rate_hz).room(self.spec.frames) + 64
+        room = settings.timing(self.spec.rate_hz).room(self.spec.frames) + 64
         self.outlets = {
-            name: Outlet(name, self._sink(part), self.clock, self.health, self.lossless, room)
+            name: SinkThread(name, self._sink(part), self.clock, self.health, self.lossless, room)
             for name, part in config.sinks.items()
         }
-        self._cameras = Cameras(config.space.cameras, config.space.fov_deg)
+        self._cameras = Cameras(config.scene.cameras, config.scene.fov_deg)
         # Whoever listens learns where a camera stands before the first pose that rests on it.
-        self._worlds = Worlds(config.space.world, lambda *source: self._send(self._meta(*source)))
+        self._worlds = CameraPlacements(config.scene.world, lambda *source: self._send(self._meta(*source)))
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
         context = self._context("lift")
-        self._lifting = Lifting(
+        self._lifting = LiftThread(
             self.lifter,
             Publisher(self._emitter(), self._steps(), self._send, context),
             settings.hop,
-            settings.fade(self._lag),
+            settings.blend_frames(self._lag),
             context,
             partial(self._cameras.to_assumed, focal=self.spec.focal),
         )
@@ -85,24 +85,24 @@ class Pipeline:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lift", daemon=True)
 
-    def _emitter(self) -> Emitter:
+    def _emitter(self) -> FrameAssembler:
         mode: Mode = "offline" if self.lossless else "fixed" if self._lag else "live"
         kp2d = self.config.lifter.kp2d
-        return Emitter(self.spec.skeleton, self._model, self.session, mode, self._lag, kp2d)
+        return FrameAssembler(self.spec.skeleton, self._model, self.session, mode, self._lag, kp2d)
 
-    def _steps(self) -> list[Step]:
-        steady, space, steps = self.config.steady, self.config.space, list[Step]()
-        if steady.one_euro is not None or steady.bones:
-            steps.append(Steady(steady, self._context("lift")))
-        if space.enabled:
-            steps.append(Space(space))
-            steps.append(World(space.world, space.contact, self._context("lift"), self._worlds))
+    def _steps(self) -> list[PostProcessor]:
+        smoothing, scene, steps = self.config.smoothing, self.config.scene, list[PostProcessor]()
+        if smoothing.one_euro is not None or smoothing.bones:
+            steps.append(Smoother(smoothing, self._context("lift")))
+        if scene.enabled:
+            steps.append(RootPosition(scene))
+            steps.append(WorldFrame(scene.world, scene.contact, self._context("lift"), self._worlds))
         return steps
 
-    def _context(self, name: str) -> Context:
-        return Context(name, self.config.node, self.session, self.clock, self.health)
+    def _context(self, name: str) -> ComponentContext:
+        return ComponentContext(name, self.config.node, self.session, self.clock, self.health)
 
-    def _feed(self, part: Part) -> Feed:
+    def _feed(self, part: ComponentConfig) -> SourceThread:
         context = self._context(part.name)
 
         def make() -> Source:
@@ -111,11 +111,11 @@ class Pipeline:
                 return source
             return Detected(source, part.detector.make(part.detector.settings, context), context)
 
-        pace = self.config.lifter.pace(self.spec.rate_hz)
-        wanted = Wanted(self.spec.skeleton, self.spec.frames, pace)
-        return Feed(Reconnecting(make, context), self.config, wanted, context, self)
+        pace = self.config.lifter.timing(self.spec.rate_hz)
+        wanted = LifterInput(self.spec.skeleton, self.spec.frames, pace)
+        return SourceThread(Reconnecting(make, context), self.config, wanted, context, self)
 
-    def _sink(self, part: Part) -> Callable[[], Sink]:
+    def _sink(self, part: ComponentConfig) -> Callable[[], Sink]:
         return lambda: part.make(part.settings, self._context(part.name))
 
     # Life
@@ -187,7 +187,7 @@ class Pipeline:
         """Nothing sensible can go on without this part: keep the reason and end the run."""
         if not isinstance(error, PoseliftError):
             log.error("%s failed", part, exc_info=error)
-        self.health.state(part, "failed", str(error))
+        self.health.set_state(part, "failed", str(error))
         self._error = self._error or error
         self.stop()
 
@@ -228,8 +228,8 @@ class Pipeline:
             self.stop()  # nobody is left to send to
 
     def _meta(self, name: str, size_wh: tuple[int, int]) -> Meta:
-        skeleton = skeletons.get(self.spec.skeleton)
-        space, place = self.config.space, self._worlds.of(name)
+        skeleton = skeletons.skeleton_named(self.spec.skeleton)
+        scene, place = self.config.scene, self._worlds.of(name)
         return Meta(
             source=name,
             session=self.session,
@@ -241,6 +241,6 @@ class Pipeline:
             frame_id=place.frame_id if place else f"{name}_optical_frame",
             units="m",
             model=self._model,
-            intrinsics=self._cameras.get(name, size_wh).intrinsics if space.enabled else None,
+            intrinsics=self._cameras.get(name, size_wh).intrinsics if scene.enabled else None,
             extrinsics=place,
         )

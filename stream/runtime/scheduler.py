@@ -21,7 +21,7 @@ _FIRST = 4  # windows at once while nothing is known
 _KEEP = 0.9  # weight of what was measured before, per batch
 
 
-class Waiting(Protocol):
+class Schedulable(Protocol):
     """A source whose poses wait (an intake)."""
 
     @property
@@ -30,10 +30,10 @@ class Waiting(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Waiting)
+T = TypeVar("T", bound=Schedulable)
 
 
-class Cost:
+class BatchCostModel:
     """What a batch takes: a fixed time and a time per window, fitted to the latest batches.
 
     window_s: what one window more adds.
@@ -85,13 +85,13 @@ class _Account:
     left: int = 0
 
 
-class Schedule:
+class FairScheduler:
     """Turns of sources: `order` says whose it is; `begin` and `served` tell it what happens."""
 
     def __init__(self, clock: Clock) -> None:
-        self.cost = Cost()
+        self.cost = BatchCostModel()
         self._clock = clock
-        self._accounts: dict[Waiting, _Account] = {}
+        self._accounts: dict[Schedulable, _Account] = {}
         self._most_s = 0.0  # served_s of whoever was served most
 
     def order(self, sources: Iterable[T]) -> list[T]:
@@ -114,12 +114,12 @@ class Schedule:
 
         return sorted(accounts, key=key)
 
-    def begin(self, source: Waiting, windows: int) -> None:
+    def begin(self, source: Schedulable, windows: int) -> None:
         """A pass over this source's people begins."""
         account = self._account(source)
         account.begun_ns, account.filled, account.left = self._clock.now_ns(), source.filled, windows
 
-    def served(self, batch: Sequence[Waiting], seconds: float) -> None:
+    def served(self, batch: Sequence[Schedulable], seconds: float) -> None:
         """A batch was lifted, of one window each of these sources; of one that is named twice, of two."""
         self.cost.took(len(batch), seconds)
         least_s = self._least_s()
@@ -133,12 +133,12 @@ class Schedule:
         """Lifter time all are taken to have had: who did not ask for more is owed two batches at most."""
         return self._most_s - 2 * max(_BATCH_S, self.cost.window_s)
 
-    def _lost_in_s(self, source: Waiting, account: _Account) -> float:
+    def _lost_in_s(self, source: Schedulable, account: _Account) -> float:
         """How long until poses are lost behind the open pass, as they came since it began."""
         came = source.filled - account.filled
         if not account.left or came <= 0:
             return math.inf
         return (1 - source.filled) / came * (self._clock.now_ns() - account.begun_ns) / 1e9
 
-    def _account(self, source: Waiting) -> _Account:
+    def _account(self, source: Schedulable) -> _Account:
         return self._accounts.setdefault(source, _Account())

@@ -20,7 +20,7 @@ def run(config: Config, say: Callable[[str], None]) -> None:
     """Run `config`; a line to `say` at the start and every `status_s`. Raises what ended it early."""
     pipeline = Pipeline(config)
     with stopped_by_signals(pipeline.stop), pipeline:
-        for line in addresses(pipeline):
+        for line in endpoints(pipeline):
             say(line)
         supervise(pipeline, say)
     say(f"stopped. {health_line(pipeline.status().report)}")
@@ -42,7 +42,7 @@ def supervise(pipeline: Pipeline, say: Callable[[str], None]) -> None:
             say(health_line(pipeline.status().report))
 
 
-def addresses(pipeline: Pipeline) -> Iterator[str]:
+def endpoints(pipeline: Pipeline) -> Iterator[str]:
     """Where the poses can be had, one line per sink that has an address."""
     for name, outlet in pipeline.outlets.items():
         outlet.ready(2.0)

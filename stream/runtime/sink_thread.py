@@ -10,7 +10,7 @@ from stream.errors import EncodeError, PoseliftError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, PoseFrame
 from stream.protocols import Sink
-from stream.queues import Slot
+from stream.queues import DropOldestQueue
 
 log = logging.getLogger("poselift")
 
@@ -20,7 +20,7 @@ _ROOM_S = 60.0  # the longest a lossless pipeline waits for a sink that is up bu
 _WRITING_S = 60.0  # the longest a stop waits for a recording that is written only now
 
 
-class Outlet:
+class SinkThread:
     """Runs one sink in a thread of its own: opens it, sends, and opens it again when it was lost.
 
     `make` is called once at construction, which checks the settings, and again for every further
@@ -45,7 +45,9 @@ class Outlet:
         self._health = health
         self._lossless = lossless
         self._up = True  # until it shows otherwise
-        self._slot: Slot[Message] = Slot(room, lambda: health.count(name, "drop.sink_slow"))
+        self._slot: DropOldestQueue[Message] = DropOldestQueue(
+            room, lambda: health.increment(name, "drop.sink_slow")
+        )
         self._stop = threading.Event()
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink:{name}", daemon=True)
@@ -78,14 +80,14 @@ class Outlet:
                 made, self._made = self._made or self._make(), None
                 try:
                     with made as self.sink:
-                        self._health.state(self.name, "ok")
+                        self._health.set_state(self.name, "ok")
                         self._up = True
                         self._opened.set()
                         wait_s = _FIRST_WAIT_S
                         self._serve(self.sink)
                 except SinkUnavailable as error:
                     self._up = False
-                    self._health.state(self.name, "retrying", str(error))
+                    self._health.set_state(self.name, "retrying", str(error))
                     log.warning("%s: %s; trying again in %.1f s", self.name, error, wait_s)
                     self._clock.wait(self._stop, wait_s * random.uniform(0.8, 1.2))
                     wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
@@ -106,20 +108,20 @@ class Outlet:
             try:
                 sink.send(message)
             except EncodeError as error:
-                self._health.count(self.name, "drop.encode")
+                self._health.increment(self.name, "drop.encode")
                 log.warning("%s: %s", self.name, error)
                 continue
             except SinkUnavailable:
-                self._health.count(self.name, "drop.sink_down")
+                self._health.increment(self.name, "drop.sink_down")
                 raise
             if isinstance(message, PoseFrame):
-                self._health.took("publish", (self._clock.now_ns() - before_ns) / 1e6)
-                self._health.count(self.name, "sent")
+                self._health.observe_ms("publish", (self._clock.now_ns() - before_ns) / 1e6)
+                self._health.increment(self.name, "sent")
 
     def _fail(self, error: Exception, why: str) -> None:
         """This sink is out for good; take nothing more, so that nobody waits for it."""
         self.error = error
-        self._health.state(self.name, "failed", why)
+        self._health.set_state(self.name, "failed", why)
         log.error("%s: stopped: %s", self.name, why)
         self._slot.close()
         self._opened.set()

@@ -13,11 +13,11 @@ from stream import skeletons
 from stream.config.load import Config
 from stream.errors import EndOfStream
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.protocols import Context, Source
-from stream.tracking.left_right import Swaps
+from stream.protocols import ComponentContext, Source
+from stream.tracking.left_right import LeftRightRepair
 from stream.tracking.tracker import Tracker
-from stream.windows.camera_buffer import LEAST_GAP_S, Intake
-from stream.windows.resample import AS_CAPTURED, Pace
+from stream.windows.camera_buffer import MIN_GAP_S, CameraBuffer
+from stream.windows.resample import AS_CAPTURED, Timing
 
 log = logging.getLogger("poselift")
 
@@ -27,7 +27,7 @@ _MOST_CAMERAS = 256  # behind one network source; a sender of ever new names mus
 _BACK_NS = 1_000_000_000  # a frame later than this is not late: its clock was set back
 
 
-class Listener(Protocol):
+class SourceListener(Protocol):
     """Who is told what happens in a feed's thread."""
 
     def seen(self, camera: str, size_wh: tuple[int, int]) -> None:
@@ -44,12 +44,12 @@ class Listener(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
+class LifterInput:
     """What the lifter reads: joints of a skeleton, windows of so many frames, at a pace."""
 
     skeleton: str
     frames: int
-    pace: Pace = AS_CAPTURED
+    pace: Timing = AS_CAPTURED
 
 
 @dataclasses.dataclass(slots=True)
@@ -57,8 +57,8 @@ class _Camera:
     """What the keypoints of one camera pass on their way. Who was announced as lost has no way back."""
 
     tracker: Tracker
-    swaps: Swaps | None
-    intake: Intake
+    swaps: LeftRightRepair | None
+    intake: CameraBuffer
     size_wh: tuple[int, int]
     newest: Header | None = None
 
@@ -88,14 +88,19 @@ class _Camera:
             self.tracker.forget(self.intake.accept(self.swaps.update(frame) if self.swaps else frame))
 
 
-class Feed:
+class SourceThread:
     """Runs `source` in a thread of its own until it ends, fails, or is told to stop.
 
     One network source may bring the keypoints of many cameras; each gets a tracker and an intake.
     """
 
     def __init__(
-        self, source: Source, config: Config, wanted: Wanted, context: Context, listener: Listener
+        self,
+        source: Source,
+        config: Config,
+        wanted: LifterInput,
+        context: ComponentContext,
+        listener: SourceListener,
     ) -> None:
         self.name = context.name
         self._source = source
@@ -114,7 +119,7 @@ class Feed:
         return self._source.live
 
     @property
-    def intakes(self) -> list[Intake]:
+    def intakes(self) -> list[CameraBuffer]:
         return [camera.intake for camera in list(self._cameras.values())]
 
     @property
@@ -155,7 +160,7 @@ class Feed:
                 camera.finish()
                 if self._source.live:  # others may go on, and nobody else will say so
                     camera.restart(self._context.clock.now_ns())
-            self._context.health.state(self.name, "ended")
+            self._context.health.set_state(self.name, "ended")
             log.info("%s: ended", self.name)
         except Exception as error:
             self._listener.failed(self.name, error)
@@ -181,18 +186,18 @@ class Feed:
         return dataclasses.replace(frame, skeleton=target, persons=tuple(persons))
 
     def _near(self, person: Keypoints, far: NDArray[np.bool_], camera: str) -> Keypoints:
-        self._context.health.count(camera, "far_joints", int(far.sum()))
+        self._context.health.increment(camera, "far_joints", int(far.sum()))
         return _without(person, far)
 
     def _accept(self, frame: KeypointFrame) -> None:
         name = frame.header.source
-        self._context.health.count(name, "frames")
+        self._context.health.increment(name, "frames")
         camera = self._cameras.get(name)
         if camera is not None and not self._in_order(camera, frame.header):
             return
         if camera is None or camera.size_wh != frame.size_wh:
             if camera is None and len(self._cameras) >= _MOST_CAMERAS:
-                self._context.health.count(self.name, "drop.too_many_cameras")
+                self._context.health.increment(self.name, "drop.too_many_cameras")
                 return
             self._listener.seen(name, frame.size_wh)
         if camera is None:
@@ -211,10 +216,10 @@ class Feed:
         since_ns = min(header.captured_ns - newest.captured_ns, sent_ns)
         if since_ns < -_BACK_NS:
             log.warning("%s: its clock went back by %.1f s; it starts anew", header.source, -since_ns / 1e9)
-            self._context.health.count(header.source, "clock_back")
+            self._context.health.increment(header.source, "clock_back")
             camera.restart(self._context.clock.now_ns())
         elif twice or since_ns <= 0:
-            self._context.health.count(
+            self._context.health.increment(
                 header.source, "drop.duplicate" if twice or since_ns == 0 else "drop.out_of_order"
             )
             return False
@@ -224,11 +229,13 @@ class Feed:
         config, wanted = self._config, self._wanted
         context = dataclasses.replace(self._context, name=name)
         predict_s = config.lifter.predict_s
-        within_s = max(predict_s, LEAST_GAP_S)
-        tracker = Tracker(config.people, within_s, None if self.live else crc32(name.encode()), not self.live)
-        swaps = Swaps(wanted.skeleton, context) if config.steady.swaps else None
+        within_s = max(predict_s, MIN_GAP_S)
+        tracker = Tracker(
+            config.tracking, within_s, None if self.live else crc32(name.encode()), not self.live
+        )
+        swaps = LeftRightRepair(wanted.skeleton, context) if config.tracking.fix_left_right else None
         lossless = not self.live
-        intake = Intake(name, wanted.frames, lossless, predict_s, context.health, wanted.pace)
+        intake = CameraBuffer(name, wanted.frames, lossless, predict_s, context.health, wanted.pace)
         return _Camera(tracker, swaps, intake, size_wh)
 
     def _expire(self) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from stream.cameras.intrinsics import F64
 from stream.messages import Contact, Pose
 from stream.scene.foot_contact import ANKLE_M
-from stream.skeletons import get
+from stream.skeletons import skeleton_named
 
 _EVERY_S = 0.1  # somebody's posture is looked at
 _STEP_S = (0.12, 0.5)  # how long a foot must rest to count, and when it counts again
@@ -46,14 +46,14 @@ class Plane:
     height_sd_m: float
 
 
-class Floor:
+class FloorEstimator:
     """Collects what people's poses say about the floor until it is known well enough.
 
     patience_s: for so long, of people being seen, somebody is waited for who walks about.
     """
 
     def __init__(self, skeleton: str, patience_s: float) -> None:
-        self._names = {name: index for index, name in enumerate(get(skeleton).joints)}
+        self._names = {name: index for index, name in enumerate(skeleton_named(skeleton).joints)}
         self._patience = patience_s / _EVERY_S
         self._people: dict[str, _Person] = {}
         self._next_s = self._solve_s = -math.inf
@@ -183,7 +183,7 @@ class _Person:
         """How far hands and feet are, in the image, from where they were at first."""
         if pose.kp2d is None or self.moved:
             return
-        seen = np.where(pose.seen[:, None], pose.kp2d[:, :2], np.nan)
+        seen = np.where(pose.visible[:, None], pose.kp2d[:, :2], np.nan)
         ends = seen[self._ends]
         if self._first is None:
             self._first = ends
@@ -194,7 +194,7 @@ class _Person:
     def _posture(self, pose: Pose) -> F64 | None:
         """From between the ankles to the shoulders (3,), of those who stand or walk."""
         joints = [*self._trunk, *self._legs[0], *self._legs[1]]
-        if not pose.seen[joints].all():
+        if not pose.visible[joints].all():
             return None
         pelvis, thorax, *legs = pose.xyz[joints].astype(np.float64)
         ankles = (legs[2] + legs[5]) / 2

@@ -19,7 +19,7 @@ _REACH_M, _ANYWHERE_M = 0.35, 1e6
 _LEAP_M = 0.2  # where no floor is known, feet this far above their level are in the air
 
 
-class Feet:
+class FootContact:
     """The feet of one person. Both tests have hysteresis; a foot that is not seen is not known.
 
     Somebody who is not as tall as thought seems to stand above or below the floor, so a height counts
@@ -33,7 +33,9 @@ class Feet:
         self._was_floor = False
         self._at_s = -math.inf
 
-    def update(self, ankles: tuple[Point | None, Point | None], over: "Over", at_s: float) -> Contact | None:
+    def update(
+        self, ankles: tuple[Point | None, Point | None], over: "HeightReference", at_s: float
+    ) -> Contact | None:
         """Contacts, given ankles in the camera's axes or None where not seen; None when neither is known."""
         feet = self._left, self._right
         for foot, ankle in zip(feet, ankles, strict=True):
@@ -61,7 +63,7 @@ class Feet:
         return self._level_m if leaps and self._level_m is not None else low_m
 
 
-class Over:
+class HeightReference:
     """What heights are measured against, in the camera's axes: up (3,), a unit vector; height_m of the camera
     over the floor, None where that is not known.
     """
@@ -79,7 +81,7 @@ class _Foot:
         self._rests = False
         self.speed = self.height_m = math.inf
 
-    def move(self, ankle: Point | None, over: Over, at_s: float) -> None:
+    def move(self, ankle: Point | None, over: HeightReference, at_s: float) -> None:
         """Notice where the ankle is now, None where it is not seen."""
         way = self._way
         if ankle is None or (way and not 0 <= at_s - way[-1][0] <= _GAP_S):

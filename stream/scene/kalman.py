@@ -3,8 +3,8 @@
 import math
 
 
-class Kalman:
-    """A Kalman filter of a coordinate and its speed, driven by timestamps.
+class ConstantVelocityKalman:
+    """A ConstantVelocityKalman filter of a coordinate and its speed, driven by timestamps.
 
     It follows a steady walk without delay; a measurement far off what was expected counts less. In plain
     floats, because arrays of two cost ten times as much.

@@ -20,14 +20,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.cameras.intrinsics import F64, Camera, CameraSettings, rays_of
+from stream.cameras.intrinsics import F64, Camera, CameraSettings, batch_rays
 from stream.cameras.registry import ASSUMED_FOV_DEG, Cameras
 from stream.errors import ConfigError
 from stream.messages import F32, RootStatus
-from stream.postprocess.batch import Batch, PerPerson
-from stream.scene.kalman import Kalman
+from stream.postprocess.batch import PersonState, PoseBatch
+from stream.scene.kalman import ConstantVelocityKalman
 from stream.scene.world_frame import WorldSettings
-from stream.skeletons import get
+from stream.skeletons import skeleton_named
 
 Point = tuple[float, float, float]
 Seen = NDArray[np.bool_]
@@ -48,7 +48,7 @@ _LEAST_BODY_M = 0.3  # bones that are shorter together are nobody's
 _SIZES = 151  # poses over which a person's size is a median
 
 
-class Space:
+class RootPosition:
     """A step that gives every person seen in a frame a root, and poses the given height.
 
     A root needs five joints seen in that very frame: predicted and lost persons have none.
@@ -70,23 +70,23 @@ class Space:
 
         def __post_init__(self) -> None:
             if not self.enabled and self.world.wanted:
-                raise ConfigError("space.world needs space.enabled: expected true, got false")
+                raise ConfigError("scene.world needs scene.enabled: expected true, got false")
             if not 5 <= self.fov_deg <= 170:
-                raise ConfigError(f"space.fov_deg: expected 5 to 170 degrees, got {self.fov_deg}")
+                raise ConfigError(f"scene.fov_deg: expected 5 to 170 degrees, got {self.fov_deg}")
             if self.height_m is not None and not 0.4 <= self.height_m <= 2.6:
-                raise ConfigError(f"space.height_m: expected 0.4 to 2.6 metres, or null, got {self.height_m}")
+                raise ConfigError(f"scene.height_m: expected 0.4 to 2.6 metres, or null, got {self.height_m}")
 
     def __init__(self, settings: Settings) -> None:
         self._height_m = settings.height_m
         self._cameras = Cameras(settings.cameras, settings.fov_deg)
-        self._people = PerPerson(_Person)
+        self._people = PersonState(_Person)
 
-    def finish(self, batch: Batch) -> None:
+    def apply(self, batch: PoseBatch) -> None:
         people: list[tuple[int, _Person, float]] = []
         cameras: list[Camera] = []  # of each row
-        for moment in batch.moments:
+        for moment in batch.frames:
             at_s = moment.header.captured_ns / 1e9
-            people += [(row, person, at_s) for row, person in self._people.of(batch, moment)]
+            people += [(row, person, at_s) for row, person in self._people.get(batch, moment)]
             cameras += [self._cameras.get(moment.header.source, moment.size_wh)] * len(moment.rows)
         if self._height_m is not None:
             for row, person, _ in people:
@@ -94,15 +94,17 @@ class Space:
         if people:
             self._place(batch, people, cameras)
 
-    def _place(self, batch: Batch, people: list[tuple[int, "_Person", float]], cameras: list[Camera]) -> None:
-        xyz, rays = batch.xyz.astype(np.float64), rays_of(cameras, batch.keypoints[..., :2])
-        seen = batch.seen & np.isfinite(xyz.sum(axis=2) + rays.sum(axis=2))
+    def _place(
+        self, batch: PoseBatch, people: list[tuple[int, "_Person", float]], cameras: list[Camera]
+    ) -> None:
+        xyz, rays = batch.xyz.astype(np.float64), batch_rays(cameras, batch.keypoints[..., :2])
+        seen = batch.visible & np.isfinite(xyz.sum(axis=2) + rays.sum(axis=2))
         enough = (seen.sum(axis=1) >= _LEAST_JOINTS).tolist()
         people = [one for one in people if enough[one[0]]]
         if not people:
             return
         rows = np.array([row for row, _, _ in people])
-        roots, depth_sds, across_sds = locate(
+        roots, depth_sds, across_sds = solve_translation(
             xyz.take(rows, axis=0),
             rays.take(rows, axis=0),
             batch.score.take(rows, axis=0),
@@ -123,13 +125,17 @@ class Space:
         return "metric" if camera.is_calibrated else "height"
 
 
-class Place:
+class RootFilter:
     """Somebody's root over time. Depth is uncertain and changes evenly; across the line of sight a pelvis is
     seen well, and sways and bounces with every step.
     """
 
     def __init__(self) -> None:
-        self._depth, self._right, self._down = Kalman(), Kalman(), Kalman()
+        self._depth, self._right, self._down = (
+            ConstantVelocityKalman(),
+            ConstantVelocityKalman(),
+            ConstantVelocityKalman(),
+        )
 
     def update(self, root: Sequence[float], depth_sd: float, across_sd: float, at_s: float) -> Point:
         """The steadied root, having found `root` with these standard deviations."""
@@ -146,11 +152,11 @@ class _Person:
     """What is remembered of one person: sizes of their poses, and how far away they are."""
 
     def __init__(self, skeleton: str) -> None:
-        joints, parents = get(skeleton).joints, get(skeleton).parents
+        joints, parents = skeleton_named(skeleton).joints, skeleton_named(skeleton).parents
         self._ends = [joint for joint, name in enumerate(joints) if name.split("_")[-1] in _BONES]
         self._starts = [parents[joint] for joint in self._ends]
         self._sizes: deque[float] = deque(maxlen=_SIZES)
-        self.place = Place()
+        self.place = RootFilter()
 
     def scale(self, xyz: F32, height_m: float) -> float:
         """What makes this person's poses, the next being xyz (J, 3), those of somebody `height_m` tall."""
@@ -160,7 +166,7 @@ class _Person:
         return _BONES_PER_HEIGHT * height_m / float(np.median(self._sizes)) if self._sizes else 1.0
 
 
-def locate(xyz: F64, rays: F64, score: F32, seen: Seen) -> tuple[F64, F64, F64]:
+def solve_translation(xyz: F64, rays: F64, score: F32, seen: Seen) -> tuple[F64, F64, F64]:
     """Translations (P, 3) that put points xyz (P, J, 3), those seen (P, J), onto rays (P, J, 2), weighted by
     score (P, J), and the standard deviations (P,) of their third component and of the two others; NaN where
     the points do not determine it.

@@ -21,12 +21,12 @@ from stream.camera_info import Extrinsics
 from stream.cameras.extrinsics import CameraPose
 from stream.errors import ConfigError
 from stream.health import Health
-from stream.postprocess.batch import Batch, Moment, PerPerson, PerSource
-from stream.protocols import Context
+from stream.postprocess.batch import BatchFrame, PersonState, PoseBatch, SourceState
+from stream.protocols import ComponentContext
 from stream.rotations import quaternion
-from stream.scene.floor import Floor, Plane
-from stream.scene.foot_contact import Feet, Over, Point
-from stream.skeletons import get
+from stream.scene.floor import FloorEstimator, Plane
+from stream.scene.foot_contact import FootContact, HeightReference, Point
+from stream.skeletons import skeleton_named
 
 log = logging.getLogger("poselift")
 
@@ -45,14 +45,14 @@ class WorldSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         if not 2 <= self.patience_s < math.inf:
-            raise ConfigError(f"space.world.patience_s: expected 2 or more seconds, got {self.patience_s}")
+            raise ConfigError(f"scene.world.patience_s: expected 2 or more seconds, got {self.patience_s}")
 
     @property
     def wanted(self) -> bool:
         return bool(self.camera_pose) or self.floor is not None
 
 
-class Worlds:
+class CameraPlacements:
     """Where the cameras of a run stand: what is known of one is never changed again.
 
     settled: told the source and its images' size once a floor is found, before a pose over it is sent.
@@ -69,22 +69,24 @@ class Worlds:
         self._places.setdefault(source, place)
 
 
-class World:
+class WorldFrame:
     """A step that says which feet rest on the floor and gives poses the world's axes."""
 
-    def __init__(self, settings: WorldSettings, contact: bool, context: Context, worlds: Worlds) -> None:
+    def __init__(
+        self, settings: WorldSettings, contact: bool, context: ComponentContext, worlds: CameraPlacements
+    ) -> None:
         self._contact, self._find = contact, settings.floor is not None
-        self._grounds = PerSource(lambda source, _: _Ground(source, settings, context.health, worlds))
-        self._feet = PerPerson(lambda skeleton: Feet())
+        self._grounds = SourceState(lambda source, _: _Ground(source, settings, context.health, worlds))
+        self._feet = PersonState(lambda skeleton: FootContact())
 
-    def finish(self, batch: Batch) -> None:
+    def apply(self, batch: PoseBatch) -> None:
         ankles = _ankles(batch) if self._contact or self._find else []
-        for moment in batch.moments:
-            ground = self._grounds.of(moment)
+        for moment in batch.frames:
+            ground = self._grounds.get(moment)
             seeks = self._find and ground.place is None
             if self._contact or seeks:
                 at_s = moment.header.captured_ns / 1e9
-                for row, feet in self._feet.of(batch, moment):
+                for row, feet in self._feet.get(batch, moment):
                     batch.contact[row] = feet.update(ankles[row], ground.over, at_s)
             if seeks:
                 ground.seek(batch, moment)
@@ -93,11 +95,11 @@ class World:
             ground.move(batch, moment)
 
 
-def _ankles(batch: Batch) -> list[tuple[Point | None, Point | None]]:
+def _ankles(batch: PoseBatch) -> list[tuple[Point | None, Point | None]]:
     """Where everybody's left and right ankle is in the camera's axes, as far as they are seen."""
     joints = _ankle_joints(batch.skeleton)
     places = batch.xyz.take(joints, axis=1) + batch.root[:, None].astype(np.float64)
-    seen = (batch.seen.take(joints, axis=1) & np.isfinite(places[..., 0])).tolist()
+    seen = (batch.visible.take(joints, axis=1) & np.isfinite(places[..., 0])).tolist()
     return [
         (tuple(left) if left_seen else None, tuple(right) if right_seen else None)
         for (left, right), (left_seen, right_seen) in zip(places.tolist(), seen, strict=True)
@@ -106,27 +108,31 @@ def _ankles(batch: Batch) -> list[tuple[Point | None, Point | None]]:
 
 @cache
 def _ankle_joints(skeleton: str) -> NDArray[np.intp]:
-    return np.array([get(skeleton).joints.index(name) for name in ("left_ankle", "right_ankle")])
+    return np.array([skeleton_named(skeleton).joints.index(name) for name in ("left_ankle", "right_ankle")])
 
 
 class _Ground:
     """What is known of where one camera stands. place: once that is all."""
 
-    def __init__(self, source: str, settings: WorldSettings, health: Health, worlds: Worlds) -> None:
+    def __init__(
+        self, source: str, settings: WorldSettings, health: Health, worlds: CameraPlacements
+    ) -> None:
         self._source, self._patience_s = source, settings.patience_s
         self._health, self._worlds = health, worlds
-        self._floor: Floor | None = None
+        self._floor: FloorEstimator | None = None
         self._looked = 0
-        self.over = Over((0.0, -1.0, 0.0), None)
+        self.over = HeightReference((0.0, -1.0, 0.0), None)
         self.place: Extrinsics | None = None
         self._settle(worlds.of(source))
 
-    def seek(self, batch: Batch, moment: Moment) -> None:
+    def seek(self, batch: PoseBatch, moment: BatchFrame) -> None:
         """Look for the floor under the people of a moment."""
         source = self._source
         if self._floor is None:
-            self._floor = Floor(batch.skeleton, self._patience_s)
-            self._health.state(f"{source}.world", "waiting", "for people who stand or walk, feet in sight")
+            self._floor = FloorEstimator(batch.skeleton, self._patience_s)
+            self._health.set_state(
+                f"{source}.world", "waiting", "for people who stand or walk, feet in sight"
+            )
         poses = [batch.pose(row) for row in moment.rows]
         seen = [pose for pose in poses if pose.root is not None]
         plane = self._floor.look(seen, moment.header.captured_ns / 1e9)
@@ -137,7 +143,7 @@ class _Ground:
             self._settle(self._worlds.of(source))
         elif self._looked % _EVERY == 0 and (up := self._floor.guess()) is not None:
             x, y, z = up.tolist()
-            self.over = Over((x, y, z), None)
+            self.over = HeightReference((x, y, z), None)
 
     def _settle(self, place: Extrinsics | None) -> None:
         """From now on poses are in the frame of `place`."""
@@ -147,14 +153,14 @@ class _Ground:
         matrix = place.matrix()
         self._matrix, self._pos = matrix.T.astype(np.float32), np.array(place.pos, np.float32)
         x, y, z = matrix[2].tolist()
-        self.over = Over((x, y, z), place.pos[2])
+        self.over = HeightReference((x, y, z), place.pos[2])
         sure = f" (sd {place.height_sd_m:.2f} m, {place.tilt_sd_deg:.1f} degrees)"
         above = f"{place.pos[2]:.2f} m above the floor{sure if place.status == 'estimated' else ''}"
         says = f"{place.status}, {above}; poses are in {place.frame_id}"
-        self._health.state(f"{self._source}.world", "ok", says)
+        self._health.set_state(f"{self._source}.world", "ok", says)
         log.info("%s: the camera's place is %s", self._source, says)
 
-    def move(self, batch: Batch, moment: Moment) -> None:
+    def move(self, batch: PoseBatch, moment: BatchFrame) -> None:
         """Give the people of a moment the axes of the world, once that is known."""
         if self.place is None:
             return

@@ -19,7 +19,7 @@ _SCALE, _SCALE_PER_S = 0.06, 0.05
 _LEAST_MATCH = 0.01  # of 1
 
 
-def pairs(persons: list[F32], tracks: list[Track], now_ns: int) -> list[tuple[int, int]]:
+def associate(persons: list[F32], tracks: list[Track], now_ns: int) -> list[tuple[int, int]]:
     """(person, track) pairs of the likeliest way to pair them up, each no worse than the least match."""
     if not persons or not tracks:
         return []
@@ -27,7 +27,7 @@ def pairs(persons: list[F32], tracks: list[Track], now_ns: int) -> list[tuple[in
         return [(0, 0)]
     like = _likeness(persons, tracks, now_ns)
     gain = np.log(np.maximum(like, _LEAST_MATCH) / _LEAST_MATCH)
-    return [(row, column) for row, column in assign(-gain) if gain[row, column] > 0]
+    return [(row, column) for row, column in solve_assignment(-gain) if gain[row, column] > 0]
 
 
 def _surely(xy: F32, track: Track, now_ns: int) -> bool:
@@ -104,13 +104,13 @@ def _extent(xy: F64, count: NDArray[np.int64]) -> F64:
     return extent
 
 
-def assign(cost: F64) -> list[tuple[int, int]]:
+def solve_assignment(cost: F64) -> list[tuple[int, int]]:
     """(row, column) pairs, as many as the shorter side of cost (N, M), that cost least in sum.
 
     The Hungarian method: rows come one by one, each along the cheapest path of exchanges.
     """
     if cost.shape[0] > cost.shape[1]:
-        return sorted((row, column) for column, row in assign(cost.T))
+        return sorted((row, column) for column, row in solve_assignment(cost.T))
     rows, columns = cost.shape
     best = cost.argmin(axis=1)
     if len(set(best.tolist())) == rows:  # nobody disputes anybody's best

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stream import skeletons
 from stream.messages import I64, KeypointFrame, Keypoints
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -54,12 +54,12 @@ class _Person:
             self.size = max(box, 0.9 * self.size, 8.0)  # a half hidden body has not shrunk
 
 
-class Swaps:
+class LeftRightRepair:
     """Repairs the keypoints of one camera's people, who all have an id; counts repaired poses as `swaps`."""
 
-    def __init__(self, skeleton: str, context: Context) -> None:
+    def __init__(self, skeleton: str, context: ComponentContext) -> None:
         self._context = context
-        self._pairs = np.array(skeletons.get(skeleton).flip_pairs)
+        self._pairs = np.array(skeletons.skeleton_named(skeleton).flip_pairs)
         self._stories = _stories(skeleton)
         self._people: dict[str | None, _Person] = {}
 
@@ -79,7 +79,7 @@ class Swaps:
                 known = None
             elif swapped.any():
                 repaired = _exchanged(person, self._pairs[swapped])
-                self._context.health.count(self._context.name, "swaps")
+                self._context.health.increment(self._context.name, "swaps")
         if known is None:
             joints, pairs = len(person.xy), len(self._pairs)
             nowhere, never = np.zeros((joints, 2)), np.full(joints, _NEVER_NS)
@@ -110,7 +110,7 @@ class Swaps:
 
 def _stories(skeleton: str) -> Mask:
     """(S, P): the pairs that may be the wrong way round together: all, a limb's, one."""
-    layout = skeletons.get(skeleton)
+    layout = skeletons.skeleton_named(skeleton)
     pair_of = {joint: index for index, pair in enumerate(layout.flip_pairs) for joint in pair}
     limbs: dict[int, list[int]] = {}
     for index, (joint, _) in enumerate(layout.flip_pairs):

@@ -78,7 +78,7 @@ class Track:
 
 def joints_seen(person: Keypoints) -> F32:
     """Joints (J, 2) px, NaN where not seen."""
-    if person.whole:
+    if person.complete:
         return person.xy
     seen = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
     return np.where(seen[:, None], person.xy, np.float32(np.nan))

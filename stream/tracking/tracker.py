@@ -13,32 +13,10 @@ import numpy as np
 
 from stream.errors import ConfigError
 from stream.messages import F32, KeypointFrame, Keypoints
-from stream.tracking.association import pairs
+from stream.tracking.association import associate
 from stream.tracking.track import Track, joints_seen
 
 _KEEP = 1.25  # so much larger must somebody be than who was chosen, to be chosen instead
-
-
-class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """persons: all, largest, or a number: at most so many, the largest ones.
-
-    birth_frames: sightings, within two frames more, that make a detection a person; before, it is not
-    published. Of a file nothing is lost by it: a person is published from the first sighting.
-    min_motion: how far the joints must have moved on average (root mean square) since the first sighting,
-    in body sizes, before somebody is published: 0.05 leaves a poster on the wall out, 0 nobody.
-    """
-
-    persons: Literal["all", "largest"] | int = "all"
-    birth_frames: int = 3
-    min_motion: float = 0.0
-
-    def __post_init__(self) -> None:
-        if isinstance(self.persons, int) and self.persons < 1:
-            raise ConfigError(f"people.persons: expected all, largest or a number from 1, got {self.persons}")
-        if self.birth_frames < 1:
-            raise ConfigError(f"people.birth_frames: expected a number from 1, got {self.birth_frames}")
-        if self.min_motion < 0:
-            raise ConfigError(f"people.min_motion: expected a number from 0, got {self.min_motion}")
 
 
 _Sightings = list[tuple[Keypoints, Track]]
@@ -54,16 +32,43 @@ class Tracker:
     is lost (files). `seed` makes the ids repeatable.
     """
 
+    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """persons: all, largest, or a number: at most so many, the largest ones.
+
+        confirm_frames: sightings, within two frames more, that make a detection a person; before, it is not
+        published. Of a file nothing is lost by it: a person is published from the first sighting.
+        min_motion: how far the joints must have moved on average (root mean square) since the first sighting,
+        in body sizes, before somebody is published: 0.05 leaves a poster on the wall out, 0 nobody.
+        fix_left_right: undo it when the detector takes left for right for a moment.
+        """
+
+        persons: Literal["all", "largest"] | int = "all"
+        confirm_frames: int = 3
+        min_motion: float = 0.0
+        fix_left_right: bool = False
+
+        def __post_init__(self) -> None:
+            if isinstance(self.persons, int) and self.persons < 1:
+                raise ConfigError(
+                    f"tracking.persons: expected all, largest or a number from 1, got {self.persons}"
+                )
+            if self.confirm_frames < 1:
+                raise ConfigError(
+                    f"tracking.confirm_frames: expected a number from 1, got {self.confirm_frames}"
+                )
+            if self.min_motion < 0:
+                raise ConfigError(f"tracking.min_motion: expected a number from 0, got {self.min_motion}")
+
     def __init__(
         self,
-        settings: TrackerSettings | None = None,
+        settings: Settings | None = None,
         max_missing_s: float = 1.0,
         seed: int | None = None,
         patient: bool = False,
     ) -> None:
-        self.settings = settings or TrackerSettings()
+        self.settings = settings or self.Settings()
         self._random = Random(secrets.randbits(64) if seed is None else seed)
-        self._within = self.settings.birth_frames + 2 if self.settings.birth_frames > 1 else 1
+        self._within = self.settings.confirm_frames + 2 if self.settings.confirm_frames > 1 else 1
         self._patience = self._within - 1 if patient else 0
         self._max_missing_ns = round(max_missing_s * 1e9)
         self._tracks: list[Track] = []
@@ -111,7 +116,7 @@ class Tracker:
                 found[index].given = True
         nameless = [index for index in range(len(persons)) if index not in found]
         free = [track for track in self._tracks if not track.given]
-        for row, column in pairs([persons[index][1] for index in nameless], free, now_ns):
+        for row, column in associate([persons[index][1] for index in nameless], free, now_ns):
             found[nameless[row]] = free[column]
         sightings = []
         for index, (person, xy) in enumerate(persons):
@@ -139,7 +144,7 @@ class Tracker:
         if not track.born:
             track.sightings.append(self._count)
             track.sightings = [at for at in track.sightings if self._count - at < self._within]
-            track.born = track.given or len(track.sightings) >= self.settings.birth_frames
+            track.born = track.given or len(track.sightings) >= self.settings.confirm_frames
 
     def _release(self) -> KeypointFrame:
         """The oldest frame held, with those of its people who are to be published."""

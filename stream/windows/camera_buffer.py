@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from stream.health import Health
 from stream.messages import KeypointFrame, Keypoints, State
-from stream.windows.output_grid import Ticks
-from stream.windows.pending import Arrival, Due, Sighting, following
-from stream.windows.resample import AS_CAPTURED, Pace
+from stream.windows.output_grid import OutputGrid
+from stream.windows.pending import LiftRequest, PendingFrame, PersonInFrame, carry_events
+from stream.windows.resample import AS_CAPTURED, Timing
 from stream.windows.ring import Ring
 
-LEAST_GAP_S = 0.25  # between two frames that see somebody: less is no gap, however soon people are lost
+MIN_GAP_S = 0.25  # between two frames that see somebody: less is no gap, however soon people are lost
 
 
-class Intake:
+class CameraBuffer:
     """Rings of the people one source sees, and its arrivals not yet published.
 
     frames: of a lifter's window, the most that may wait. lossless: a full intake makes the source
@@ -31,21 +31,21 @@ class Intake:
         lossless: bool,
         predict_s: float,
         health: Health,
-        pace: Pace = AS_CAPTURED,
+        pace: Timing = AS_CAPTURED,
     ) -> None:
         self.name = name
         self.lossless = lossless
         self._frames = frames
         self._predict_ns = round(predict_s * 1e9)
-        self._gap_ns = round(max(predict_s, LEAST_GAP_S) * 1e9)
+        self._gap_ns = round(max(predict_s, MIN_GAP_S) * 1e9)
         self._health = health
         self._pace = pace
         self._room = pace.room(frames)  # captured frames
         self._unit = pace.step_ns or 1  # of places: one lifter frame
-        self._ticks = Ticks(pace.tick_ns, self._gap_ns) if pace.tick_ns else None
+        self._ticks = OutputGrid(pace.tick_ns, self._gap_ns) if pace.tick_ns else None
         self._people: dict[str, tuple[Ring, int]] = {}  # ring, captured_ns of the last sighting
-        self._arrivals: deque[Arrival] = deque()
-        self._last: Arrival | None = None  # the newest frame
+        self._arrivals: deque[PendingFrame] = deque()
+        self._last: PendingFrame | None = None  # the newest frame
         self._silent = False
         self._ended = False
         self._closed = False
@@ -64,7 +64,7 @@ class Intake:
             place = last.place + self._step(last, captured_ns) if last else 0
             sightings = self._see(captured_ns, frame.persons, anew)
             self._silent = False
-            self._last = Arrival(
+            self._last = PendingFrame(
                 frame.header, frame.size_wh, frame.detected_ns, frame.capture_ms, sightings, number, place
             )
             for arrival in self._ticks.take(self._last) if self._ticks else [self._last]:
@@ -113,7 +113,7 @@ class Intake:
 
     # The lift thread
 
-    def take(self, hop: int, lag: int) -> Due | None:
+    def take(self, hop: int, lag: int) -> LiftRequest | None:
         """What is due when at least `hop` arrivals have `lag` lifter frames after them, or none will come.
 
         A live source hands over all of them, so a slow lifter widens the hop; a lossless one exactly
@@ -145,7 +145,7 @@ class Intake:
             ends = {who.ring: who.position + 1 for arrival in seen for who in arrival.sightings}
             arrivals = [self._arrivals.popleft() for _ in range(due)]
             self._changed.notify_all()
-        return Due(arrivals, ends, self._pace)
+        return LiftRequest(arrivals, ends, self._pace)
 
     @property
     def finished(self) -> bool:
@@ -170,14 +170,14 @@ class Intake:
         long = last.place - first.place >= (self._frames - 1) * self._unit
         return long or last.frame - first.frame >= self._room - 1
 
-    def _add(self, arrival: Arrival) -> None:
+    def _add(self, arrival: PendingFrame) -> None:
         while not self.lossless and self._arrivals and arrival.frame - self._arrivals[0].frame >= self._room:
             dropped = self._arrivals.popleft()
-            self._health.count(self.name, "drop.lifter_behind")
+            self._health.increment(self.name, "drop.lifter_behind")
             if self._arrivals:
-                self._arrivals[0] = following(dropped, self._arrivals[0])
+                self._arrivals[0] = carry_events(dropped, self._arrivals[0])
             else:
-                arrival = following(dropped, arrival)
+                arrival = carry_events(dropped, arrival)
         self._arrivals.append(arrival)
 
     def _announce(self, lost: set[str], silent_ns: int, now_ns: int) -> list[str]:
@@ -191,7 +191,7 @@ class Intake:
             captured_unix_ns=header.captured_unix_ns + silent_ns,
         )
         people = tuple(
-            Sighting(id, "lost" if id in lost else "predicted", ring, ring.count - 1)
+            PersonInFrame(id, "lost" if id in lost else "predicted", ring, ring.count - 1)
             for id, (ring, _) in self._people.items()
         )
         arrival = replace(self._last, header=header, detected_ns=now_ns, capture_ms=0.0, sightings=people)
@@ -200,14 +200,14 @@ class Intake:
         self._people = {id: known for id, known in self._people.items() if id not in lost}
         return sorted(lost)
 
-    def _step(self, last: Arrival, captured_ns: int) -> int:
+    def _step(self, last: PendingFrame, captured_ns: int) -> int:
         """How far the next frame lies behind the last; clocks that have nothing in common share no window."""
         if self._pace.step_ns is None:
             return 1
         step_ns = captured_ns - last.header.captured_ns
         return step_ns if step_ns > 0 else self._frames * self._unit
 
-    def _see(self, captured_ns: int, persons: tuple[Keypoints, ...], anew: bool) -> tuple[Sighting, ...]:
+    def _see(self, captured_ns: int, persons: tuple[Keypoints, ...], anew: bool) -> tuple[PersonInFrame, ...]:
         """Push what was seen, and a gap for everybody known who was not.
 
         anew: images have another size now, so that no pixel from before can be compared.
@@ -222,11 +222,13 @@ class Intake:
                 ring = self._ring(person)
             self._people[id] = (ring, captured_ns)
             position = ring.push(person.xy, person.score, captured_ns)
-            sightings.append(Sighting(id, state, ring, position))
+            sightings.append(PersonInFrame(id, state, ring, position))
         for id in [id for id in self._people if id not in here]:
             ring, last_ns = self._people[id]
             lost = anew or captured_ns - last_ns > self._predict_ns
-            sightings.append(Sighting(id, "lost" if lost else "predicted", ring, ring.push_gap(captured_ns)))
+            sightings.append(
+                PersonInFrame(id, "lost" if lost else "predicted", ring, ring.push_gap(captured_ns))
+            )
             if lost:
                 del self._people[id]
         return tuple(sightings)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from stream.messages import F32, I64, U8, Mask, Origin
+from stream.messages import F32, I64, U8, JointOrigin, Mask
 
-_OBSERVED = np.uint8(Origin.OBSERVED)
+_OBSERVED = np.uint8(JointOrigin.OBSERVED)
 
 
 def fill_gaps(keypoints: F32, captured_ns: I64) -> U8:
@@ -18,11 +18,11 @@ def fill_gaps(keypoints: F32, captured_ns: I64) -> U8:
             keypoints[:, ~ever, :2] = _centre(keypoints, seen, time)[:, None]
         _interpolate_joints(keypoints, seen, ever, time)
         keypoints[..., 2][~seen] = 0.0
-    origin = np.where(observed, _OBSERVED, np.uint8(Origin.INTERPOLATED))
+    origin = np.where(observed, _OBSERVED, np.uint8(JointOrigin.INTERPOLATED))
     if observed.any():
-        origin[np.flatnonzero(observed)[-1] + 1 :] = Origin.PREDICTED
+        origin[np.flatnonzero(observed)[-1] + 1 :] = JointOrigin.PREDICTED
     else:
-        origin[:] = Origin.PREDICTED
+        origin[:] = JointOrigin.PREDICTED
     return origin
 
 

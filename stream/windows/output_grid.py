@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from stream.windows.pending import Arrival, Sighting, following
+from stream.windows.pending import PendingFrame, PersonInFrame, carry_events
 
 
-class Ticks:
+class OutputGrid:
     """The grid of one source: every tick_ns from its first frame on, numbered by seq.
 
     A point is there once a frame at or after it is: nothing is extrapolated. Between two frames more
@@ -20,13 +20,15 @@ class Ticks:
         self._zero_ns: int | None = None  # where point 0 lies, or would
         self._captured_ns = 0  # of the newest frame
         self._wall_ns = 0  # how far the wall clock is ahead of captured_ns
-        self._said: Arrival | None = None  # the newest frame's people, and what is still to be said of them
+        self._said: PendingFrame | None = (
+            None  # the newest frame's people, and what is still to be said of them
+        )
 
     def restart(self) -> None:
         """The next frame is the next point: its clock has nothing to do with that of those before."""
         self._zero_ns = self._said = None
 
-    def take(self, arrival: Arrival) -> list[Arrival]:
+    def take(self, arrival: PendingFrame) -> list[PendingFrame]:
         """The points up to the captured frame `arrival`, whose people's rings know it already."""
         at_ns = arrival.header.captured_ns
         wall_ns = arrival.header.captured_unix_ns - at_ns
@@ -40,16 +42,16 @@ class Ticks:
         while self._said is not None and self._next_ns() < at_ns:
             points.append(self._point(self._said, arrival))
         self._captured_ns = at_ns
-        self._said = following(self._said, arrival) if self._said else arrival
+        self._said = carry_events(self._said, arrival) if self._said else arrival
         if self._next_ns() == at_ns:
             points.append(self._point(self._said, arrival))
         return points
 
-    def announce(self, arrival: Arrival) -> list[Arrival]:
+    def announce(self, arrival: PendingFrame) -> list[PendingFrame]:
         """One point for what is to be said though no frame was captured."""
         if self._zero_ns is not None:
             self._skip_to((arrival.header.captured_ns - self._zero_ns) // self._tick_ns)
-        self._said = following(self._said, arrival) if self._said else arrival
+        self._said = carry_events(self._said, arrival) if self._said else arrival
         return [self._point(self._said, arrival)]
 
     def _skip_to(self, seq: int) -> None:
@@ -59,7 +61,7 @@ class Ticks:
         assert self._zero_ns is not None
         return self._zero_ns + self._seq * self._tick_ns
 
-    def _point(self, said: Arrival, newest: Arrival) -> Arrival:
+    def _point(self, said: PendingFrame, newest: PendingFrame) -> PendingFrame:
         """The next point, with the people of `said`; what is said of them now is not said again."""
         header = replace(
             newest.header,
@@ -75,7 +77,7 @@ class Ticks:
         return replace(newest, header=header, sightings=tuple(people))
 
 
-def _known(who: Sighting, unseen: bool) -> Sighting:
+def _known(who: PersonInFrame, unseen: bool) -> PersonInFrame:
     """The person as their ring knows them now; after the last sighting they are predicted."""
     state = "predicted" if unseen and who.state == "ok" else who.state
     return replace(who, state=state, position=who.ring.count - 1)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 
 from stream.messages import Header, State, Window
-from stream.windows.resample import AS_CAPTURED, Pace
+from stream.windows.resample import AS_CAPTURED, Timing
 from stream.windows.ring import Ring
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class PersonInFrame:
     """One person in one arrival: up to which frame of their ring it is known, and what they were then."""
 
     id: str
@@ -18,7 +18,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class PendingFrame:
     """One captured frame, or one point of the output's grid, waiting for its poses.
 
     frame: how many frames its source had brought before; place: where it lies in lifter frames, times
@@ -29,21 +29,21 @@ class Arrival:
     size_wh: tuple[int, int]
     detected_ns: int
     capture_ms: float
-    sightings: tuple[Sighting, ...]
+    sightings: tuple[PersonInFrame, ...]
     frame: int
     place: int
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class LiftRequest:
     """What one pass publishes of a source: arrivals in order, and where the window of each ring ends.
 
     Rings, not ids: an id that a sender gives may be lost and come back, with another ring.
     """
 
-    arrivals: list[Arrival]
+    arrivals: list[PendingFrame]
     ends: dict[Ring, int]
-    pace: Pace = AS_CAPTURED
+    pace: Timing = AS_CAPTURED
 
     def windows(self, frames: int) -> dict[Ring, Window]:
         """One window per ring that is in any of the arrivals."""
@@ -55,7 +55,7 @@ class Due:
         }
 
 
-def following(unsaid: Arrival, arrival: Arrival) -> Arrival:
+def carry_events(unsaid: PendingFrame, arrival: PendingFrame) -> PendingFrame:
     """`arrival`, which also says what `unsaid`, never published, had to say: who is new and who is lost."""
     before = {who.id: who.state for who in unsaid.sightings}
     people = []

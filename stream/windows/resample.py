@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.messages import I64, Origin, Window
+from stream.messages import I64, JointOrigin, Window
 from stream.windows.ring import Ring
 
 _FASTEST = 3  # times as fast as the grid may a camera be before windows get shorter for it
 # What a point is that lies before a frame of this origin, and is not near any.
-_BETWEEN = np.full(len(Origin), Origin.INTERPOLATED, np.uint8)
-_BETWEEN[Origin.PREDICTED] = Origin.PREDICTED
-_PADDED = int(Origin.PADDED)
+_BETWEEN = np.full(len(JointOrigin), JointOrigin.INTERPOLATED, np.uint8)
+_BETWEEN[JointOrigin.PREDICTED] = JointOrigin.PREDICTED
+_PADDED = int(JointOrigin.PADDED)
 _NEAR = 10  # a captured frame within a tenth of a step is the grid's, as camera clocks are
 # Of the time they span, frames may drift by one part in so many from the pace: at 49 and 51 frames per second
 # instead of 50, benchmarks/resampling.py finds no difference between lifting them as captured and resampled.
@@ -26,7 +26,7 @@ _DRIFT = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Timing:
     """step_ns: between the frames of a window; None takes captured frames as they come.
 
     tick_ns: between published poses; None publishes one for every captured frame.
@@ -70,7 +70,7 @@ class Pace:
         return window
 
 
-AS_CAPTURED = Pace()
+AS_CAPTURED = Timing()
 
 
 def resample(seen: Window, frames: int, step_ns: int) -> Window:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ShapeError
-from stream.messages import F32, I64, Origin, Window, all_seen
+from stream.messages import F32, I64, JointOrigin, Window, all_joints_visible
 from stream.windows.fill_gaps import _OBSERVED, fill_gaps
 
 T = TypeVar("T", np.float32, np.int64)
@@ -53,7 +53,7 @@ class Ring:
             )
         row[:, :2] = xy
         row[:, 2] = score
-        return self._counted(slot, captured_ns, all_seen(xy, score))
+        return self._counted(slot, captured_ns, all_joints_visible(xy, score))
 
     def push_gap(self, captured_ns: int) -> int:
         """Append a frame in which this person was not seen. Returns its position."""
@@ -81,7 +81,7 @@ class Ring:
             return seen
         return Window(
             np.concatenate([np.repeat(seen.keypoints[:1], padding, axis=0), seen.keypoints]),
-            np.concatenate([np.full(padding, Origin.PADDED, np.uint8), seen.origin]),
+            np.concatenate([np.full(padding, JointOrigin.PADDED, np.uint8), seen.origin]),
             np.concatenate([np.repeat(seen.captured_ns[:1], padding), seen.captured_ns]),
             size_wh,
         )

@@ -16,16 +16,29 @@ import numpy as np
 
 from stream.clock import Clock, SystemClock
 from stream.errors import DecodeError, EncodeError, ShapeError
-from stream.messages import Header, KeypointFrame, Keypoints, Message, Meta, Origin, Pose, PoseFrame, Status
+from stream.messages import (
+    Header,
+    JointOrigin,
+    KeypointFrame,
+    Keypoints,
+    Message,
+    Meta,
+    Pose,
+    PoseFrame,
+    Status,
+)
 from stream.wire import schema as documents
 from stream.wire.arrays import pack, pack_origin, unpack, unpack_origin
-from stream.wire.schema import VERSION, Format, read, write
+from stream.wire.schema import VERSION, Format, decode_document, encode_document
 
 _SYSTEM_CLOCK = SystemClock()
-_ABSENT, _PREDICTED = int(Origin.ABSENT), int(Origin.PREDICTED)  # looked up once: an enum is slow at it
+_ABSENT, _PREDICTED = (
+    int(JointOrigin.ABSENT),
+    int(JointOrigin.PREDICTED),
+)  # looked up once: an enum is slow at it
 
 
-def stamped(frame: PoseFrame, clock: Clock) -> PoseFrame:
+def with_publish_time(frame: PoseFrame, clock: Clock) -> PoseFrame:
     """The frame as first published now: with the time, and as `post` what other stages leave of its age."""
     if frame.published_unix_ns:
         return frame
@@ -44,10 +57,10 @@ def encode(message: Message | KeypointFrame, format: Format = "msgpack") -> byte
             return encode_keypoints(message, format)
         case Meta():
             same = {field.name: getattr(message, field.name) for field in fields(Meta)}
-            return write(documents.MetaDocument(v=VERSION, schema="meta", **same), format)
+            return encode_document(documents.MetaDocument(v=VERSION, schema="meta", **same), format)
         case Status(node, session, at_ns, report):
             status = documents.StatusDocument(session=session, node=node, t_publish_ns=at_ns, report=report)
-            return write(status, format)
+            return encode_document(status, format)
 
 
 def encode_pose(frame: PoseFrame, format: Format = "msgpack") -> bytes:
@@ -71,7 +84,7 @@ def encode_pose(frame: PoseFrame, format: Format = "msgpack") -> bytes:
         dropped=frame.dropped,
         persons=[_person_part(pose, format) for pose in frame.persons],
     )
-    return write(document, format)
+    return encode_document(document, format)
 
 
 def encode_keypoints(frame: KeypointFrame, format: Format = "msgpack") -> bytes:
@@ -81,7 +94,7 @@ def encode_keypoints(frame: KeypointFrame, format: Format = "msgpack") -> bytes:
         kp = np.concatenate([person.xy, person.score[:, None]], axis=1)
         if np.isinf(kp).any():
             raise EncodeError(f"keypoints2d of {frame.header.source}: expected numbers or NaN, got inf")
-        parts.append(documents.KeypointPart(kp=pack(kp, format), id=person.id))
+        parts.append(documents.KeypointSchema(kp=pack(kp, format), id=person.id))
     document = documents.KeypointDocument(
         v=VERSION,
         schema="keypoints2d",
@@ -92,12 +105,12 @@ def encode_keypoints(frame: KeypointFrame, format: Format = "msgpack") -> bytes:
         skeleton=frame.skeleton,
         persons=parts,
     )
-    return write(document, format)
+    return encode_document(document, format)
 
 
 def decode(data: bytes, clock: Clock = _SYSTEM_CLOCK) -> Message | KeypointFrame:
     """The message in `data`, whatever its kind and format."""
-    document: documents.Document = read(data)
+    document: documents.Document = decode_document(data)
     match document:
         case documents.PoseDocument():
             return _pose_frame(document, clock)
@@ -111,12 +124,12 @@ def decode(data: bytes, clock: Clock = _SYSTEM_CLOCK) -> Message | KeypointFrame
 
 def decode_pose(data: bytes, clock: Clock = _SYSTEM_CLOCK) -> PoseFrame:
     """The poses in `data`; bytes of another kind raise DecodeError."""
-    return _pose_frame(read(data, "pose3d"), clock)
+    return _pose_frame(decode_document(data, "pose3d"), clock)
 
 
 def decode_keypoints(data: bytes, clock: Clock = _SYSTEM_CLOCK, seq: int = 0) -> KeypointFrame:
     """The keypoints in `data`; `seq` numbers a message that has no number of its own."""
-    return _keypoint_frame(read(data, "keypoints2d"), clock, seq)
+    return _keypoint_frame(decode_document(data, "keypoints2d"), clock, seq)
 
 
 def _pose_frame(document: documents.PoseDocument, clock: Clock) -> PoseFrame:
@@ -140,7 +153,7 @@ def _pose_frame(document: documents.PoseDocument, clock: Clock) -> PoseFrame:
     return frame
 
 
-def _pose(part: documents.PersonPart) -> Pose:
+def _pose(part: documents.PersonSchema) -> Pose:
     try:
         return Pose(
             id=part.id,
@@ -157,16 +170,16 @@ def _pose(part: documents.PersonPart) -> Pose:
         raise DecodeError(f"person {part.id!r}: {error}") from error
 
 
-def _person_part(pose: Pose, format: Format) -> documents.PersonPart:
+def _person_part(pose: Pose, format: Format) -> documents.PersonSchema:
     there = int(np.count_nonzero(pose.origin))
-    return documents.PersonPart(
+    return documents.PersonSchema(
         id=pose.id,
         state=pose.state,
         score=float(pose.score @ (pose.origin != _ABSENT)) / max(1, there),
         xyz=pack(pose.xyz, format),
         conf=pack(pose.score, format),
         origin=pack_origin(pose.origin, format),
-        root=documents.RootPart(None if pose.root is None else tuple(pose.root.tolist()), pose.root_status),
+        root=documents.RootSchema(None if pose.root is None else tuple(pose.root.tolist()), pose.root_status),
         kp2d=None if pose.kp2d is None else pack(pose.kp2d, format),
         contact=pose.contact,
     )
@@ -184,10 +197,10 @@ def _keypoint_frame(document: documents.KeypointDocument, clock: Clock, seq: int
     )
 
 
-def _keypoints(part: documents.KeypointPart) -> Keypoints:
+def _keypoints(part: documents.KeypointSchema) -> Keypoints:
     kp = unpack("kp", part.kp, 3)
     person = Keypoints(kp[:, :2].copy(), kp[:, 2].copy(), part.id)
-    if person.whole and person.score.max() <= 1:
+    if person.complete and person.score.max() <= 1:
         return person
     kp = kp.copy()
     if not len(kp) or np.isinf(kp).any():

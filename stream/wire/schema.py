@@ -51,14 +51,14 @@ class Envelope(msgspec.Struct):
     schema: str
 
 
-class RootPart(msgspec.Struct):
+class RootSchema(msgspec.Struct):
     """Where a person's pelvis is, in metres in the frame of the document."""
 
     pos: tuple[float, float, float] | None
     status: RootStatus
 
 
-class PersonPart(msgspec.Struct, kw_only=True, omit_defaults=True):
+class PersonSchema(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One person of a `pose3d` document."""
 
     id: Text
@@ -67,7 +67,7 @@ class PersonPart(msgspec.Struct, kw_only=True, omit_defaults=True):
     xyz: Rows
     conf: Floats
     origin: Origins
-    root: RootPart
+    root: RootSchema
     kp2d: Rows | None = None
     contact: Contact | None = None
 
@@ -92,10 +92,10 @@ class PoseDocument(msgspec.Struct, kw_only=True):
     skeleton: Text
     model: ModelInfo
     dropped: Count
-    persons: list[PersonPart]
+    persons: list[PersonSchema]
 
 
-class KeypointPart(msgspec.Struct, omit_defaults=True):
+class KeypointSchema(msgspec.Struct, omit_defaults=True):
     """One person of a `keypoints2d` document."""
 
     kp: Rows
@@ -112,7 +112,7 @@ class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     t_capture_ns: Nanoseconds | None = None
     size_wh: tuple[Pixels, Pixels]
     skeleton: Text
-    persons: list[KeypointPart]
+    persons: list[KeypointSchema]
 
 
 class MetaDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -164,7 +164,7 @@ _DECODERS = {
 }
 
 
-def write(document: Document, format: Format) -> bytes:
+def encode_document(document: Document, format: Format) -> bytes:
     """Bytes of a document; EncodeError when it holds what the format cannot."""
     try:
         data: bytes = _ENCODERS[format].encode(document)
@@ -175,7 +175,7 @@ def write(document: Document, format: Format) -> bytes:
     return data
 
 
-def read(data: bytes, wanted: Kind | None = None) -> Any:
+def decode_document(data: bytes, wanted: Kind | None = None) -> Any:
     """The document in `data`, in either format; DecodeError when there is none of the wanted kind."""
     if len(data) > MAX_BYTES:
         raise DecodeError(f"message: expected at most {MAX_BYTES} bytes, got {len(data)}")

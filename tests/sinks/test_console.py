@@ -5,7 +5,7 @@ import pytest
 from sinks.console import Console
 from stream.clock import FakeClock
 from stream.errors import ConfigError
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.examples import meta, pose, pose_frame
 
 
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 def watched(stream: io.StringIO, frames: int) -> list[str]:
     clock = FakeClock()
-    with Console(Console.Settings(), Context("console", clock=clock), stream) as console:
+    with Console(Console.Settings(), ComponentContext("console", clock=clock), stream) as console:
         console.send(meta())
         for seq in range(frames):
             console.send(pose_frame(seq, persons=(pose("a"), pose("b", state="predicted"))))
@@ -48,7 +48,7 @@ def test_a_terminal_that_is_gone_ends_the_console_in_a_sentence():
 
 def test_an_empty_scene_has_nobody():
     clock, stream = FakeClock(), io.StringIO()
-    console = Console(Console.Settings(every_s=2), Context("console", clock=clock), stream)
+    console = Console(Console.Settings(every_s=2), ComponentContext("console", clock=clock), stream)
     for _ in range(2):
         console.send(pose_frame(persons=()))
         clock.advance(2)

@@ -2,13 +2,13 @@ import pytest
 
 from sinks.memory import Memory
 from stream.errors import ConfigError
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.examples import pose_frame
 
 
 def test_the_latest_messages_are_kept_after_closing():
     frames = [pose_frame(seq) for seq in range(3)]
-    with Memory(Memory.Settings(keep=2), Context("memory")) as memory:
+    with Memory(Memory.Settings(keep=2), ComponentContext("memory")) as memory:
         for frame in frames:
             memory.send(frame)
     assert list(memory.messages) == frames[1:]

@@ -13,10 +13,10 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError
 from stream.files import poses as pose_files
 from stream.messages import Header, Message
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.examples import UNIX_NS, f32, meta, plain, pose, pose_frame, status
 
-CONTEXT = Context("record", clock=FakeClock())
+CONTEXT = ComponentContext("record", clock=FakeClock())
 FRAMES = [
     replace(frame, header=Header("cam0", seq, 40_000_000 * seq, UNIX_NS + 40_000_000 * seq))
     for seq, frame in enumerate(
@@ -62,9 +62,9 @@ def test_a_killed_program_has_written_every_line(tmp_path):
     script = f"""
 import os, signal
 from sinks.jsonl import JSONL
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.examples import pose_frame
-with JSONL(JSONL.Settings(path={str(path)!r}), Context("record")) as sink:
+with JSONL(JSONL.Settings(path={str(path)!r}), ComponentContext("record")) as sink:
     for seq in range(100):
         sink.send(pose_frame(seq))
     os.kill(os.getpid(), signal.SIGKILL)

@@ -15,7 +15,7 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, Status
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.examples import UNIX_NS, meta, pose_frame, status
 
 ANY_PORT = ZeroMQ.Settings(port=0)
@@ -52,7 +52,7 @@ def heard(sink: ZeroMQ, subscriber: zmq.Socket, message: Message) -> list[bytes]
 
 
 def test_poses_arrive_in_two_parts_that_another_library_reads(subscribe):
-    with ZeroMQ(ANY_PORT, Context("zeromq", clock=FakeClock())) as sink:
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq", clock=FakeClock())) as sink:
         subscriber = subscribe(sink.endpoint)
         topic, payload = heard(sink, subscriber, pose_frame(published_unix_ns=0))
     document = msgpack.unpackb(payload)
@@ -65,7 +65,7 @@ def test_poses_arrive_in_two_parts_that_another_library_reads(subscribe):
 
 
 def test_every_kind_has_its_topic(subscribe):
-    with ZeroMQ(ANY_PORT, Context("zeromq")) as sink:
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")) as sink:
         subscriber = subscribe(sink.endpoint)
         heard(sink, subscriber, meta())
         for message in (pose_frame(source="cam10"), meta("cam1"), status()):
@@ -79,7 +79,7 @@ def test_every_kind_has_its_topic(subscribe):
 
 
 def test_a_topic_takes_one_source_only(subscribe):
-    with ZeroMQ(ANY_PORT, Context("zeromq")) as sink:
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")) as sink:
         subscriber = subscribe(sink.endpoint, b"pose3d/v1/cam1/")
         heard(sink, subscriber, pose_frame(source="cam1"))
         for source in ("cam10", "cam1"):
@@ -89,7 +89,7 @@ def test_a_topic_takes_one_source_only(subscribe):
 
 
 def test_the_last_messages_get_out_before_it_closes(subscribe):
-    with ZeroMQ(ANY_PORT, Context("zeromq")) as sink:
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")) as sink:
         subscriber = subscribe(sink.endpoint)
         heard(sink, subscriber, meta())
         for seq in range(4):
@@ -100,7 +100,7 @@ def test_the_last_messages_get_out_before_it_closes(subscribe):
 
 def test_a_burst_longer_than_the_queue_arrives_whole(subscribe):
     health = Health()
-    with ZeroMQ(ANY_PORT, Context("zeromq", health=health)) as sink:
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health)) as sink:
         subscriber = subscribe(sink.endpoint)
         heard(sink, subscriber, meta())
         for seq in range(100):
@@ -111,7 +111,7 @@ def test_a_burst_longer_than_the_queue_arrives_whole(subscribe):
 
 def test_a_subscriber_who_falls_behind_is_counted_and_the_others_get_everything(subscribe):
     health = Health()
-    with ZeroMQ(ANY_PORT, Context("zeromq", health=health)) as sink:
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health)) as sink:
         slow = subscribe(sink.endpoint, RCVHWM=1, RCVBUF=4096)
         heard(sink, slow, meta())
         fast = subscribe(sink.endpoint, b"status/", RCVHWM=0)
@@ -122,12 +122,12 @@ def test_a_subscriber_who_falls_behind_is_counted_and_the_others_get_everything(
             assert msgpack.unpackb(fast.recv_multipart()[1])["t_publish_ns"] == number
             if health.dropped("zeromq"):
                 break
-    assert health.counted("zeromq", "drop.subscriber_slow") == 1
+    assert health.counter("zeromq", "drop.subscriber_slow") == 1
 
 
 def test_no_subscriber_is_no_drop():
     health = Health()
-    with ZeroMQ(ANY_PORT, Context("zeromq", health=health)) as sink:
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health)) as sink:
         for seq in range(100):
             sink.send(pose_frame(seq))
     assert health.dropped("zeromq") == 0
@@ -139,13 +139,13 @@ def test_a_port_that_is_taken_is_named():
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(SinkUnavailable, match=rf"port {port} of 127\.0\.0\.1 cannot be had"):
-            ZeroMQ(ZeroMQ.Settings(port=port), Context("zeromq")).__enter__()
-    with ZeroMQ(ZeroMQ.Settings(port=port), Context("zeromq")) as sink:
+            ZeroMQ(ZeroMQ.Settings(port=port), ComponentContext("zeromq")).__enter__()
+    with ZeroMQ(ZeroMQ.Settings(port=port), ComponentContext("zeromq")) as sink:
         assert sink.endpoint == f"tcp://127.0.0.1:{port}"
 
 
 def test_closing_twice_is_harmless_and_frees_the_port():
-    with ZeroMQ(ANY_PORT, Context("zeromq")) as sink:
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")) as sink:
         endpoint = sink.endpoint
         sink.__exit__(None, None, None)
         with pytest.raises(SinkUnavailable, match="is not open"):
@@ -169,14 +169,14 @@ def test_settings_that_cannot_work_are_refused(settings, said):
 
 def test_a_host_that_is_not_ours_is_refused():
     with pytest.raises(ConfigError, match="expected the address of one of this machine's interfaces"):
-        ZeroMQ(ZeroMQ.Settings(host="no such host", port=0), Context("zeromq")).__enter__()
+        ZeroMQ(ZeroMQ.Settings(host="no such host", port=0), ComponentContext("zeromq")).__enter__()
 
 
 def test_publishing_to_everybody_warns(caplog):
-    with ZeroMQ(ZeroMQ.Settings(host="0.0.0.0", port=0), Context("zeromq")):
+    with ZeroMQ(ZeroMQ.Settings(host="0.0.0.0", port=0), ComponentContext("zeromq")):
         assert "everybody who reaches tcp://0.0.0.0:0 can see the poses" in caplog.text
     caplog.clear()
-    with ZeroMQ(ANY_PORT, Context("zeromq")):
+    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")):
         assert caplog.text == ""
 
 
@@ -222,7 +222,7 @@ def handshake(subscriber: zmq.Socket, endpoint: str) -> int:
 
 
 def test_a_client_on_the_list_gets_poses(subscribe, guarded, tmp_path):
-    with ZeroMQ(guarded, Context("zeromq")) as sink:
+    with ZeroMQ(guarded, ComponentContext("zeromq")) as sink:
         robot = subscribe(sink.endpoint, **keys(tmp_path, "robot"))
         topic, _ = heard(sink, robot, pose_frame())
         again = subscribe(sink.endpoint, **keys(tmp_path, "robot"))
@@ -234,7 +234,7 @@ def test_a_client_on_the_list_gets_poses(subscribe, guarded, tmp_path):
 
 @pytest.mark.parametrize("name", ["stranger", None])
 def test_a_client_with_another_key_or_none_is_kept_out(guarded, tmp_path, name):
-    with zmq.Context() as context, ZeroMQ(guarded, Context("zeromq")) as sink:
+    with zmq.Context() as context, ZeroMQ(guarded, ComponentContext("zeromq")) as sink:
         subscriber = context.socket(zmq.SUB)
         for option, value in (keys(tmp_path, name) if name else {}).items():
             subscriber.set(getattr(zmq, option), value)
@@ -245,7 +245,7 @@ def test_a_client_with_another_key_or_none_is_kept_out(guarded, tmp_path, name):
 def test_keys_that_are_not_there_are_said(guarded, tmp_path):
     (tmp_path / "clients" / "robot.key").unlink()
     with pytest.raises(ConfigError, match=r"no .key file in .*clients, so nobody could subscribe"):
-        ZeroMQ(guarded, Context("zeromq")).__enter__()
+        ZeroMQ(guarded, ComponentContext("zeromq")).__enter__()
     (tmp_path / "node.key_secret").unlink()
     with pytest.raises(ConfigError, match=r"CURVE keys: .*create_certificates makes such files"):
-        ZeroMQ(guarded, Context("zeromq")).__enter__()
+        ZeroMQ(guarded, ComponentContext("zeromq")).__enter__()

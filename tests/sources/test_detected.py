@@ -7,7 +7,7 @@ from sources.detected import Detected
 from stream.clock import FakeClock
 from stream.errors import EndOfStream, SourceUnavailable
 from stream.messages import Frame, Header, KeypointFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 
 class Part:
@@ -58,7 +58,7 @@ def frame_at(captured_ns: int) -> Frame:
 
 def test_a_frame_becomes_keypoints_and_its_waiting_and_detection_are_measured() -> None:
     clock, diary = FakeClock(), list[str]()
-    context = Context("cam0", clock=clock)
+    context = ComponentContext("cam0", clock=clock)
     camera = Camera([None, frame_at(clock.now_ns() - 4_000_000)], diary)
     with Detected(camera, Finder(clock, diary), context) as source:
         assert source.live
@@ -77,7 +77,7 @@ def test_a_frame_becomes_keypoints_and_its_waiting_and_detection_are_measured() 
 def test_a_files_frames_count_no_waiting() -> None:
     clock, diary = FakeClock(), list[str]()
     camera = Camera([frame_at(9)], diary, live=False)
-    with Detected(camera, Finder(clock, diary), Context("cam0", clock=clock)) as source:
+    with Detected(camera, Finder(clock, diary), ComponentContext("cam0", clock=clock)) as source:
         assert not source.live
         found = source.read(0.1)
     assert found is not None
@@ -86,7 +86,7 @@ def test_a_files_frames_count_no_waiting() -> None:
 
 def test_both_parts_are_closed_once_the_detector_first() -> None:
     clock, diary = FakeClock(), list[str]()
-    source = Detected(Camera([], diary), Finder(clock, diary), Context("cam0", clock=clock))
+    source = Detected(Camera([], diary), Finder(clock, diary), ComponentContext("cam0", clock=clock))
     with source:
         pass
     source.__exit__(None, None, None)
@@ -101,5 +101,5 @@ def test_when_the_detector_cannot_open_the_camera_is_closed_again() -> None:
             raise SourceUnavailable("no model")
 
     with pytest.raises(SourceUnavailable, match="no model"):
-        Detected(Camera([], diary), Broken(FakeClock(), diary), Context("cam0")).__enter__()
+        Detected(Camera([], diary), Broken(FakeClock(), diary), ComponentContext("cam0")).__enter__()
     assert diary == ["camera opened", "camera closed"]

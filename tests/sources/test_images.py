@@ -9,7 +9,7 @@ from sources.images import Images
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Frame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.sources.media import HEIGHT, WIDTH, number_of, picture, play
 
 
@@ -26,9 +26,9 @@ def frames_of(source: Images) -> list[Frame]:
     return frames
 
 
-def images(folder: Path, context: Context | None = None, **settings: object) -> Images:
+def images(folder: Path, context: ComponentContext | None = None, **settings: object) -> Images:
     settings = {"path": str(folder), "pace": "full", **settings}
-    return Images(Images.Settings(**settings), context or Context("cam0"))  # type: ignore[arg-type]
+    return Images(Images.Settings(**settings), context or ComponentContext("cam0"))  # type: ignore[arg-type]
 
 
 def test_images_come_in_the_order_a_person_reads_numbers(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_images_are_rgb_and_timed_by_the_frame_rate(tmp_path: Path) -> None:
     save(tmp_path, "1.png", "2.png", "3.png")
     clock = FakeClock()
     start_ns, start_unix_ns = clock.now_ns(), clock.unix_ns()
-    frames = frames_of(images(tmp_path, Context("cam0", clock=clock), fps=50.0))
+    frames = frames_of(images(tmp_path, ComponentContext("cam0", clock=clock), fps=50.0))
     np.testing.assert_array_equal(frames[2].image, picture(2))
     times = [(frame.header.source, frame.header.seq, frame.header.captured_ns - start_ns) for frame in frames]
     assert times == [("cam0", 0, 0), ("cam0", 1, 20_000_000), ("cam0", 2, 40_000_000)]
@@ -50,7 +50,7 @@ def test_images_are_rgb_and_timed_by_the_frame_rate(tmp_path: Path) -> None:
 
 def test_at_recorded_pace_an_image_comes_when_its_time_has_come(tmp_path: Path) -> None:
     save(tmp_path, "1.png", "2.png")
-    source = images(tmp_path, Context("cam0", clock=FakeClock()), fps=10.0, pace="recorded")
+    source = images(tmp_path, ComponentContext("cam0", clock=FakeClock()), fps=10.0, pace="recorded")
     with source:
         came = [source.read(0.06) for _ in range(3)]
         assert [frame and frame.header.seq for frame in came] == [0, None, 1]
@@ -73,12 +73,12 @@ def test_a_broken_image_is_named_counted_and_leaves_its_time_empty(
     save(tmp_path, "1.png", "2.png", "3.png", "4.png")
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:40])
     (tmp_path / "3.png").write_bytes(b"")
-    context = Context("cam0")
+    context = ComponentContext("cam0")
     with caplog.at_level(logging.WARNING):
         frames = frames_of(images(tmp_path, context))
     assert [(frame.header.seq, number_of(frame.image)) for frame in frames] == [(0, 0), (3, 3)]
     assert frames[1].header.captured_ns - frames[0].header.captured_ns == 120_000_000
-    assert context.health.counted("cam0", "drop.unreadable") == 2
+    assert context.health.counter("cam0", "drop.unreadable") == 2
     assert [record.getMessage() for record in caplog.records] == [
         f"cam0: {tmp_path}/{name} is left out: not an image that can be read" for name in ("2.png", "3.png")
     ]

@@ -15,7 +15,7 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.health import Health
 from stream.messages import Header, KeypointFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 WAIT_S = 10.0  # how long a message may take on a busy machine; nothing waits that long when all is well
 TOPIC = "poselift/cam0/keypoints2d"
@@ -51,7 +51,7 @@ def packed(**changes: object) -> bytes:
 
 
 def source(broker, clock: FakeClock | None = None, health: Health | None = None, **settings: object) -> MQTT:
-    context = Context("network", clock=clock or FakeClock(), health=health or Health())
+    context = ComponentContext("network", clock=clock or FakeClock(), health=health or Health())
     return MQTT(MQTT.Settings(host=broker.host, port=broker.port, **settings), context)
 
 
@@ -100,7 +100,7 @@ def test_junk_is_counted_and_said_once_and_harms_nobody(mosquitto, send, caplog)
             send(payload)
         send(packed(seq=77))
         assert read(opened).header.seq == 77
-    assert health.counted("network", "drop.junk") == len(junk)
+    assert health.counter("network", "drop.junk") == len(junk)
     assert [record.getMessage()[:28] for record in caplog.records] == ["network: dropped a message, "]
 
 
@@ -110,7 +110,7 @@ def test_a_retained_message_of_unknown_age_is_ignored_and_counted(mosquitto, sen
     with source(mosquitto, health=health) as opened:
         send(packed(seq=2))
         assert read(opened).header.seq == 2
-    assert health.counted("network", "drop.retained") == 1
+    assert health.counter("network", "drop.retained") == 1
 
 
 def test_a_reader_who_falls_behind_gets_the_newest_and_the_rest_is_counted(mosquitto, send):
@@ -123,7 +123,7 @@ def test_a_reader_who_falls_behind_gets_the_newest_and_the_rest_is_counted(mosqu
             found.append(read(opened).header.seq)
     assert found == sorted(found)
     assert len(found) < 1000
-    assert len(found) + health.counted("network", "drop.reader_behind") == 1000
+    assert len(found) + health.counter("network", "drop.reader_behind") == 1000
 
 
 def test_silence_for_too_long_is_a_lost_source(mosquitto, send):
@@ -191,7 +191,7 @@ def test_a_password_in_clear_over_the_network_is_warned_of(monkeypatch, caplog):
     monkeypatch.setenv("POSELIFT_MQTT_PASSWORD", "tea-time")
     settings = MQTT.Settings(host="0.0.0.0", port=1, username="robot")  # where nobody listens
     with caplog.at_level(logging.WARNING, "poselift"), pytest.raises(SourceUnavailable):
-        MQTT(settings, Context("network", clock=FakeClock())).__enter__()
+        MQTT(settings, ComponentContext("network", clock=FakeClock())).__enter__()
     assert "network: the password for mqtt://0.0.0.0:1 travels unencrypted; set tls" in caplog.text
     assert "tea-time" not in caplog.text
 
@@ -224,4 +224,4 @@ def test_a_topic_that_is_none_must_be_edited(mosquitto):
 def test_a_certificate_that_is_not_there_must_be_edited(tmp_path):
     settings = MQTT.Settings(tls=True, ca_file=str(tmp_path / "gone.pem"))
     with pytest.raises(ConfigError, match=r"ca_file: .*gone\.pem cannot be read"):
-        MQTT(settings, Context("network", clock=FakeClock()))
+        MQTT(settings, ComponentContext("network", clock=FakeClock()))

@@ -12,7 +12,7 @@ from sources.reconnecting import Reconnecting, backoff
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable
 from stream.messages import Header, KeypointFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.sources.media import MotionJPEG, number_of
 
 Item = int | None | Exception
@@ -52,8 +52,10 @@ def make(*scripts: Script) -> Callable[[], Script]:
     return iter(scripts).__next__
 
 
-def reconnecting(*scripts: Script, context: Context | None = None) -> Reconnecting:
-    return Reconnecting(make(*scripts), context or Context("cam0", clock=FakeClock()), random.Random(1))
+def reconnecting(*scripts: Script, context: ComponentContext | None = None) -> Reconnecting:
+    return Reconnecting(
+        make(*scripts), context or ComponentContext("cam0", clock=FakeClock()), random.Random(1)
+    )
 
 
 def some(source: Reconnecting, count: int) -> list[int]:
@@ -94,7 +96,7 @@ def test_cameras_behind_one_source_all_go_on_after_the_highest_seq() -> None:
 
 
 def test_outages_are_told_in_health_and_once_per_change_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    context = Context("cam0", clock=FakeClock())
+    context = ComponentContext("cam0", clock=FakeClock())
     scripts = [
         Script(opening=SourceUnavailable("camera 0 is not there")),
         Script(opening=SourceUnavailable("camera 0 is not there")),
@@ -122,7 +124,7 @@ def test_outages_are_told_in_health_and_once_per_change_in_the_log(caplog: pytes
 
 
 def test_a_source_that_opens_at_once_is_ok_before_its_first_frame() -> None:
-    context = Context("cam0", clock=FakeClock())
+    context = ComponentContext("cam0", clock=FakeClock())
     script = Script(*[None] * 1000)
     with reconnecting(script, context=context) as source:
         while not script.timeouts:
@@ -147,7 +149,7 @@ def test_settings_are_checked_at_construction() -> None:
         raise ConfigError("fps: expected a number")
 
     with pytest.raises(ConfigError, match="fps: expected a number"):
-        Reconnecting(refuse, Context("cam0"))
+        Reconnecting(refuse, ComponentContext("cam0"))
 
 
 def test_reads_keep_to_their_timeout_while_a_camera_takes_its_time_to_open_or_close() -> None:
@@ -193,7 +195,7 @@ def test_what_opens_after_the_stop_is_closed_again() -> None:
 def test_the_time_an_opening_took_is_not_spent_again_on_the_read() -> None:
     clock = FakeClock()
     script = Script(0)
-    with reconnecting(script, context=Context("cam0", clock=clock)) as source:
+    with reconnecting(script, context=ComponentContext("cam0", clock=clock)) as source:
         start_ns = clock.now_ns()
         while source.read(2.0) is None:
             start_ns = clock.now_ns()
@@ -226,7 +228,7 @@ def test_waits_start_anew_only_once_a_source_has_delivered() -> None:
     clock = Watch()
     gone = [Script(SourceLost("gone")) for _ in range(3)]
     with reconnecting(
-        *gone, Script(0, SourceLost("gone")), Script(0), context=Context("cam0", clock=clock)
+        *gone, Script(0, SourceLost("gone")), Script(0), context=ComponentContext("cam0", clock=clock)
     ) as s:
         assert some(s, 2) == [0, 1]
     assert waits_fit(clock.waits, (0.5, 1, 2, 0.5))
@@ -238,7 +240,7 @@ def waits_fit(waits: list[float], most: Iterable[float]) -> bool:
 
 def test_a_network_camera_that_is_killed_and_started_again_goes_on() -> None:
     camera = MotionJPEG()
-    context = Context("cam0")
+    context = ComponentContext("cam0")
     settings = OpenCV.Settings(url=camera.url)
 
     def number_and_seq(source: Reconnecting) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from stream.errors import ConfigError, EndOfStream
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.protocols import Context
-from stream.tracking.tracker import Tracker, TrackerSettings
+from stream.protocols import ComponentContext
+from stream.tracking.tracker import Tracker
 
 MS = 1_000_000
 START = 1_600_000_000_000_000_000
@@ -40,7 +40,7 @@ def recorded(path: Path, *at_ms: int) -> Path:
 
 def source(path: Path | None = None, clock: FakeClock | None = None, **settings: object) -> Recording:
     chosen = Recording.Settings(path=None if path is None else str(path), **settings)
-    return Recording(chosen, Context("replay", clock=clock or FakeClock()))
+    return Recording(chosen, ComponentContext("replay", clock=clock or FakeClock()))
 
 
 def all_of(opened: Recording) -> list[KeypointFrame]:
@@ -194,7 +194,7 @@ def test_the_packaged_walk_is_what_its_script_makes(tmp_path):
 
 
 def test_a_looped_walk_stays_one_person_who_never_jumps():
-    tracker = Tracker(TrackerSettings(birth_frames=1), seed=1)
+    tracker = Tracker(Tracker.Settings(confirm_frames=1), seed=1)
     with source(speed="full", loop=True) as opened:
         frames = [tracker.update(frame)[0] for _ in range(1300) if (frame := opened.read(0))]
     assert len({person.id for frame in frames for person in frame.persons}) == 1
@@ -206,7 +206,7 @@ def test_a_looped_walk_stays_one_person_who_never_jumps():
 def test_the_walk_is_the_synthetic_walker_s():
     with source(speed="full") as opened:
         frames = all_of(opened)
-    walker = Synthetic(Synthetic.Settings(), Context("walk"))
+    walker = Synthetic(Synthetic.Settings(), ComponentContext("walk"))
     for frame in frames[::50]:
         true = walker.camera.project(walker.truth(frame.header.seq))[0]
         off = np.linalg.norm(frame.persons[0].xy - true, axis=1)

@@ -5,14 +5,14 @@ from sources.synthetic import LAP_S, Synthetic
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Header, KeypointFrame
-from stream.protocols import Context
-from stream.skeletons import get
+from stream.protocols import ComponentContext
+from stream.skeletons import skeleton_named
 
-JOINTS = get("h36m17").joints
+JOINTS = skeleton_named("h36m17").joints
 
 
 def source(clock: FakeClock | None = None, **settings) -> Synthetic:
-    return Synthetic(Synthetic.Settings(**settings), Context("walker", clock=clock or FakeClock()))
+    return Synthetic(Synthetic.Settings(**settings), ComponentContext("walker", clock=clock or FakeClock()))
 
 
 def frames(**settings) -> list[KeypointFrame]:
@@ -25,7 +25,7 @@ def pixels(frame: KeypointFrame) -> np.ndarray:
 
 
 def test_the_defaults_work():
-    with Synthetic(Synthetic.Settings(), Context("walker", clock=FakeClock())) as opened:
+    with Synthetic(Synthetic.Settings(), ComponentContext("walker", clock=FakeClock())) as opened:
         frame = opened.read(1.0)
     assert frame is not None
     assert (frame.header.source, frame.header.seq, frame.skeleton) == ("walker", 0, "h36m17")

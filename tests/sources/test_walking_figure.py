@@ -3,10 +3,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sources.walking_figure import Camera, Walk, figure
-from stream.skeletons import get
+from sources.walking_figure import VirtualCamera, Walk, figure
+from stream.skeletons import skeleton_named
 
-JOINTS, PARENTS = get("h36m17").joints, get("h36m17").parents
+JOINTS, PARENTS = skeleton_named("h36m17").joints, skeleton_named("h36m17").parents
 HZ = 50
 WALKS = [
     Walk(),
@@ -120,7 +120,7 @@ def test_nothing_jerks(walk):
 
 
 def test_a_camera_looks_at_what_it_is_told_to():
-    camera = Camera()
+    camera = VirtualCamera()
     centre = camera.view(np.array(camera.looks_at_m))
     np.testing.assert_allclose(centre[:2], 0, atol=1e-9)
     assert centre[2] == pytest.approx(np.linalg.norm(np.subtract(camera.looks_at_m, camera.position_m)))
@@ -128,7 +128,7 @@ def test_a_camera_looks_at_what_it_is_told_to():
 
 
 def test_camera_axes_are_right_down_forward():
-    camera = Camera(position_m=(6, 0, 1), looks_at_m=(0, 0, 1))
+    camera = VirtualCamera(position_m=(6, 0, 1), looks_at_m=(0, 0, 1))
     # Looking along -x with z up, +y is on the right.
     np.testing.assert_allclose(camera.view(np.array([0.0, 2, 1.5])), [2, -0.5, 6], atol=1e-9)
     np.testing.assert_allclose(camera.project(np.array([2, -0.5, 6])), [640 + 2000 / 6, 360 - 500 / 6])
@@ -137,4 +137,4 @@ def test_camera_axes_are_right_down_forward():
 
 
 def test_what_is_behind_the_camera_has_no_pixel():
-    assert np.isnan(Camera().project(np.array([0.0, 0, -1]))).all()
+    assert np.isnan(VirtualCamera().project(np.array([0.0, 0, -1]))).all()

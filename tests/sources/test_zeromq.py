@@ -13,7 +13,7 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.health import Health
 from stream.messages import Header, KeypointFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 
 WAIT_S = 10.0  # how long a message may take on a busy machine; nothing waits that long when all is well
 
@@ -57,7 +57,7 @@ TOPIC = b"keypoints2d/v1/cam0/"
 
 
 def source(clock: FakeClock | None = None, health: Health | None = None, **settings: object) -> ZeroMQ:
-    context = Context("network", clock=clock or FakeClock(), health=health or Health())
+    context = ComponentContext("network", clock=clock or FakeClock(), health=health or Health())
     return ZeroMQ(ZeroMQ.Settings(**settings), context)
 
 
@@ -93,7 +93,7 @@ def test_a_sender_whose_clock_is_ahead_does_not_put_captures_into_the_future(sen
     assert caplog.messages == [
         "network: the clock of cam0 is 9.0 s ahead of this machine's; ages are wrong until they agree"
     ]
-    assert health.counted("network", "from_the_future") == 2
+    assert health.counter("network", "from_the_future") == 2
 
 
 def test_a_bound_source_takes_several_senders_on_a_port_of_its_own(sender):
@@ -152,7 +152,7 @@ def test_junk_is_counted_and_said_once_and_harms_nobody(sender, caplog):
     assert found[:-1] == [None] * (len(junk) + 1)
     assert found[-1] is not None
     assert found[-1].header.seq == 77
-    assert health.counted("network", "drop.junk") == len(junk) + 1
+    assert health.counter("network", "drop.junk") == len(junk) + 1
     assert len(caplog.records) == 1
     assert "network: dropped a message" in caplog.text
 
@@ -164,7 +164,7 @@ def test_newest_only_leaves_out_what_has_been_overtaken_per_topic(sender):
     with source(endpoint=bound(sender), health=health, newest_only=True) as opened:
         subscribed(sender)
         # Whether messages overtake each other is up to the sockets; sooner or later they do.
-        while not health.counted("network", "drop.newest_wins"):
+        while not health.counter("network", "drop.newest_wins"):
             for seq in range(sent, sent + 10):
                 for camera in found:
                     payload = document(source=camera, seq=seq)
@@ -176,7 +176,7 @@ def test_newest_only_leaves_out_what_has_been_overtaken_per_topic(sender):
         assert opened.read(0) is None
     for seqs in found.values():
         assert seqs == sorted(set(seqs))  # never back in time
-    assert sum(map(len, found.values())) + health.counted("network", "drop.newest_wins") == 2 * sent
+    assert sum(map(len, found.values())) + health.counter("network", "drop.newest_wins") == 2 * sent
 
 
 def test_by_default_every_message_is_read_in_order(sender):

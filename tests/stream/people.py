@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sources.walking_figure import Camera as Lens
+from sources.walking_figure import VirtualCamera as Lens
 from sources.walking_figure import Walk, figure
 from stream.cameras.intrinsics import CameraSettings
-from stream.messages import Header, Origin, Pose, PoseFrame
-from stream.postprocess.batch import Batch, Step
-from stream.postprocess.smoothing import Steady
-from stream.scene.root_position import Space
+from stream.messages import Header, JointOrigin, Pose, PoseFrame
+from stream.postprocess.batch import PoseBatch, PostProcessor
+from stream.postprocess.smoothing import Smoother
+from stream.scene.root_position import RootPosition
 
 SIZE_WH = (1280, 720)
 CALIBRATED = CameraSettings(size_wh=SIZE_WH, fx=1000, fy=1000, cx=640, cy=360)
@@ -21,17 +21,17 @@ LEFT, RIGHT = 6, 3  # ankles
 Motion = Callable[[float], np.ndarray]  # seconds to (17, 3) metres in the world
 
 
-def finished(step: Step, frame: PoseFrame, size_wh: tuple[int, int] = SIZE_WH) -> PoseFrame:
+def finished(step: PostProcessor, frame: PoseFrame, size_wh: tuple[int, int] = SIZE_WH) -> PoseFrame:
     """The frame after a step, all alone in its batch."""
-    batch = Batch.of(frame.skeleton, frame.header, size_wh, frame.persons, frame.frame_id)
-    step.finish(batch)
-    (moment,) = batch.moments
+    batch = PoseBatch.of(frame.skeleton, frame.header, size_wh, frame.persons, frame.frame_id)
+    step.apply(batch)
+    (moment,) = batch.frames
     if moment.before is not None:
         moment.before()
     return replace(frame, persons=tuple(batch.pose(row) for row in moment.rows), frame_id=moment.frame_id)
 
 
-def remembered(step: Space | Steady, source: str = "cam0") -> list[str]:
+def remembered(step: RootPosition | Smoother, source: str = "cam0") -> list[str]:
     """The ids of those of whom a step keeps anything."""
     return list(step._people._people._known[source][1])
 
@@ -77,7 +77,7 @@ class Scene:
         score = np.ones(17, np.float32)
         score[list(hidden)] = 0
         kp2d = np.concatenate([self.lens.project(joints), score[:, None]], axis=1)
-        origin = np.where(score > 0, Origin.OBSERVED, Origin.PREDICTED).astype(np.uint8)
+        origin = np.where(score > 0, JointOrigin.OBSERVED, JointOrigin.PREDICTED).astype(np.uint8)
         values = {"state": "ok", "xyz": joints - joints[0], "score": score, "origin": origin, "kp2d": kp2d}
         values |= {"xyz": values["xyz"].astype(np.float32), "kp2d": kp2d.astype(np.float32)}
         return Pose(id=id, **(values | changes))
@@ -86,5 +86,5 @@ class Scene:
         """A frame of these people with the roots they have."""
         at_ns = round(at_s * 1e9)
         header = Header(source, round(at_s * 50), at_ns, at_ns)
-        step = Space(Space.Settings(cameras={source: CALIBRATED}, **settings))
+        step = RootPosition(RootPosition.Settings(cameras={source: CALIBRATED}, **settings))
         return finished(step, PoseFrame(header, poses, frame_id=f"{source}_optical_frame"))

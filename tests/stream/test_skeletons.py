@@ -3,7 +3,7 @@ import pytest
 
 from stream.errors import ConfigError, ShapeError
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.skeletons import SKELETONS, check, convert, get
+from stream.skeletons import SKELETONS, check, convert, skeleton_named
 
 DETECTORS = ("coco17", "blazepose33", "halpe26", "body25")
 H36M = SKELETONS["h36m17"].joints
@@ -50,7 +50,7 @@ def place(joint: str, body: dict[str, tuple[float, float, float]]) -> tuple[floa
 
 def seen(skeleton: str, turned_deg: float = 0.0, body=T_POSE) -> Keypoints:
     """The body turned to its left, seen from 4 m in front at hip height, 1280 x 720."""
-    x, y, z = np.array([place(joint, body) for joint in get(skeleton).joints]).T
+    x, y, z = np.array([place(joint, body) for joint in skeleton_named(skeleton).joints]).T
     turn = np.radians(turned_deg)
     x, y = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
     # The camera faces the person: their left is on its right.
@@ -61,7 +61,7 @@ def seen(skeleton: str, turned_deg: float = 0.0, body=T_POSE) -> Keypoints:
 def without(person: Keypoints, skeleton: str, *joints: str) -> Keypoints:
     xy, score = person.xy.copy(), person.score.copy()
     for joint in joints:
-        index = get(skeleton).joints.index(joint)
+        index = skeleton_named(skeleton).joints.index(joint)
         xy[index], score[index] = np.nan, 0
     return Keypoints(xy, score, person.id)
 
@@ -108,7 +108,7 @@ def test_left_and_right_of_every_skeleton_are_mirror_images(skeleton):
 
 
 def test_human36m_is_the_order_and_tree_that_lifters_are_trained_on():
-    skeleton = get("h36m17")
+    skeleton = skeleton_named("h36m17")
     assert skeleton.parents == (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
     assert skeleton.joints[1:7] == (
         "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
@@ -131,7 +131,7 @@ def test_human36m_is_the_order_and_tree_that_lifters_are_trained_on():
     ],
 )  # fmt: skip
 def test_indices_are_those_of_the_detectors(skeleton, at):
-    assert {index: get(skeleton).joints[index] for index in at} == at
+    assert {index: skeleton_named(skeleton).joints[index] for index in at} == at
 
 
 # Conversion
@@ -168,14 +168,14 @@ def test_hair_over_both_ears_leaves_the_eyes_to_say_where_the_head_is():
 def test_a_head_top_that_the_detector_gives_is_taken_as_it_is():
     person = seen("halpe26", 30)
     made = joint_of(convert(person, "halpe26"), "head_top")
-    np.testing.assert_array_equal(made, person.xy[get("halpe26").joints.index("head_top")])
+    np.testing.assert_array_equal(made, person.xy[skeleton_named("halpe26").joints.index("head_top")])
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_mirrored_image_gives_the_mirrored_person(detector):
     def mirrored(person: Keypoints, skeleton: str) -> Keypoints:
         order = np.arange(len(person.score))
-        for left, right in get(skeleton).flip_pairs:
+        for left, right in skeleton_named(skeleton).flip_pairs:
             order[[left, right]] = right, left
         return Keypoints(person.xy[order] * np.float32([-1, 1]) + np.float32([1280, 0]), person.score[order])
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_made_is_missing_and_nothing_else(detector, hidden, gone)
 
 
 def test_nothing_seen_is_nothing_made():
-    nobody = without(seen("body25"), "body25", *get("body25").joints)
+    nobody = without(seen("body25"), "body25", *skeleton_named("body25").joints)
     assert absent(convert(nobody, "body25")) == set(H36M)
 
 
@@ -272,7 +272,7 @@ def test_the_id_of_a_person_is_kept():
 
 def test_an_unknown_layout_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"h36m17, coco17, .*body25, got 'coco18'; did you mean 'coco17'\?"):
-        get("coco18")
+        skeleton_named("coco18")
 
 
 def test_only_human36m_can_be_made():

@@ -17,11 +17,11 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError
 from stream.health import Health
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame
-from stream.postprocess.assemble import Emitter, Publisher
-from stream.postprocess.blend import auto_frames
-from stream.protocols import Context
-from stream.runtime.lift_thread import Lifting
-from stream.windows.camera_buffer import Intake
+from stream.postprocess.assemble import FrameAssembler, Publisher
+from stream.postprocess.blend import default_blend_frames
+from stream.protocols import ComponentContext
+from stream.runtime.lift_thread import LiftThread
+from stream.windows.camera_buffer import CameraBuffer
 
 SETTINGS = [(lag, hop) for lag in (0, 1, 8) for hop in (1, 5)]
 
@@ -77,11 +77,11 @@ def walking(length: int) -> Sequence:
 def sent_live(runner, video: Sequence, lag: int, hop: int) -> np.ndarray:
     """Poses (L, J, 3) that the pipeline publishes of a replayed video."""
     clock, health, sent = FakeClock(), Health(), list[PoseFrame]()
-    intake = Intake("cam0", runner.spec.frames, True, 0.5, health)
-    emitter = Emitter("h36m17", ModelInfo("x", "0"), "s", "offline", lag)
-    context = Context("lift", clock=clock, health=health)
+    intake = CameraBuffer("cam0", runner.spec.frames, True, 0.5, health)
+    emitter = FrameAssembler("h36m17", ModelInfo("x", "0"), "s", "offline", lag)
+    context = ComponentContext("lift", clock=clock, health=health)
     publisher = Publisher(emitter, [], sent.append, context)
-    lifting = Lifting(runner, publisher, hop, auto_frames(lag), context)
+    lifting = LiftThread(runner, publisher, hop, default_blend_frames(lag), context)
     for seq, seen in enumerate(video.keypoints):
         xy = np.where(seen[:, 2:] > 0, seen[:, :2], np.nan).astype(np.float32)
         person = Keypoints(xy, seen[:, 2].copy(), "anna1")

@@ -4,7 +4,7 @@ from dataclasses import replace
 import msgpack
 import pytest
 
-from sinks.mqtt.publications import Feed, Publication
+from sinks.mqtt.publications import Publication, Publications
 from stream.clock import FakeClock
 from stream.messages import Header, Message
 from stream.wire.codec import encode
@@ -14,7 +14,7 @@ from tests.golden import wire as golden
 CLOCK = FakeClock()
 
 
-def feed(**changes: object) -> Feed:
+def feed(**changes: object) -> Publications:
     values = {
         "prefix": "home/poselift",
         "node": "node 1",
@@ -22,7 +22,7 @@ def feed(**changes: object) -> Feed:
         "max_hz": 10.0,
         "discovery": None,
     }
-    return Feed(**(values | changes))
+    return Publications(**(values | changes))
 
 
 def captured(ms: int, *ids: str, lost: tuple[str, ...] = (), source: str = "cam0") -> Message:
@@ -32,11 +32,11 @@ def captured(ms: int, *ids: str, lost: tuple[str, ...] = (), source: str = "cam0
     return pose_frame(header=header, persons=persons)
 
 
-def topics(feed: Feed, *messages: Message) -> list[str]:
+def topics(feed: Publications, *messages: Message) -> list[str]:
     return [each.topic for message in messages for each in feed.publications(message, CLOCK)]
 
 
-def poses_at(feed: Feed, times_ms: range | list[int], source: str = "cam0") -> list[int]:
+def poses_at(feed: Publications, times_ms: range | list[int], source: str = "cam0") -> list[int]:
     """Capture times of the frames that are published."""
     return [
         ms for ms in times_ms if f"home/poselift/{source}/pose3d" in topics(feed, captured(ms, source=source))

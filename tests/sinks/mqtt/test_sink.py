@@ -20,7 +20,7 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Header
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.examples import NOW_NS, UNIX_NS, meta, pose, pose_frame, status
 from tests.golden import wire as golden
 
@@ -83,8 +83,8 @@ class Watched(Health):
         self._changed = threading.Condition()
         self._now: dict[str, tuple[str, str]] = {}
 
-    def state(self, place: str, state: str, detail: str = "") -> None:
-        super().state(place, state, detail)
+    def set_state(self, place: str, state: str, detail: str = "") -> None:
+        super().set_state(place, state, detail)
         with self._changed:
             self._now[place] = (state, detail)
             self._changed.notify_all()
@@ -97,7 +97,7 @@ class Watched(Health):
 
 
 def sink(port: int, health: Health | None = None, **settings: object) -> MQTT:
-    context = Context("mqtt", clock=FakeClock(), health=health or Health())
+    context = ComponentContext("mqtt", clock=FakeClock(), health=health or Health())
     return MQTT(MQTT.Settings(port=port, **settings), context)
 
 
@@ -172,7 +172,7 @@ def test_a_broker_that_died_hears_everything_that_must_be_retained_and_no_old_po
     }
     assert seqs(heard) == [4]
     # Two poses, and the event that b came.
-    assert health.counted("mqtt", "drop.disconnected") == 3
+    assert health.counter("mqtt", "drop.disconnected") == 3
 
 
 def test_poses_before_the_first_connection_are_not_kept(mosquitto, listen):
@@ -191,9 +191,9 @@ def test_poses_before_the_first_connection_are_not_kept(mosquitto, listen):
 def test_a_program_that_is_killed_leaves_offline_behind(mosquitto, listen):
     script = f"""
 from sinks.mqtt import MQTT
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 import threading
-with MQTT(MQTT.Settings(port={mosquitto.port}), Context("mqtt")):
+with MQTT(MQTT.Settings(port={mosquitto.port}), ComponentContext("mqtt")):
     threading.Event().wait()
 """
     root = Path(__file__).parents[3]
@@ -239,7 +239,7 @@ def test_a_stalled_broker_costs_the_oldest_messages_and_blocks_nobody():
             health.await_state("ok")
             for seq in range(100):
                 opened.send(seen(seq, "a"))
-            assert health.counted("mqtt", "drop.broker_slow") > 0
+            assert health.counter("mqtt", "drop.broker_slow") > 0
 
 
 def accept_and_stall(listening: socket.socket) -> None:

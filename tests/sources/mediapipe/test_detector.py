@@ -9,10 +9,10 @@ from sources.mediapipe import model_files as models
 from stream.clock import FakeClock
 from stream.errors import ConfigError
 from stream.messages import U8, Frame, Header, KeypointFrame
-from stream.protocols import Context
-from stream.skeletons import get
+from stream.protocols import ComponentContext
+from stream.skeletons import skeleton_named
 
-JOINT = {name: index for index, name in enumerate(get("blazepose33").joints)}
+JOINT = {name: index for index, name in enumerate(skeleton_named("blazepose33").joints)}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def detect(
     model: str, *frames: Frame, clock: FakeClock | None = None, **settings: object
 ) -> list[KeypointFrame]:
     chosen = MediaPipe.Settings(path=model, **settings)  # type: ignore[arg-type]
-    with MediaPipe(chosen, Context("cam0", clock=clock or FakeClock())) as detector:
+    with MediaPipe(chosen, ComponentContext("cam0", clock=clock or FakeClock())) as detector:
         return [detector.detect(frame) for frame in frames]
 
 
@@ -68,7 +68,7 @@ def test_the_score_is_the_landmarks_visibility(model: str, astronaut: U8) -> Non
 
 
 def test_the_detectors_own_3d_is_around_the_hips_in_camera_axes(model: str, astronaut: U8) -> None:
-    with MediaPipe(MediaPipe.Settings(path=model), Context("cam0", clock=FakeClock())) as detector:
+    with MediaPipe(MediaPipe.Settings(path=model), ComponentContext("cam0", clock=FakeClock())) as detector:
         found, (xyz,) = detector.detect_in_space(frame(astronaut))
     assert len(found.persons) == 1
     assert (xyz.shape, xyz.dtype) == ((33, 3), np.float32)
@@ -108,7 +108,7 @@ def test_times_that_repeat_or_run_backwards_do_not_stop_detection(model: str, as
 
 
 def test_mediapipe_is_told_increasing_milliseconds_with_the_frames_spacing() -> None:
-    detector = MediaPipe(MediaPipe.Settings(), Context("cam0"))
+    detector = MediaPipe(MediaPipe.Settings(), ComponentContext("cam0"))
     captured_ms = [500.0, 533.4, 566.8, 566.8, 100.0, 140.0, 140.2]
     told = [detector._timestamp_ms(round(ms * 1e6)) for ms in captured_ms]
     assert told == [1, 34, 67, 68, 69, 109, 110]
@@ -160,7 +160,7 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, object], senten
 
 
 def test_closing_twice_is_harmless(model: str) -> None:
-    detector = MediaPipe(MediaPipe.Settings(path=model), Context("cam0"))
+    detector = MediaPipe(MediaPipe.Settings(path=model), ComponentContext("cam0"))
     with detector:
         pass
     detector.__exit__(None, None, None)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sources.mediapipe import model_files as models
-from sources.mediapipe.model_files import ModelFile, Pin
+from sources.mediapipe.model_files import FileDigest, ModelFile
 from stream.errors import ConfigError, SourceUnavailable
 
 CONTENT = bytes(range(256)) * 1000
@@ -52,7 +52,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Where official models are had from; all of them are CONTENT."""
     host = Host()
     monkeypatch.setattr(models, "URL", host.url)
-    pin = Pin(len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+    pin = FileDigest(len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setattr(models, "OFFICIAL", dict.fromkeys(models.OFFICIAL, pin))
     yield host
     host.server.shutdown()
@@ -130,7 +130,7 @@ def test_the_full_model_is_put_together_when_its_host_cannot_be_reached(
     monkeypatch.setattr(models, "URL", GONE)
     path = models.fetch("full")
     data = path.read_bytes()
-    assert Pin(len(data), hashlib.sha256(data).hexdigest()) == models.ASSEMBLED["full"]
+    assert FileDigest(len(data), hashlib.sha256(data).hexdigest()) == models.ASSEMBLED["full"]
     assert [file.origin for file in models.available()] == [None, "assembled", None]
 
     def normalization(network: bytes) -> tuple[float, float]:

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from sources.opencv import OpenCV, capture
-from sources.opencv.grabber import Grabber
+from sources.opencv.grabber import LatestFrameReader
 from stream.clock import FakeClock
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import U8, Header
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.sources.media import play
 
 
@@ -43,7 +43,7 @@ IMAGE = np.full((2, 3, 3), 7, np.uint8)
 
 def test_closing_returns_though_the_camera_hangs_and_the_camera_is_released_when_it_answers() -> None:
     camera = FakeCapture(IMAGE)
-    grabber = Grabber(lambda: camera, "camera 0", 5.0, Context("cam0"))
+    grabber = LatestFrameReader(lambda: camera, "camera 0", 5.0, ComponentContext("cam0"))
     grabber.open(5.0)
     camera.hangs.wait()
     grabber.close()
@@ -60,7 +60,7 @@ def test_a_camera_that_hangs_while_opening_is_unavailable() -> None:
         answer.wait()
         return camera
 
-    grabber = Grabber(connect, "camera 0", 5.0, Context("cam0", clock=FakeClock()))
+    grabber = LatestFrameReader(connect, "camera 0", 5.0, ComponentContext("cam0", clock=FakeClock()))
     with pytest.raises(SourceUnavailable, match="camera 0 did not open within 3 s"):
         grabber.open(3.0)
     camera.let_go.set()
@@ -73,14 +73,14 @@ def test_what_opening_raises_is_raised_to_the_opener() -> None:
         raise ConfigError("no such camera")
 
     with pytest.raises(ConfigError, match="no such camera"):
-        Grabber(connect, "camera 0", 5.0, Context("cam0")).open(5.0)
+        LatestFrameReader(connect, "camera 0", 5.0, ComponentContext("cam0")).open(5.0)
 
 
 def test_the_last_frame_is_read_before_the_loss_is_told_again_and_again() -> None:
     camera = FakeCapture(IMAGE)
     camera.let_go.set()
     clock = FakeClock()
-    grabber = Grabber(lambda: camera, "camera 0", 5.0, Context("cam0", clock=clock))
+    grabber = LatestFrameReader(lambda: camera, "camera 0", 5.0, ComponentContext("cam0", clock=clock))
     grabber.open(5.0)
     frame = grabber.read(5.0)
     assert frame is not None
@@ -95,7 +95,7 @@ def test_the_last_frame_is_read_before_the_loss_is_told_again_and_again() -> Non
 def test_a_camera_that_falls_silent_is_lost_though_its_read_hangs() -> None:
     camera = FakeCapture()
     clock = FakeClock()
-    grabber = Grabber(lambda: camera, "camera 0", 2.0, Context("cam0", clock=clock))
+    grabber = LatestFrameReader(lambda: camera, "camera 0", 2.0, ComponentContext("cam0", clock=clock))
     grabber.open(5.0)
     clock.advance(2.0)
     assert grabber.read(0.0) is None
@@ -108,13 +108,13 @@ def test_a_camera_that_falls_silent_is_lost_though_its_read_hangs() -> None:
 
 def test_a_frame_that_cannot_be_decoded_is_counted_and_leaves_a_gap_in_seq() -> None:
     camera = FakeCapture(None, IMAGE)
-    context = Context("cam0")
-    grabber = Grabber(lambda: camera, "camera 0", 5.0, context)
+    context = ComponentContext("cam0")
+    grabber = LatestFrameReader(lambda: camera, "camera 0", 5.0, context)
     grabber.open(5.0)
     frame = grabber.read(5.0)
     assert frame is not None
     assert frame.header.seq == 1
-    assert context.health.counted("cam0", "drop.undecodable") == 1
+    assert context.health.counter("cam0", "drop.undecodable") == 1
     camera.let_go.set()
     grabber.close()
 
@@ -151,7 +151,7 @@ def test_a_camera_is_asked_for_its_format_before_its_size(monkeypatch: pytest.Mo
     )
     monkeypatch.setattr(capture, "load_cv2", lambda: cv2)
     settings = OpenCV.Settings(url="2", width=1280, height=720, fps=60.0, fourcc="MJPG")
-    with OpenCV(settings, Context("cam0")) as source, pytest.raises(SourceLost):
+    with OpenCV(settings, ComponentContext("cam0")) as source, pytest.raises(SourceLost):
         next(play(source))
     assert asked == [
         ("open", 2),

@@ -16,7 +16,7 @@ from sources.opencv.capture import _Shared
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable, masked
 from stream.messages import Frame, Header
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from tests.sources.media import HEIGHT, WIDTH, MotionJPEG, film, number_of, picture, play
 
 FULL: dict[str, Any] = {"pace": "full"}
@@ -24,7 +24,7 @@ FULL: dict[str, Any] = {"pace": "full"}
 
 def opencv(url: int | str | Path, clock: FakeClock | None = None, **settings: object) -> OpenCV:
     url = str(url) if isinstance(url, Path) else url
-    context = Context("cam0", clock=clock) if clock else Context("cam0")
+    context = ComponentContext("cam0", clock=clock) if clock else ComponentContext("cam0")
     return OpenCV(OpenCV.Settings(url=url, **settings), context)  # type: ignore[arg-type]
 
 
@@ -172,7 +172,7 @@ def test_the_newest_frame_of_a_stream_wins_and_the_others_are_counted() -> None:
         camera.stall()
         while number_of(read[-1].image) < camera.sent:
             read.append(next_frame(source))
-        dropped = source._context.health.counted("cam0", "drop.newest_wins")
+        dropped = source._context.health.counter("cam0", "drop.newest_wins")
         assert len(read) + dropped == read[-1].header.seq + 1
         times = [frame.header.captured_ns for frame in read]
         assert times == sorted(set(times))
@@ -196,9 +196,9 @@ def test_a_stream_that_falls_silent_is_lost() -> None:
 
 def test_a_stream_that_is_not_there_is_unavailable_and_its_password_stays_secret() -> None:
     program = (
-        "from sources.opencv import OpenCV; from stream.protocols import Context\n"
+        "from sources.opencv import OpenCV; from stream.protocols import ComponentContext\n"
         "url = 'rtsp://user:tea-time@127.0.0.1:9/x'\n"
-        "try: OpenCV(OpenCV.Settings(url=url), Context('cam0')).__enter__()\n"
+        "try: OpenCV(OpenCV.Settings(url=url), ComponentContext('cam0')).__enter__()\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -188,5 +188,5 @@ def test_the_command_writes_what_a_config_takes(tmp_path: Path, capsys: pytest.C
     from stream.config.load import resolve
 
     walk = {"sources": {"door": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
-    is_the_camera(resolve(walk | yaml.safe_load(output.read_text())).space.cameras["door"])
+    is_the_camera(resolve(walk | yaml.safe_load(output.read_text())).scene.cameras["door"])
     assert "12 views" in capsys.readouterr().out

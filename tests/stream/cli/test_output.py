@@ -3,12 +3,12 @@ import sys
 
 import pytest
 
-from stream.cli.output import say
+from stream.cli.output import print_line
 from stream.errors import PoseliftError
 
 
 def test_a_line_is_out_at_once(capfd: pytest.CaptureFixture[str]):
-    say("12 poses/s")
+    print_line("12 poses/s")
     assert capfd.readouterr().out == "12 poses/s\n"
 
 
@@ -18,7 +18,7 @@ def test_nobody_reading_any_more_is_no_mistake(monkeypatch: pytest.MonkeyPatch):
     with os.fdopen(write, "w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         with pytest.raises(SystemExit) as ended:
-            say("12 poses/s")
+            print_line("12 poses/s")
     # Leaving `with` flushed what was left, as Python does at its end, and nothing was raised.
     assert ended.value.code == 0
 
@@ -27,4 +27,4 @@ def test_an_output_that_is_full_is_an_error_in_a_sentence(monkeypatch: pytest.Mo
     with open("/dev/full", "w") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         with pytest.raises(PoseliftError, match="the output cannot be written: No space left on device"):
-            say("12 poses/s")
+            print_line("12 poses/s")

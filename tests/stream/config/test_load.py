@@ -5,14 +5,14 @@ import pytest
 from stream.config.load import CONFIGS, load, resolve
 from stream.errors import ConfigError
 from stream.files.strict_yaml import parse
-from stream.windows.resample import Pace
+from stream.windows.resample import Timing
 
 CAMERA = {"size_wh": [1280, 720], "fx": 900.0, "fy": 900.0, "cx": 640.0, "cy": 360.0}
 SMALL = {"sources": {"walk": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
 
 
 def changed(*changes: str, **tree) -> dict:
-    return resolve({**SMALL, **tree}, changes).plain()
+    return resolve({**SMALL, **tree}, changes).to_dict()
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -20,11 +20,11 @@ def test_every_packaged_config_resolves(path: Path):
     config = load(path)
     assert config.sources
     assert config.sinks
-    assert resolve(config.plain()).plain() == config.plain()  # what `check` prints is itself a config
+    assert resolve(config.to_dict()).to_dict() == config.to_dict()  # what `check` prints is itself a config
 
 
 def test_a_packaged_config_is_found_by_its_name():
-    assert load("synthetic").plain() == load(CONFIGS / "synthetic.yaml").plain()
+    assert load("synthetic").to_dict() == load(CONFIGS / "synthetic.yaml").to_dict()
 
 
 def test_the_resolved_whole_has_every_default():
@@ -77,25 +77,25 @@ def test_passwords_in_urls_are_not_shown():
         ({"sinks": {"x": {}}}, "sinks.x.type: expected one of zeromq"),
         ({"lifter": {"hop": 0}}, "lifter.hop: expected a number of frames from 1, or auto, got 0"),
         ({"lifter": {"blend": -1}}, "lifter.blend: expected a number of frames from 0, or auto, got -1"),
-        ({"space": {"world": {"floor": "find"}}}, r"'find' \(at world.floor\); expected auto or null$"),
+        ({"scene": {"world": {"floor": "find"}}}, r"'find' \(at world.floor\); expected auto or null$"),
         (
-            {"space": {"world": {"flor": "auto"}}},
+            {"scene": {"world": {"flor": "auto"}}},
             r"`flor` \(at world\); expected keys among .*; did you mean 'floor'\?$",
         ),
         (
-            {"space": {"world": "auto"}},
+            {"scene": {"world": "auto"}},
             r"got `str` \(at world\); expected keys among camera_pose, floor, pat",
         ),
         (
-            {"space": {"world": {"camera_pose": {"cam0": {"position": [0, 0, 1]}}}}},
+            {"scene": {"world": {"camera_pose": {"cam0": {"position": [0, 0, 1]}}}}},
             r"\(at world.camera_pose\[...\]\); expected keys among .*; did you mean 'position_m'\?$",
         ),
         (
-            {"space": {"world": {"camera_pose": {"cam0": {"position_m": [0, 0, 1]}}}}},
+            {"scene": {"world": {"camera_pose": {"cam0": {"position_m": [0, 0, 1]}}}}},
             "expected rpy_deg, or looks_at_m with or without roll_deg, got neither$",
         ),
-        ({"steady": {"one_euro": True}}, r"\(at one_euro\); expected keys among min_cutoff_hz, "),
-        ({"space": {"cameras": [1]}}, r"space: Expected `object`, got `array` \(at cameras\)$"),
+        ({"smoothing": {"one_euro": True}}, r"\(at one_euro\); expected keys among min_cutoff_hz, "),
+        ({"scene": {"cameras": [1]}}, r"scene: Expected `object`, got `array` \(at cameras\)$"),
         ({"lifter": {"hop": "often"}}, r"Invalid enum value 'often' \(at hop\); expected a number or auto$"),
         (
             {"lifter": {"resample": 0}},
@@ -116,13 +116,13 @@ def test_passwords_in_urls_are_not_shown():
         ({"lifter": {"dtype": "double"}}, "; expected float32 or bfloat16 or float16"),
         ({"sources": {"walk": {"type": ["synthetic"]}}}, "sources.walk.type: expected one of"),
         ({"sources": {"walk": "rtsp://me:secret@host/"}}, r"got 'rtsp://me:\*\*\*@host/'"),
-        ({"space": {"height": 1.8}}, "space: 'height' is not one of .*; did you mean 'height_m'"),
-        ({"space": {"height_m": 180}}, "space.height_m: expected 0.4 to 2.6 metres, or null, got 180"),
-        ({"space": {"cameras": {"cam0": {**CAMERA, "fx": 0}}}}, "space: expected size_wh, fx and fy .*fx 0"),
-        ({"space": {"cameras": {"cam0": {"fx": 900}}}}, "space: .*required field `size_wh`.*cameras"),
+        ({"scene": {"height": 1.8}}, "scene: 'height' is not one of .*; did you mean 'height_m'"),
+        ({"scene": {"height_m": 180}}, "scene.height_m: expected 0.4 to 2.6 metres, or null, got 180"),
+        ({"scene": {"cameras": {"cam0": {**CAMERA, "fx": 0}}}}, "scene: expected size_wh, fx and fy .*fx 0"),
+        ({"scene": {"cameras": {"cam0": {"fx": 900}}}}, "scene: .*required field `size_wh`.*cameras"),
         (
-            {"sources": {"cam": {"type": "opencv"}}, "space": {"cameras": {"cam0": CAMERA}}},
-            "space.cameras: 'cam0' is not one of cam; did you mean 'cam'",
+            {"sources": {"cam": {"type": "opencv"}}, "scene": {"cameras": {"cam0": CAMERA}}},
+            "scene.cameras: 'cam0' is not one of cam; did you mean 'cam'",
         ),
     ],
 )
@@ -178,20 +178,20 @@ def test_a_missing_file_says_what_there_is():
 
 
 def test_cameras_behind_a_source_of_keypoints_may_have_any_name():
-    space = {"cameras": {"garden": CAMERA}}
-    assert changed(space=space)["space"]["cameras"]["garden"]["fx"] == 900.0
+    scene = {"cameras": {"garden": CAMERA}}
+    assert changed(scene=scene)["scene"]["cameras"]["garden"]["fx"] == 900.0
 
 
 @pytest.mark.parametrize(
     ("changes", "pace"),
     [
-        ({}, Pace(step_ns=20_000_000)),
-        ({"resample": 30}, Pace(step_ns=33_333_333)),
-        ({"resample": "native"}, Pace()),
-        ({"output": "grid"}, Pace(step_ns=20_000_000, tick_ns=20_000_000)),
-        ({"output": "grid", "resample": 100}, Pace(step_ns=10_000_000, tick_ns=10_000_000)),
-        ({"output": "grid", "resample": "native"}, Pace(tick_ns=20_000_000)),
+        ({}, Timing(step_ns=20_000_000)),
+        ({"resample": 30}, Timing(step_ns=33_333_333)),
+        ({"resample": "native"}, Timing()),
+        ({"output": "grid"}, Timing(step_ns=20_000_000, tick_ns=20_000_000)),
+        ({"output": "grid", "resample": 100}, Timing(step_ns=10_000_000, tick_ns=10_000_000)),
+        ({"output": "grid", "resample": "native"}, Timing(tick_ns=20_000_000)),
     ],
 )
-def test_the_pace_of_windows_and_poses_is_that_of_the_weights_unless_said(changes: dict, pace: Pace):
-    assert resolve({**SMALL, "lifter": changes}).lifter.pace(50.0) == pace
+def test_the_pace_of_windows_and_poses_is_that_of_the_weights_unless_said(changes: dict, pace: Timing):
+    assert resolve({**SMALL, "lifter": changes}).lifter.timing(50.0) == pace

@@ -11,8 +11,8 @@ def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch: pytest.Monkey
     monkeypatch.delenv("POSELIFT_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     monkeypatch.setattr("sys.platform", "linux")
-    assert folders.cache() == Path("/caches/poselift")
+    assert folders.cache_dir() == Path("/caches/poselift")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert folders.cache() == Path.home() / ".cache/poselift"
+    assert folders.cache_dir() == Path.home() / ".cache/poselift"
     monkeypatch.setattr("sys.platform", "darwin")
-    assert folders.cache() == Path.home() / "Library/Caches/poselift"
+    assert folders.cache_dir() == Path.home() / "Library/Caches/poselift"

@@ -7,7 +7,7 @@ import pytest
 from stream.camera_info import Extrinsics
 from stream.errors import ConfigError
 from stream.files import poses as pose_files
-from stream.files.poses import Table
+from stream.files.poses import PoseTable
 from stream.messages import Contact
 from stream.wire.codec import decode, encode
 from tests.examples import meta, plain, pose, pose_frame
@@ -17,7 +17,7 @@ PLACE = Extrinsics("world", "cam0_optical_frame", (0, 0, 1.5), (0, 0, 0, 1), "gi
 
 def test_a_table_becomes_one_file_that_is_read_back_whole(tmp_path):
     frames = [pose_frame(seq) for seq in range(3)]
-    table = Table()
+    table = PoseTable()
     table.describe(meta())
     for frame in frames:
         table.add(frame)
@@ -29,7 +29,7 @@ def test_a_table_becomes_one_file_that_is_read_back_whole(tmp_path):
 
 def test_feet_and_what_sources_told_are_kept(tmp_path):
     feet = [Contact(True, False), Contact(None, True), None]
-    table = Table()
+    table = PoseTable()
     told = [meta("cam1"), replace(meta(), extrinsics=PLACE), meta()]
     for each in told:
         table.describe(each)

@@ -1,12 +1,12 @@
 import numpy as np
 
-from stream.messages import Origin, Window
-from stream.postprocess.lifted import Lifted
+from stream.messages import JointOrigin, Window
+from stream.postprocess.lifted import LiftedWindow
 
-OBSERVED, INTERPOLATED, PREDICTED = Origin.OBSERVED, Origin.INTERPOLATED, Origin.PREDICTED
+OBSERVED, INTERPOLATED, PREDICTED = JointOrigin.OBSERVED, JointOrigin.INTERPOLATED, JointOrigin.PREDICTED
 
 
-def lifted(score, times=None, captured: Window | None = None) -> Lifted:
+def lifted(score, times=None, captured: Window | None = None) -> LiftedWindow:
     """Frame f has every keypoint and every pose at f; score (F, J)."""
     score = np.array(score, np.float32)
     frames, joints = score.shape
@@ -15,7 +15,7 @@ def lifted(score, times=None, captured: Window | None = None) -> Lifted:
     keypoints[..., 2] = score
     times_ns = np.array(range(frames) if times is None else times, np.int64)
     origin = np.ones(frames, np.uint8)
-    return Lifted(Window(keypoints, origin, times_ns, (640, 480), captured), place)
+    return LiftedWindow(Window(keypoints, origin, times_ns, (640, 480), captured), place)
 
 
 def test_each_joint_says_where_it_is_from():

@@ -1,14 +1,14 @@
 import pytest
 
 from stream.messages import Pose
-from stream.postprocess.batch import Batch, PerPerson, PerSource
+from stream.postprocess.batch import PersonState, PoseBatch, SourceState
 from tests.examples import f32, plain, pose, pose_frame
 
 SIZE_WH = (640, 480)
 
 
-def batch(*poses: Pose, source: str = "cam0", size_wh: tuple[int, int] = SIZE_WH) -> Batch:
-    return Batch.of("h36m17", pose_frame(source=source).header, size_wh, poses, "cam0_optical_frame")
+def batch(*poses: Pose, source: str = "cam0", size_wh: tuple[int, int] = SIZE_WH) -> PoseBatch:
+    return PoseBatch.of("h36m17", pose_frame(source=source).header, size_wh, poses, "cam0_optical_frame")
 
 
 class Thing:
@@ -17,19 +17,19 @@ class Thing:
 
 def test_every_source_has_its_own_and_a_camera_that_changes_its_resolution_starts_anew():
     made = []
-    things = PerSource(lambda source, size_wh: made.append((source, size_wh)) or len(made))
+    things = SourceState(lambda source, size_wh: made.append((source, size_wh)) or len(made))
     hd = (1280, 720)
-    moments = [batch(source=s, size_wh=wh).moments[0] for s, wh in [("a", hd), ("b", hd), ("a", SIZE_WH)]]
-    assert [things.of(moments[n]) for n in (0, 0, 1, 2, 2, 1, 0)] == [1, 1, 2, 3, 3, 2, 4]
+    moments = [batch(source=s, size_wh=wh).frames[0] for s, wh in [("a", hd), ("b", hd), ("a", SIZE_WH)]]
+    assert [things.get(moments[n]) for n in (0, 0, 1, 2, 2, 1, 0)] == [1, 1, 2, 3, 3, 2, 4]
     assert made == [("a", hd), ("b", hd), ("a", SIZE_WH), ("a", hd)]
 
 
 def test_everybody_keeps_what_is_theirs_until_they_are_lost_gone_or_new():
-    things = PerPerson(lambda skeleton: Thing())
+    things = PersonState(lambda skeleton: Thing())
 
     def of(*poses: Pose, **changes) -> dict[int, Thing]:
         here = batch(*poses, **changes)
-        return dict(things.of(here, here.moments[0]))
+        return dict(things.get(here, here.frames[0]))
 
     first = of(pose("a"), pose("b"))
     assert first[0] is not first[1]

@@ -3,7 +3,7 @@ import gc
 import numpy as np
 import pytest
 
-from stream.postprocess.blend import Seams, auto_frames
+from stream.postprocess.blend import PassBlender, default_blend_frames
 from stream.windows.ring import Ring
 
 FRAMES = 60
@@ -26,7 +26,7 @@ def line(at_ns: np.ndarray, offset: float = 0.0, per_frame: float = 0.0) -> np.n
     return poses
 
 
-def passes(seams: Seams, hop: int, lag: int, say, until: int = 400, shift: float = 0.0) -> np.ndarray:
+def passes(seams: PassBlender, hop: int, lag: int, say, until: int = 400, shift: float = 0.0) -> np.ndarray:
     """What is published (N,) of a joint's x when `say(k, at_ns)` is what pass k says."""
     person, published = ring(), []
     for k, end in enumerate(range(FRAMES, until, hop)):
@@ -48,13 +48,13 @@ def alternating(k: int, at_ns: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("lag", [0, 8])
 def test_what_two_passes_say_becomes_one_motion(lag: int):
-    rough, smooth = (passes(Seams(frames), 20, lag, alternating) for frames in (0, 20))
+    rough, smooth = (passes(PassBlender(frames), 20, lag, alternating) for frames in (0, 20))
     assert jitter(rough) > 0.008
     assert jitter(smooth) < 0.0015
 
 
 def test_after_its_frames_a_pass_is_what_the_lifter_says():
-    at_ns, person, seams = times(FRAMES), ring(), Seams(10)
+    at_ns, person, seams = times(FRAMES), ring(), PassBlender(10)
     seams.blend(person, at_ns, line(at_ns), at_ns[-1])
     later = times(FRAMES + 40)
     blended = seams.blend(person, later, line(later, 0.01), later[-1])[:, 0, 0]
@@ -65,7 +65,7 @@ def test_after_its_frames_a_pass_is_what_the_lifter_says():
 
 
 def test_the_speed_goes_on_as_well():
-    person, seams, first, second = ring(), Seams(10), times(FRAMES), times(FRAMES + 20)
+    person, seams, first, second = ring(), PassBlender(10), times(FRAMES), times(FRAMES + 20)
     said = seams.blend(person, first, line(first, 0.0, 0.01), first[-1])[:, 0, 0]
     more = seams.blend(person, second, line(second, 0.59), second[-1])[:, 0, 0]
     onward = more[FRAMES - 20] - said[-1]
@@ -73,7 +73,7 @@ def test_the_speed_goes_on_as_well():
 
 
 def test_of_frames_looked_ahead_at_both_passes_have_a_say():
-    person, seams, first, second = ring(), Seams(10), times(FRAMES), times(FRAMES + 8)
+    person, seams, first, second = ring(), PassBlender(10), times(FRAMES), times(FRAMES + 8)
     ahead = line(first)
     ahead[-8:, 0, 0] = 0.02  # of the frames that are not published yet
     seams.blend(person, first, ahead, first[-9])
@@ -85,32 +85,32 @@ def test_of_frames_looked_ahead_at_both_passes_have_a_say():
 
 @pytest.mark.parametrize("lag", [0, 8])
 def test_passes_that_agree_are_left_alone(lag: int):
-    said = passes(Seams(20), 5, lag, lambda k, at_ns: line(at_ns, 1.0, 0.01))
+    said = passes(PassBlender(20), 5, lag, lambda k, at_ns: line(at_ns, 1.0, 0.01))
     np.testing.assert_allclose(
-        said, passes(Seams(0), 5, lag, lambda k, at_ns: line(at_ns, 1.0, 0.01)), atol=1e-5
+        said, passes(PassBlender(0), 5, lag, lambda k, at_ns: line(at_ns, 1.0, 0.01)), atol=1e-5
     )
 
 
 def test_grids_that_do_not_meet_are_compared_by_time():
-    said = passes(Seams(20), 5, 0, lambda k, at_ns: line(at_ns, 1.0, 0.01), shift=0.3)
-    never = passes(Seams(0), 5, 0, lambda k, at_ns: line(at_ns, 1.0, 0.01), shift=0.3)
+    said = passes(PassBlender(20), 5, 0, lambda k, at_ns: line(at_ns, 1.0, 0.01), shift=0.3)
+    never = passes(PassBlender(0), 5, 0, lambda k, at_ns: line(at_ns, 1.0, 0.01), shift=0.3)
     np.testing.assert_allclose(said, never, atol=1e-4)
 
 
 def test_without_frames_every_pass_stays_as_it_is():
     at_ns = times(FRAMES)
     poses = line(at_ns)
-    assert Seams(0).blend(ring(), at_ns, poses, at_ns[-1]) is poses
+    assert PassBlender(0).blend(ring(), at_ns, poses, at_ns[-1]) is poses
 
 
 def test_what_was_said_more_than_a_window_ago_is_not_gone_on_from():
-    person, seams, first, second = ring(), Seams(10), times(FRAMES), times(3 * FRAMES)
+    person, seams, first, second = ring(), PassBlender(10), times(FRAMES), times(3 * FRAMES)
     seams.blend(person, first, line(first, 1.0), first[-1])
     np.testing.assert_array_equal(seams.blend(person, second, line(second), second[-1]), line(second))
 
 
 def test_a_person_spoken_of_after_their_newest_frame_stays_as_published():
-    person, seams, first, second = ring(), Seams(10), times(FRAMES), times(FRAMES + 5)
+    person, seams, first, second = ring(), PassBlender(10), times(FRAMES), times(FRAMES + 5)
     seams.blend(person, first, line(first), first[-1])
     published = seams.blend(person, second, line(second, 0.02), second[-1] + 3 * STEP_NS)[-1, 0, 0]
     again = seams.blend(person, second, line(second, 0.05), second[-1] + 9 * STEP_NS)[-1, 0, 0]
@@ -122,13 +122,13 @@ def test_a_person_spoken_of_after_their_newest_frame_stays_as_published():
 
 
 def test_people_do_not_hear_of_each_other():
-    seams, first, second = Seams(10), times(FRAMES), times(FRAMES + 5)
+    seams, first, second = PassBlender(10), times(FRAMES), times(FRAMES + 5)
     seams.blend(ring(), first, line(first, 1.0), first[-1])
     np.testing.assert_array_equal(seams.blend(ring(), second, line(second), second[-1]), line(second))
 
 
 def test_what_was_said_goes_with_the_person():
-    person, seams, at_ns = ring(), Seams(10), times(FRAMES)
+    person, seams, at_ns = ring(), PassBlender(10), times(FRAMES)
     seams.blend(person, at_ns, line(at_ns), at_ns[-1])
     assert len(seams._said) == 1
     del person
@@ -137,7 +137,7 @@ def test_what_was_said_goes_with_the_person():
 
 
 def test_the_start_of_a_history_that_is_all_padding_makes_no_speed():
-    person, seams = ring(), Seams(10)
+    person, seams = ring(), PassBlender(10)
     first = np.zeros(FRAMES, np.int64)
     seams.blend(person, first, line(np.arange(FRAMES) * STEP_NS, 0.0, 0.01), 0)
     second = np.r_[np.zeros(FRAMES - 1, np.int64), STEP_NS]
@@ -147,12 +147,12 @@ def test_the_start_of_a_history_that_is_all_padding_makes_no_speed():
 
 
 def test_the_fade_is_short_without_look_ahead():
-    assert [auto_frames(lag) for lag in (0, 8, 32, 121)] == [5, 13, 25, 25]
+    assert [default_blend_frames(lag) for lag in (0, 8, 32, 121)] == [5, 13, 25, 25]
 
 
 @pytest.mark.parametrize(("hop", "lag", "shift"), [(1, 0, 0.0), (7, 0, 0.3), (5, 12, 0.4)])
 def test_poses_older_than_a_seam_reads_change_nothing(hop, lag, shift):
-    say, person, whole, few = np.random.default_rng(0), ring(), Seams(10), Seams(10)
+    say, person, whole, few = np.random.default_rng(0), ring(), PassBlender(10), PassBlender(10)
     for k, end in enumerate(range(FRAMES, 200, hop)):
         at_ns, poses = times(end, shift * k), say.normal(size=(FRAMES, 1, 3)).astype(np.float32)
         since_ns, until_ns = at_ns[-lag - hop], at_ns[-1 - lag]

@@ -7,23 +7,23 @@ import pytest
 from sources.walking_figure import Walk, figure
 from stream.config.load import resolve
 from stream.errors import ConfigError
-from stream.messages import Header, Origin, Pose, PoseFrame
+from stream.messages import Header, JointOrigin, Pose, PoseFrame
 from stream.postprocess.one_euro import OneEuro
-from stream.postprocess.smoothing import Steady
-from stream.protocols import Context
+from stream.postprocess.smoothing import Smoother
+from stream.protocols import ComponentContext
 from stream.runtime.pipeline import Pipeline
-from stream.skeletons import get
+from stream.skeletons import skeleton_named
 from tests.examples import plain
 from tests.stream.people import finished, remembered
 
-PARENTS = list(get("h36m17").parents)[1:]
-EURO = Steady.Settings(one_euro=OneEuro.Settings())
-BONES = Steady.Settings(bones=True)
-BOTH = Steady.Settings(one_euro=OneEuro.Settings(), bones=True)
+PARENTS = list(skeleton_named("h36m17").parents)[1:]
+EURO = Smoother.Settings(one_euro=OneEuro.Settings())
+BONES = Smoother.Settings(bones=True)
+BOTH = Smoother.Settings(one_euro=OneEuro.Settings(), bones=True)
 
 
-def steady(settings: Steady.Settings) -> Steady:
-    return Steady(settings, Context("cam0"))
+def steady(settings: Smoother.Settings) -> Smoother:
+    return Smoother(settings, ComponentContext("cam0"))
 
 
 def frame(t_s: float, *poses: Pose) -> PoseFrame:
@@ -31,7 +31,7 @@ def frame(t_s: float, *poses: Pose) -> PoseFrame:
     return PoseFrame(Header("cam0", 0, at_ns, at_ns), poses)
 
 
-def pose(xyz: np.ndarray, id: str = "a0000", state="ok", origin=Origin.OBSERVED) -> Pose:
+def pose(xyz: np.ndarray, id: str = "a0000", state="ok", origin=JointOrigin.OBSERVED) -> Pose:
     origins = np.full(17, origin, np.uint8)
     return Pose(id, state, xyz.astype(np.float32), np.ones(17, np.float32), origins)
 
@@ -45,7 +45,7 @@ def walk(t_s: float, seed: int = 0) -> np.ndarray:
     return xyz
 
 
-def run(settings: Steady.Settings, times_s, make=walk, id: str = "a0000") -> np.ndarray:
+def run(settings: Smoother.Settings, times_s, make=walk, id: str = "a0000") -> np.ndarray:
     step = steady(settings)
     return np.stack([finished(step, frame(t, pose(make(t), id))).persons[0].xyz for t in times_s])
 
@@ -76,13 +76,13 @@ def bones(poses: np.ndarray) -> np.ndarray:
 def test_by_default_poses_are_left_as_they_are():
     times = at(50, 1)
     np.testing.assert_array_equal(
-        run(Steady.Settings(), times), np.stack([walk(t) for t in times]).astype(np.float32)
+        run(Smoother.Settings(), times), np.stack([walk(t) for t in times]).astype(np.float32)
     )
 
 
 def test_the_filter_takes_most_of_the_jitter_of_a_walker_and_brings_it_nearer_to_the_truth():
     times = at(50)
-    raw, calm = run(Steady.Settings(), times), run(EURO, times)
+    raw, calm = run(Smoother.Settings(), times), run(EURO, times)
     truth = np.stack([figure(t, Walk()) - figure(t, Walk())[0] for t in times])
     assert jitter(calm) < 0.4 * jitter(raw)
     assert np.linalg.norm(calm - truth, axis=2).mean() < 0.8 * np.linalg.norm(raw - truth, axis=2).mean()
@@ -116,14 +116,14 @@ def test_a_new_id_does_not_reset_the_filters_of_those_already_there():
 @pytest.mark.parametrize("hz", [10.0, 25.0, 30.0, 50.0, 120.0])
 def test_the_delay_is_the_stated_one_at_every_frame_rate(hz: float):
     """A joint at a steady speed is followed by 1 / (2 pi cutoff) seconds, whether at 25 or at 30 Hz."""
-    settings = Steady.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=0.0))
+    settings = Smoother.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=0.0))
     behind_m = 1.0 * at(hz)[-1] - run(settings, at(hz), moving(1.0))[-1, 5, 0]
     assert behind_m == pytest.approx(1 / (2 * np.pi), rel=1e-3)
 
 
 def test_speed_counts_in_metres_per_second_not_in_millimetres():
     """At 1 m/s the cutoff is min_cutoff_hz + beta; taken in millimetres it would be a thousand betas."""
-    settings = Steady.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=3.0))
+    settings = Smoother.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=3.0))
     behind_m = 1.0 * at(50)[-1] - run(settings, at(50), moving(1.0))[-1, 5, 0]
     assert behind_m == pytest.approx(1 / (2 * np.pi * 4.0), rel=1e-3)
 
@@ -153,7 +153,7 @@ def test_a_lost_person_passes_unchanged_and_is_forgotten():
     step = steady(BOTH)
     for t in at(50, 3):
         finished(step, frame(t, pose(walk(t))))
-    nothing = pose(np.full((17, 3), np.nan), state="lost", origin=Origin.ABSENT)
+    nothing = pose(np.full((17, 3), np.nan), state="lost", origin=JointOrigin.ABSENT)
     assert plain(finished(step, frame(3.0, nothing)).persons) == plain((nothing,))
     again = walk(9.0)
     came = finished(step, frame(3.02, pose(again))).persons[0].xyz
@@ -179,7 +179,7 @@ def test_nothing_is_remembered_of_people_who_are_no_longer_there():
 def test_the_longer_the_gap_the_more_the_next_pose_counts():
     jump = np.zeros((17, 3))
     jump[1:] = 1.0
-    settings = Steady.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=0.0))
+    settings = Smoother.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=0.0))
     came = []
     for gap_s in (0.02, 0.5, 60.0):
         step = steady(settings)
@@ -197,8 +197,8 @@ def test_a_clock_that_goes_back_starts_the_filter_anew():
 
 
 def test_the_delay_is_reported():
-    context = Context("cam0")
-    step = Steady(Steady.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=0.0)), context)
+    context = ComponentContext("cam0")
+    step = Smoother(Smoother.Settings(one_euro=OneEuro.Settings(min_cutoff_hz=1.0, beta=0.0)), context)
     for t in (0.0, 0.02):
         finished(step, frame(t, pose(np.zeros((17, 3)))))
     assert context.health.report()["stages_ms"]["smooth"] == {
@@ -214,7 +214,7 @@ def test_the_delay_is_reported():
 
 def test_bones_keep_their_length_and_their_direction():
     times = at(50)
-    raw, held = run(Steady.Settings(), times), run(BONES, times)
+    raw, held = run(Smoother.Settings(), times), run(BONES, times)
     last = times >= 3
     before, after = bones(raw[last]), bones(held[last])
     assert (
@@ -249,7 +249,7 @@ def test_bones_that_were_not_observed_have_no_say():
     for t in at(50, 3):
         person = pose(walk(t))
         origin = person.origin.copy()
-        origin[13] = Origin.PREDICTED  # the left wrist
+        origin[13] = JointOrigin.PREDICTED  # the left wrist
         xyz = person.xyz.copy()
         xyz[13] = xyz[12] + [0, 0, 0.9]
         person = replace(person, xyz=xyz, origin=origin)
@@ -278,7 +278,7 @@ def test_the_daemon_steadies_what_it_publishes(tiny_weights: Path):
         lifter = {"weights": str(tiny_weights), "device": "cpu", "threads": 1, "blend": 0}
         out = {"out": {"type": "memory"}}
         pipeline = Pipeline(
-            resolve({"sources": {"walk": walker}, "lifter": lifter, "steady": steady_, "sinks": out})
+            resolve({"sources": {"walk": walker}, "lifter": lifter, "smoothing": steady_, "sinks": out})
         )
         with pipeline:
             assert pipeline.wait(60)
@@ -293,25 +293,25 @@ def config(**steady_):
         {
             "sources": {"walk": {"type": "synthetic"}},
             "sinks": {"log": {"type": "console"}},
-            "steady": steady_,
+            "smoothing": steady_,
         }
     )
 
 
 def test_the_config_turns_each_on_and_off():
-    assert config().plain()["steady"] == {"one_euro": None, "bones": False, "swaps": False}
-    assert config(one_euro={}).steady == EURO
-    assert config(one_euro={"min_cutoff_hz": 3}, bones=True, swaps=True).steady == Steady.Settings(
-        one_euro=OneEuro.Settings(min_cutoff_hz=3.0), bones=True, swaps=True
+    assert config().to_dict()["smoothing"] == {"one_euro": None, "bones": False}
+    assert config(one_euro={}).smoothing == EURO
+    assert config(one_euro={"min_cutoff_hz": 3}, bones=True).smoothing == Smoother.Settings(
+        one_euro=OneEuro.Settings(min_cutoff_hz=3.0), bones=True
     )
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"one_euro": {"min_cutoff_hz": 0}}, "steady.*min_cutoff_hz and speed_cutoff_hz above 0, got 0"),
-        ({"one_euro": {"beta": -1}}, "steady.*beta: expected 0 or more Hz per m/s, got -1"),
-        ({"one_euro": {"rate_hz": 30}}, "steady.*rate_hz"),
+        ({"one_euro": {"min_cutoff_hz": 0}}, "smoothing.*min_cutoff_hz and speed_cutoff_hz above 0, got 0"),
+        ({"one_euro": {"beta": -1}}, "smoothing.*beta: expected 0 or more Hz per m/s, got -1"),
+        ({"one_euro": {"rate_hz": 30}}, "smoothing.*rate_hz"),
         ({"bone": True}, "did you mean 'bones'"),
     ],
 )
@@ -322,7 +322,7 @@ def test_settings_that_cannot_work_are_refused(changes, says):
 
 def test_bones_are_learnt_on_a_grid_too():
     def on_grid(t_s: float) -> Pose:
-        return pose(walk(t_s), origin=Origin.INTERPOLATED)
+        return pose(walk(t_s), origin=JointOrigin.INTERPOLATED)
 
     step = steady(BONES)
     held = np.stack([finished(step, frame(t, on_grid(t))).persons[0].xyz for t in at(50)])

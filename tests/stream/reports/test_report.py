@@ -41,7 +41,7 @@ def films(monkeypatch: pytest.MonkeyPatch) -> None:
     keypoints = np.concatenate([300 + 100 * truth[..., :2], np.ones((4 * LENGTH, 17, 1))], axis=-1)
     world = 2 * truth + np.random.default_rng(0).normal(0, 0.01, truth.shape).astype(np.float32)
     video = Footage("cam1", (640, 480), 50.0, keypoints.astype(np.float32), truth, world)
-    monkeypatch.setattr(filmed, "footage", lambda folder: [video])
+    monkeypatch.setattr(filmed, "labelled_videos", lambda folder: [video])
 
 
 def run(*words: str) -> int:
@@ -131,7 +131,7 @@ def test_a_video_is_read_with_its_truth(tmp_path: Path, monkeypatch: pytest.Monk
     measured = np.arange(17) != 13
     np.savez(tmp_path / "a.npz", cam1_X_cam_17_rootrel=np.zeros((3, 17, 3)), measured17=measured)
     monkeypatch.setattr(filmed, "_detected", seen)
-    (video,) = filmed.footage(tmp_path)
+    (video,) = filmed.labelled_videos(tmp_path)
     assert (video.name, video.size_wh, video.rate_hz) == ("cam1", (640, 480), 50.0)
     assert video.joints == (1, 2, 3, 4, 5, 6, 11, 12, 14, 15, 16)
     assert video.keypoints[:, 0, 2].tolist() == [1.0, 0.0, 1.0]
@@ -142,7 +142,7 @@ def test_a_video_shorter_than_its_truth_is_refused(tmp_path: Path, monkeypatch: 
     np.savez(tmp_path / "a.npz", cam1_X_cam_17_rootrel=np.zeros((4, 17, 3)))
     monkeypatch.setattr(filmed, "_detected", seen)
     with pytest.raises(ConfigError, match="expected the 4 frames of the truth, it has 3"):
-        filmed.footage(tmp_path)
+        filmed.labelled_videos(tmp_path)
 
 
 def test_the_detectors_3d_is_that_of_the_limbs_from_the_pelvis() -> None:

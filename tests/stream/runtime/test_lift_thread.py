@@ -4,11 +4,11 @@ import numpy as np
 
 from stream.clock import FakeClock
 from stream.health import Health
-from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, Origin, PoseFrame
-from stream.postprocess.assemble import Emitter, Publisher
-from stream.protocols import Context
-from stream.runtime.lift_thread import Lifting
-from stream.windows.camera_buffer import Intake
+from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, ModelInfo, PoseFrame
+from stream.postprocess.assemble import FrameAssembler, Publisher
+from stream.protocols import ComponentContext
+from stream.runtime.lift_thread import LiftThread
+from stream.windows.camera_buffer import CameraBuffer
 
 
 @dataclass
@@ -40,11 +40,11 @@ class Bench:
         self.health = Health()
         self.sent: list[PoseFrame] = []
         self.lifter = Echo(self.clock)
-        self.intakes = {name: Intake(name, 9, lossless, 0.25, self.health) for name in ("cam0", "cam1")}
-        emitter = Emitter("h36m17", ModelInfo("echo", "0"), "s", "live", lag)
-        context = Context("lift", clock=self.clock, health=self.health)
+        self.intakes = {name: CameraBuffer(name, 9, lossless, 0.25, self.health) for name in ("cam0", "cam1")}
+        emitter = FrameAssembler("h36m17", ModelInfo("echo", "0"), "s", "live", lag)
+        context = ComponentContext("lift", clock=self.clock, health=self.health)
         publisher = Publisher(emitter, [], self.sent.append, context)
-        self.lifting = Lifting(self.lifter, publisher, hop, blend, context)
+        self.lifting = LiftThread(self.lifter, publisher, hop, blend, context)
 
     def see(self, seq: int, *ids: str, camera: str = "cam0", joints_missing: tuple[int, ...] = ()) -> None:
         persons = []
@@ -106,7 +106,7 @@ def test_the_pose_of_a_lost_person_is_absent_not_zero():
     assert states == [["new"], ["predicted"], ["predicted"], ["lost"], []]
     lost = bench.sent[3].persons[0]
     assert np.isnan(lost.xyz).all()
-    assert lost.origin.tolist() == [Origin.ABSENT] * 17
+    assert lost.origin.tolist() == [JointOrigin.ABSENT] * 17
     assert lost.score.tolist() == [0.0] * 17
 
 
@@ -145,7 +145,7 @@ def test_a_missing_joint_is_marked_in_the_message():
     bench.see(1, "a", joints_missing=(16,))
     bench.once()
     person = bench.sent[1].persons[0]
-    assert person.origin.tolist() == [Origin.OBSERVED] * 16 + [Origin.PREDICTED]
+    assert person.origin.tolist() == [JointOrigin.OBSERVED] * 16 + [JointOrigin.PREDICTED]
     assert person.score.tolist() == [0.5] * 16 + [0.0]
 
 

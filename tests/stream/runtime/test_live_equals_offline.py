@@ -11,9 +11,9 @@ import pytest
 from sources.recording import Recording
 from sources.synthetic import Synthetic
 from stream.config.load import Config, resolve
-from stream.messages import KeypointFrame, Origin, PoseFrame
-from stream.postprocess.assemble import Emitter
-from stream.protocols import Context
+from stream.messages import JointOrigin, KeypointFrame, PoseFrame
+from stream.postprocess.assemble import FrameAssembler
+from stream.protocols import ComponentContext
 from stream.runtime.pipeline import Pipeline
 from tests.examples import plain
 
@@ -34,7 +34,7 @@ class Hurried(Recording):
         self.given = 0
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
-        while self.pipeline.health.counted("lift", "frames") < self.given - LAG - AHEAD:
+        while self.pipeline.health.counter("lift", "frames") < self.given - LAG - AHEAD:
             time.sleep(0.001)
         frame = super().read(timeout_s)
         assert frame is not None
@@ -47,7 +47,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keypoints of a walker at 25 Hz, of which a tenth is missing."""
     settings = Synthetic.Settings(fps=FPS, frames=FRAMES, missing=0.1, pace="full")
     path = tmp_path_factory.mktemp("walk") / "walk.npy"
-    with Synthetic(settings, Context("walk")) as source:
+    with Synthetic(settings, ComponentContext("walk")) as source:
         frames = [source.read(0.0) for _ in range(FRAMES)]
     people = [frame.persons[0] for frame in frames if frame is not None]
     np.save(path, np.stack([np.column_stack([who.xy, who.score]) for who in people]))
@@ -60,7 +60,7 @@ def config(weights: Path, walk: Path, **lifter) -> Config:
         {
             "sources": {"walk": {"type": "recording", "path": str(walk), "speed": "full", **array}},
             "lifter": {"weights": str(weights), "device": "cpu", "threads": 1, "kp2d": True, **lifter},
-            "people": {"birth_frames": 1},
+            "tracking": {"confirm_frames": 1},
             "sinks": {"out": {"type": "memory"}},
         }
     )
@@ -77,11 +77,11 @@ def run(pipeline: Pipeline) -> list[PoseFrame]:
 def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
     """Of every frame by seq: when the window ends that its pose is from, and how much of it is padded."""
     kept: dict[int, tuple[int, int]] = {}
-    emitted = Emitter.batch
+    emitted = FrameAssembler.batch
 
     def batch(self, passes, *rest):
         made = emitted(self, passes, *rest)
-        moments = iter(made.moments)
+        moments = iter(made.frames)
         for one in passes:
             for moment in islice(moments, len(one.due.arrivals)):
                 if one.people:
@@ -91,7 +91,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
                     )
         return made
 
-    monkeypatch.setattr(Emitter, "batch", batch)
+    monkeypatch.setattr(FrameAssembler, "batch", batch)
     return kept
 
 
@@ -159,4 +159,7 @@ def test_a_steady_grid_says_what_the_captured_frames_say_in_between(tiny_weights
         np.testing.assert_allclose(here.xyz, there.xyz, atol=1e-5)
         assert (here.state, here.origin.tolist()) == (there.state, there.origin.tolist())
         if between is not None:
-            assert set(between.persons[0].origin.tolist()) <= {Origin.INTERPOLATED, Origin.PREDICTED}
+            assert set(between.persons[0].origin.tolist()) <= {
+                JointOrigin.INTERPOLATED,
+                JointOrigin.PREDICTED,
+            }

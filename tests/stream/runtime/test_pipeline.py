@@ -11,10 +11,10 @@ from sources.synthetic import Synthetic
 from stream.cameras.intrinsics import CameraSettings
 from stream.config.load import resolve
 from stream.errors import ConfigError
-from stream.messages import Meta, Origin, PoseFrame, Status
-from stream.protocols import Context
+from stream.messages import JointOrigin, Meta, PoseFrame, Status
+from stream.protocols import ComponentContext
 from stream.runtime.pipeline import Pipeline
-from stream.tracking.tracker import TrackerSettings
+from stream.tracking.tracker import Tracker
 
 WAIT_S = 60.0
 
@@ -54,7 +54,7 @@ def test_every_frame_of_a_file_comes_out_once_and_in_order(tiny_weights: Path):
 
 def test_only_the_largest_person_is_followed_when_asked_for(tiny_weights: Path):
     everybody = config(tiny_weights)
-    largest = dataclasses.replace(everybody, people=TrackerSettings(persons="largest"))
+    largest = dataclasses.replace(everybody, tracking=Tracker.Settings(persons="largest"))
     counts = [len(frame.persons) for frame in run(Pipeline(largest))]
     assert counts == [1] * 60  # from the first frame on: a file's people are known from their beginning
 
@@ -72,8 +72,8 @@ def test_the_root_is_the_origin_and_nothing_is_missing(tiny_weights: Path):
         for person in frame.persons:
             assert np.isfinite(person.xyz).all()
             assert person.xyz[0].tolist() == [0.0, 0.0, 0.0]
-            assert (person.origin[person.score == 0] != Origin.OBSERVED).all()
-            assert (person.origin[person.score > 0] == Origin.OBSERVED).all()
+            assert (person.origin[person.score == 0] != JointOrigin.OBSERVED).all()
+            assert (person.origin[person.score > 0] == JointOrigin.OBSERVED).all()
 
 
 def test_subscribers_learn_what_they_listen_to(tiny_weights: Path):
@@ -100,7 +100,7 @@ def test_a_source_that_is_not_there_does_not_stop_the_others(tiny_weights: Path)
     with pipeline:
         seen = threading.Event()
         for _ in range(600):
-            if pipeline.health.counted("lift", "frames") == 11:
+            if pipeline.health.counter("lift", "frames") == 11:
                 break
             seen.wait(0.05)
     frames = [message for message in messages(pipeline) if isinstance(message, PoseFrame)]
@@ -111,7 +111,7 @@ def test_a_source_that_is_not_there_does_not_stop_the_others(tiny_weights: Path)
 
 
 def test_a_sink_that_cannot_go_on_is_named_at_the_end_and_the_others_get_everything(tiny_weights: Path):
-    tree = config(tiny_weights).plain()
+    tree = config(tiny_weights).to_dict()
     tree["sinks"]["full"] = {"type": "jsonl", "path": "/dev/full.jsonl"}
     with mock.patch("sinks.jsonl.FileIO", side_effect=OSError("No space left on device")):
         pipeline = Pipeline(resolve(tree))
@@ -123,7 +123,7 @@ def test_a_sink_that_cannot_go_on_is_named_at_the_end_and_the_others_get_everyth
 
 
 def test_without_any_sink_left_there_is_nothing_to_go_on_for(tiny_weights: Path):
-    tree = config(tiny_weights, {"walk": {"type": "synthetic"}}).plain()
+    tree = config(tiny_weights, {"walk": {"type": "synthetic"}}).to_dict()
     tree["sinks"] = {"full": {"type": "jsonl", "path": "/dev/full.jsonl"}}
     with mock.patch("sinks.jsonl.FileIO", side_effect=OSError("No space left on device")):
         pipeline = Pipeline(resolve(tree))
@@ -133,7 +133,7 @@ def test_without_any_sink_left_there_is_nothing_to_go_on_for(tiny_weights: Path)
 
 
 def test_a_recording_into_a_folder_that_is_not_there_is_refused_before_anything_starts(tiny_weights: Path):
-    tree = config(tiny_weights).plain()
+    tree = config(tiny_weights).to_dict()
     tree["sinks"] = {"out": {"type": "npz", "path": "/nowhere/poses.npz"}}
     with pytest.raises(ConfigError, match="the folder /nowhere does not exist"):
         Pipeline(resolve(tree))
@@ -152,7 +152,7 @@ def test_stopping_publishes_what_was_seen_and_still_waited_for_its_look_ahead(ti
     with pipeline:
         assert not pipeline.wait(0.5)
     published = [message.header.seq for message in messages(pipeline) if isinstance(message, PoseFrame)]
-    assert published == list(range(pipeline.health.counted("walk", "frames")))
+    assert published == list(range(pipeline.health.counter("walk", "frames")))
 
 
 def test_stopping_between_two_batches_still_publishes_the_pass_that_is_half_lifted(tiny_weights: Path):
@@ -197,7 +197,7 @@ def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
     origins = np.stack([who.origin for who in people])
     assert set(np.unique(scores < least)) == {True, False}
     assert (scores[scores < least] == 0).all()
-    assert ((origins == Origin.OBSERVED) == (scores >= least)).all()
+    assert ((origins == JointOrigin.OBSERVED) == (scores >= least)).all()
 
 
 def test_joints_that_cannot_be_in_any_image_do_not_count_and_end_nothing(tiny_weights: Path, tmp_path: Path):
@@ -210,9 +210,9 @@ def test_joints_that_cannot_be_in_any_image_do_not_count_and_end_nothing(tiny_we
     pipeline = Pipeline(config(tiny_weights, {"wild": wild}))
     people = [who for frame in run(pipeline) for who in frame.persons]
     assert len(people) == 60
-    assert [who.origin[16] == Origin.OBSERVED for who in people] == [bool(seq % 3) for seq in range(60)]
+    assert [who.origin[16] == JointOrigin.OBSERVED for who in people] == [bool(seq % 3) for seq in range(60)]
     assert np.isfinite([who.xyz for who in people]).all()
-    assert pipeline.health.counted("wild", "far_joints") == 20
+    assert pipeline.health.counter("wild", "far_joints") == 20
 
 
 @pytest.mark.parametrize("wanted", [False, True])
@@ -223,15 +223,15 @@ def test_keypoints_are_published_when_asked_for(tiny_weights: Path, wanted: bool
 
 def test_people_stand_where_they_are_unless_that_is_not_wanted():
     walk = {"frames": 50, "pace": "full", "noise_px": 0.5}
-    truth = Synthetic(Synthetic.Settings(**walk), Context("walk"))
-    tree = config(Path("small"), {"walk": {"type": "synthetic", **walk}}).plain()
-    tree["space"] = {"height_m": truth.walks[0].height_m, "fov_deg": 65.2}
+    truth = Synthetic(Synthetic.Settings(**walk), ComponentContext("walk"))
+    tree = config(Path("small"), {"walk": {"type": "synthetic", **walk}}).to_dict()
+    tree["scene"] = {"height_m": truth.walks[0].height_m, "fov_deg": 65.2}
     people = [frame.persons[0] for frame in run(Pipeline(resolve(tree)))]
     assert {who.root_status for who in people} == {"height"}
     for seq, who in enumerate(people):
         root = truth.truth(seq)[0, 0]
         assert np.linalg.norm(who.root - root) < 0.15 * np.linalg.norm(root)
-    tree["space"] = {"enabled": False}
+    tree["scene"] = {"enabled": False}
     assert {who.root is None for frame in run(Pipeline(resolve(tree))) for who in frame.persons} == {True}
 
 
@@ -239,8 +239,8 @@ def test_a_calibrated_camera_changes_what_the_lifter_sees_and_not_what_is_publis
     known = config(tiny_weights, kp2d=True)
     seen, size_wh = run(Pipeline(known)), (1280, 720)
     wide = CameraSettings(size_wh=size_wh, fx=600.0, fy=600.0, cx=640.0, cy=360.0)
-    space = msgspec.structs.replace(known.space, cameras={"walk": wide})
-    other = run(Pipeline(dataclasses.replace(known, space=space)))
+    scene = msgspec.structs.replace(known.scene, cameras={"walk": wide})
+    other = run(Pipeline(dataclasses.replace(known, scene=scene)))
     for frame, again in zip(seen, other, strict=True):
         for person, same in zip(frame.persons, again.persons, strict=True):
             np.testing.assert_array_equal(person.kp2d, same.kp2d)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.schedule import Camera, Simulation
-from stream.runtime.scheduler import Cost
+from stream.runtime.scheduler import BatchCostModel
 
 
 def in_order(simulation: Simulation) -> bool:
@@ -14,7 +14,7 @@ def ages_ms(simulation: Simulation, name: str, since_s: float = 3.0) -> np.ndarr
 
 
 def test_a_cost_is_told_apart_into_a_fixed_part_and_one_per_window():
-    cost = Cost()
+    cost = BatchCostModel()
     for windows in (1, 4, 8, 2, 6):
         cost.took(windows, 0.010 + 0.002 * windows)
     assert cost.window_s == pytest.approx(0.002)
@@ -22,7 +22,7 @@ def test_a_cost_is_told_apart_into_a_fixed_part_and_one_per_window():
 
 
 def test_batches_grow_while_they_save_time_and_stay_small_where_they_do_not():
-    gpu, cpu, heavy = Cost(), Cost(), Cost()
+    gpu, cpu, heavy = BatchCostModel(), BatchCostModel(), BatchCostModel()
     for _ in range(10):
         gpu.took(gpu.windows(), 0.004 + 0.0001 * gpu.windows())
         cpu.took(cpu.windows(), 0.035 * cpu.windows())
@@ -31,7 +31,7 @@ def test_batches_grow_while_they_save_time_and_stay_small_where_they_do_not():
 
 
 def test_a_fixed_part_longer_than_a_batch_should_take_is_shared_by_many():
-    cost = Cost()
+    cost = BatchCostModel()
     for windows in (1, 2, 4, 8, 16):
         cost.took(windows, 0.100 + 0.001 * windows)
     assert cost.windows() == 32

@@ -18,7 +18,7 @@ node: test
 sources:
   net: {{type: keypoints_zmq, endpoint: "{incoming}"}}
 lifter: {{weights: "{weights}", device: cpu, threads: 1, predict_s: 0.3}}
-people: {{birth_frames: 1}}
+tracking: {{confirm_frames: 1}}
 sinks:
   zeromq: {{type: zeromq, port: {port}}}
   file: {{type: jsonl, path: "{folder}/poses.jsonl"}}

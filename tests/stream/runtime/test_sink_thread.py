@@ -6,7 +6,7 @@ from stream.clock import SystemClock
 from stream.errors import ConfigError, EncodeError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Status
-from stream.runtime.sink_thread import Outlet
+from stream.runtime.sink_thread import SinkThread
 
 WAIT_S = 10.0
 
@@ -49,8 +49,8 @@ class Impatient(SystemClock):
         return event.wait(0.001)
 
 
-def outlet(sink: Recorder, health: Health, lossless: bool = False) -> Outlet:
-    out = Outlet("sink0", lambda: sink, Impatient(), health, lossless)
+def outlet(sink: Recorder, health: Health, lossless: bool = False) -> SinkThread:
+    out = SinkThread("sink0", lambda: sink, Impatient(), health, lossless)
     out.start()
     return out
 
@@ -96,7 +96,7 @@ def test_a_message_that_cannot_be_written_does_not_end_the_sink():
         out.send(message(number))
     assert sink.full.wait(WAIT_S)
     assert out.close(WAIT_S)
-    assert (sink.got, health.counted("sink0", "drop.encode")) == ([99], 1)
+    assert (sink.got, health.counter("sink0", "drop.encode")) == ([99], 1)
 
 
 def test_a_sink_that_breaks_is_out_and_nobody_waits_for_it(caplog: pytest.LogCaptureFixture):
@@ -127,7 +127,7 @@ def test_a_stuck_sink_costs_its_own_messages_only():
     release.set()
     assert sink.full.wait(WAIT_S)
     assert out.close(WAIT_S)
-    assert health.counted("sink0", "drop.sink_slow") == 100 - len(sink.got) > 0
+    assert health.counter("sink0", "drop.sink_slow") == 100 - len(sink.got) > 0
     assert sink.got[-1] == 99
 
 
@@ -140,7 +140,7 @@ def test_a_burst_fits_into_the_room_that_was_asked_for():
             super().send(status)
 
     sink = Stuck()
-    out = Outlet("sink0", lambda: sink, Impatient(), health, lossless=False, room=300)
+    out = SinkThread("sink0", lambda: sink, Impatient(), health, lossless=False, room=300)
     out.start()
     for number in range(300):
         out.send(message(number))
@@ -154,7 +154,7 @@ def test_what_is_wrong_with_a_sinks_settings_is_said_at_construction():
         raise ConfigError("the folder does not exist")
 
     with pytest.raises(ConfigError, match="the folder does not exist"):
-        Outlet("sink0", make, Impatient(), Health(), lossless=False)
+        SinkThread("sink0", make, Impatient(), Health(), lossless=False)
 
 
 def test_nothing_is_lost_while_a_lossless_pipelines_sink_is_still_being_opened():

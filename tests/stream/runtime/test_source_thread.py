@@ -7,9 +7,9 @@ from stream.clock import FakeClock
 from stream.config.load import resolve
 from stream.errors import EndOfStream
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.protocols import Context
-from stream.runtime.source_thread import Feed, Wanted
-from stream.windows.resample import Pace
+from stream.protocols import ComponentContext
+from stream.runtime.source_thread import LifterInput, SourceThread
+from stream.windows.resample import Timing
 
 MS = 1_000_000
 BODY = np.random.default_rng(5).uniform((-50, -150), (50, 150), (17, 2)).astype(np.float32)
@@ -77,11 +77,11 @@ class Played:
         script: type[Script] = Script,
     ) -> None:
         tree = {"sources": {"cam0": {"type": "synthetic"}}, "sinks": {"out": {"type": "memory"}}}
-        config = resolve(tree | {"people": {"birth_frames": 1} | (people or {})})
+        config = resolve(tree | {"tracking": {"confirm_frames": 1} | (people or {})})
         clock = FakeClock(now_ns=0)
-        context, listener = Context("cam0", clock=clock), Nobody()
-        wanted = Wanted("h36m17", 243, Pace(20 * MS))
-        feed = Feed(script(clock, *items, live=live), config, wanted, context, listener)
+        context, listener = ComponentContext("cam0", clock=clock), Nobody()
+        wanted = LifterInput("h36m17", 243, Timing(20 * MS))
+        feed = SourceThread(script(clock, *items, live=live), config, wanted, context, listener)
         feed.start()
         assert feed.join(20.0)
         assert listener.error is None
@@ -141,7 +141,7 @@ def test_after_a_clock_was_set_back_by_hours_the_source_starts_anew():
         {after: "lost"},
     ]
     assert played.drops() == {}
-    assert played.health.counted("cam0", "clock_back") == 1
+    assert played.health.counter("cam0", "clock_back") == 1
 
 
 def test_no_window_mixes_the_times_before_and_after_a_clock_was_set_back():
@@ -164,7 +164,7 @@ def test_a_sender_whose_clock_was_ahead_by_hours_and_is_put_right_starts_anew():
     right = [stamped(1060 + 20 * step, 1060 + 20 * step) for step in range(3)]
     played = Played(*ahead, *right)
     assert played.states == [["new"], ["ok"], ["ok"], ["lost"], ["new"], ["ok"], ["ok"], ["lost"]]
-    assert played.health.counted("cam0", "clock_back") == 1
+    assert played.health.counter("cam0", "clock_back") == 1
 
 
 def test_frames_of_a_sender_whose_clock_is_ahead_are_published_in_the_order_of_its_stamps():
@@ -278,7 +278,7 @@ def test_one_frame_without_detection_is_predicted_and_then_ok_again():
 def test_a_file_whose_times_go_back_starts_anew_too():
     before = [at(5000 + 20 * step, 300) for step in range(8)]
     after = [at(1000 + 20 * step, 300) for step in range(8)]
-    played = Played(*before, *after, live=False, people={"birth_frames": 3})
+    played = Played(*before, *after, live=False, people={"confirm_frames": 3})
     assert played.states == [["new"], *[["ok"]] * 7, ["lost"], ["new"], *[["ok"]] * 7]
     assert len(played.names) == 2
     assert played.headers[8].captured_ns == 5140 * MS

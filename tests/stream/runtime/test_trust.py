@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stream.config.load import resolve
-from stream.messages import Origin, Pose, PoseFrame
+from stream.messages import JointOrigin, Pose, PoseFrame
 from stream.runtime.pipeline import Pipeline
 from stream.wire import codec as wire
 
@@ -53,16 +53,16 @@ def test_a_joint_missing_for_a_while_has_a_place_and_says_that_it_is_interpolate
         missing = 15 <= frame < 20
         assert pose.state == ("new" if frame == 0 else "ok")
         assert np.isfinite(pose.xyz).all()
-        assert pose.origin[16] == (Origin.INTERPOLATED if missing else Origin.OBSERVED)
+        assert pose.origin[16] == (JointOrigin.INTERPOLATED if missing else JointOrigin.OBSERVED)
         assert pose.score[16] == (0 if missing else np.float32(0.9))
-        assert (pose.origin[:16] == Origin.OBSERVED).all()
+        assert (pose.origin[:16] == JointOrigin.OBSERVED).all()
 
 
 def test_without_look_ahead_a_missing_joint_is_predicted(tiny_weights, tmp_path):
     seen = film(20)
     seen[15:, 16] = np.nan
     poses = only(lift(tiny_weights, tmp_path, seen, hop=1))
-    assert [pose.origin[16] for pose in poses] == [Origin.OBSERVED] * 15 + [Origin.PREDICTED] * 5
+    assert [pose.origin[16] for pose in poses] == [JointOrigin.OBSERVED] * 15 + [JointOrigin.PREDICTED] * 5
 
 
 def test_a_low_score_counts_as_not_seen_and_is_not_passed_on_as_one(tiny_weights, tmp_path):
@@ -81,9 +81,9 @@ def test_of_a_person_half_out_of_the_frame_the_other_half_is_predicted_and_nothi
     for pose in only(lift(tiny_weights, tmp_path, seen)):
         assert pose.state in ("new", "ok")
         assert np.isfinite(pose.xyz).all()
-        assert {int(pose.origin[joint]) for joint in LEGS} == {Origin.PREDICTED}
+        assert {int(pose.origin[joint]) for joint in LEGS} == {JointOrigin.PREDICTED}
         assert {float(pose.score[joint]) for joint in LEGS} == {0.0}
-        assert (np.delete(pose.origin, LEGS) == Origin.OBSERVED).all()
+        assert (np.delete(pose.origin, LEGS) == JointOrigin.OBSERVED).all()
 
 
 def test_one_frame_without_detection_is_filled_and_says_so(tiny_weights, tmp_path):
@@ -91,7 +91,7 @@ def test_one_frame_without_detection_is_filled_and_says_so(tiny_weights, tmp_pat
     seen[15] = np.nan
     poses = only(lift(tiny_weights, tmp_path, seen, lag=10))
     assert [pose.state for pose in poses[14:17]] == ["ok", "predicted", "ok"]
-    assert poses[15].origin.tolist() == [Origin.INTERPOLATED] * 17
+    assert poses[15].origin.tolist() == [JointOrigin.INTERPOLATED] * 17
     assert poses[15].score.tolist() == [0.0] * 17
     assert np.isfinite(poses[15].xyz).all()
     assert len({pose.id for pose in poses}) == 1
@@ -125,7 +125,7 @@ def test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero(tiny_w
         for person in json.loads(wire.encode(frame, "json"))["persons"]:
             if person["state"] == "lost":
                 assert person["xyz"] == [[None] * 3] * 17
-                assert person["origin"] == [Origin.ABSENT] * 17
+                assert person["origin"] == [JointOrigin.ABSENT] * 17
                 assert person["root"]["pos"] is None
             else:
                 assert all(None not in joint for joint in person["xyz"])

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from stream.messages import Origin, PoseFrame
+from stream.messages import JointOrigin, PoseFrame
 from stream.runtime.offline import config_for, count, lift
 from stream.wire.codec import decode
 
@@ -40,7 +40,7 @@ def check(output: Path) -> None:
     assert y[HEAD] < y[RIGHT_SHOULDER] < y[PELVIS] == 0  # y points down
     assert 0.2 < x[LEFT_SHOULDER] - x[RIGHT_SHOULDER] < 0.55
     assert abs(z[LEFT_SHOULDER] - z[RIGHT_SHOULDER]) < 0.3
-    assert person.origin[HEAD] == Origin.OBSERVED
+    assert person.origin[HEAD] == JointOrigin.OBSERVED
     assert person.kp2d is not None
 
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from stream.messages import Contact
-from stream.scene.foot_contact import ANKLE_M, Feet, Over
+from stream.scene.foot_contact import ANKLE_M, FootContact, HeightReference
 from tests.stream.people import LEFT, RIGHT, WALK, Scene, walking
 
 SCENE = Scene()
 UP = tuple(SCENE.matrix[:, 2].tolist())
-FLOOR, NO_FLOOR = Over(UP, SCENE.lens.position_m[2]), Over(UP, None)
+FLOOR, NO_FLOOR = HeightReference(UP, SCENE.lens.position_m[2]), HeightReference(UP, None)
 HZ = 50
 
 
@@ -15,8 +15,14 @@ def seen(left: np.ndarray, right: np.ndarray) -> tuple:
     return tuple(tuple(SCENE.view(ankle).tolist()) for ankle in (left, right))
 
 
-def felt(motion, seconds: float, over: Over = FLOOR, feet: Feet | None = None, start_s: float = 0.0) -> list:
-    feet = feet or Feet()
+def felt(
+    motion,
+    seconds: float,
+    over: HeightReference = FLOOR,
+    feet: FootContact | None = None,
+    start_s: float = 0.0,
+) -> list:
+    feet = feet or FootContact()
     ticks = (start_s + tick / HZ for tick in range(round(seconds * HZ)))
     return [feet.update(seen(*motion(at_s)), over, at_s) for at_s in ticks]
 
@@ -31,7 +37,7 @@ def walk(at_s: float) -> tuple:
 
 
 @pytest.mark.parametrize("over", [FLOOR, NO_FLOOR])
-def test_a_walkers_feet_rest_in_turns(over: Over):
+def test_a_walkers_feet_rest_in_turns(over: HeightReference):
     found = felt(walk, 6.0, over)[10:]
     ankles = np.array([walk(tick / HZ) for tick in range(6 * HZ)])
     rests = ankles[10:, :, 2] < 0.051 * WALK.height_m  # the walker's ankles are that high while they rest
@@ -42,7 +48,7 @@ def test_a_walkers_feet_rest_in_turns(over: Over):
 
 
 def test_a_foot_that_is_not_seen_is_unknown_and_so_is_one_that_has_just_appeared():
-    feet = Feet()
+    feet = FootContact()
     left, right = seen(*on_spot()(0.0))
     assert feet.update((left, None), FLOOR, 0.0) is None
     assert feet.update((left, None), FLOOR, 0.1) == Contact(left=True, right=None)
@@ -52,15 +58,15 @@ def test_a_foot_that_is_not_seen_is_unknown_and_so_is_one_that_has_just_appeared
 
 
 def test_nothing_is_known_after_a_gap_or_when_the_clock_goes_back():
-    feet = Feet()
+    feet = FootContact()
     for at_s, known in ((0.0, False), (0.1, True), (1.0, False), (1.1, True), (0.9, False), (1.0, True)):
         contact = feet.update(seen(*on_spot()(0.0)), FLOOR, at_s)
         assert (contact == Contact(left=True, right=True)) is known
 
 
 @pytest.mark.parametrize("over", [FLOOR, NO_FLOOR])
-def test_both_feet_leave_the_floor_in_a_jump(over: Over):
-    feet = Feet()
+def test_both_feet_leave_the_floor_in_a_jump(over: HeightReference):
+    feet = FootContact()
     assert felt(on_spot(), 1.0, over, feet)[-1] == Contact(left=True, right=True)
 
     def jump(at_s: float) -> tuple:
@@ -73,7 +79,7 @@ def test_both_feet_leave_the_floor_in_a_jump(over: Over):
 
 
 def test_who_hangs_still_above_a_known_floor_does_not_stand_on_it():
-    feet = Feet()
+    feet = FootContact()
     felt(on_spot(), 1.0, FLOOR, feet)
     assert felt(on_spot(0.6), 2.0, FLOOR, feet, 1.0)[-1] == Contact(left=False, right=False)
     assert felt(on_spot(0.6), 2.0)[-1] == Contact(left=False, right=False)
@@ -94,9 +100,9 @@ def test_a_speed_between_two_limits_changes_nothing():
     def drift(speed_m_s: float):
         return lambda at_s: tuple(each + np.array([0, speed_m_s * at_s, 0]) for each in on_spot()(0.0))
 
-    feet = Feet()
+    feet = FootContact()
     assert felt(drift(0.65), 0.5, FLOOR, feet)[-1] == Contact(left=False, right=False)
-    feet = Feet()
+    feet = FootContact()
     felt(on_spot(), 0.5, FLOOR, feet)
     shifted = felt(lambda at_s: drift(0.65)(at_s - 0.5), 0.5, FLOOR, feet, 0.5)
     assert set(shifted) == {Contact(left=True, right=True)}

@@ -11,12 +11,12 @@ from stream import subscribe
 from stream.config.load import resolve
 from stream.errors import ConfigError
 from stream.messages import Meta, PoseFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from stream.runtime.pipeline import Pipeline
 from tests.stream.people import LEFT, RIGHT
 
 WALK = {"type": "synthetic", "pace": "full", "frames": 300, "fps": 25}
-LENS = Synthetic(Synthetic.Settings(), Context("walk")).camera
+LENS = Synthetic(Synthetic.Settings(), ComponentContext("walk")).camera
 
 
 def config(weights: str, space: dict, sources: dict | None = None, sinks: dict | None = None):
@@ -24,7 +24,7 @@ def config(weights: str, space: dict, sources: dict | None = None, sinks: dict |
         {
             "sources": sources or {"walk": WALK},
             "lifter": {"weights": weights, "device": "cpu", "threads": 1},
-            "space": space,
+            "scene": space,
             "sinks": sinks or {"out": {"type": "memory"}},
         }
     )
@@ -92,10 +92,10 @@ def test_a_subscriber_gets_frames_and_feet():
 def test_a_pose_of_a_camera_that_is_not_there_is_refused():
     pose = {"position_m": [0, 0, 1.4], "rpy_deg": [0, 10, 0]}
     images = {"type": "opencv", "url": 0}
-    with pytest.raises(ConfigError, match=r"space\.world\.camera_pose: 'cam1' is not one of cam0"):
+    with pytest.raises(ConfigError, match=r"scene\.world\.camera_pose: 'cam1' is not one of cam0"):
         config("small", {"world": {"camera_pose": {"cam1": pose}}}, {"cam0": images})
 
 
 def test_a_world_without_places_of_people_is_refused():
-    with pytest.raises(ConfigError, match=r"space\.world needs space\.enabled"):
+    with pytest.raises(ConfigError, match=r"scene\.world needs scene\.enabled"):
         config("small", {"world": {"floor": "auto"}, "enabled": False})

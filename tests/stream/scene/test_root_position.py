@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sources.walking_figure import Camera as Lens
+from sources.walking_figure import VirtualCamera as Lens
 from sources.walking_figure import Walk, figure
-from stream.cameras.intrinsics import CameraSettings, assumed, calibrated
+from stream.cameras.intrinsics import CameraSettings, from_calibration, from_fov
 from stream.errors import ConfigError
-from stream.messages import Header, Origin, Pose, PoseFrame
-from stream.scene.root_position import Space, locate
+from stream.messages import Header, JointOrigin, Pose, PoseFrame
+from stream.scene.root_position import RootPosition, solve_translation
 from tests.stream.people import finished, remembered
 
 SIZE_WH = (1280, 720)
@@ -29,7 +29,7 @@ def seen_pose(joints: np.ndarray, id: str = "a", **changes) -> Pose:
         "state": "ok",
         "xyz": (joints - joints[0]).astype(np.float32),
         "score": np.ones(17, np.float32),
-        "origin": np.full(17, Origin.OBSERVED, np.uint8),
+        "origin": np.full(17, JointOrigin.OBSERVED, np.uint8),
         "kp2d": kp2d.astype(np.float32),
     }
     return Pose(id=id, **(values | changes))
@@ -40,9 +40,9 @@ def frame(*persons: Pose, at_s: float = 0.0, source: str = "cam0") -> PoseFrame:
     return PoseFrame(Header(source, round(at_s * 50), at_ns, at_ns), persons)
 
 
-def space(**settings) -> Space:
+def space(**settings) -> RootPosition:
     settings = {"cameras": {"cam0": CALIBRATED}, **settings}
-    return Space(Space.Settings(**settings))
+    return RootPosition(RootPosition.Settings(**settings))
 
 
 def without(joints: np.ndarray, *missing: int) -> Pose:
@@ -50,7 +50,7 @@ def without(joints: np.ndarray, *missing: int) -> Pose:
     pose = seen_pose(joints)
     pose.kp2d[list(missing)] = (5.0, 5.0, 0.0)
     pose.score[list(missing)] = 0
-    pose.origin[list(missing)] = Origin.PREDICTED
+    pose.origin[list(missing)] = JointOrigin.PREDICTED
     return pose
 
 
@@ -70,7 +70,7 @@ def test_missing_joints_have_no_say():
 
 def test_absent_joints_of_the_pose_have_no_say():
     pose = seen_pose(true_joints())
-    pose.xyz[[3, 6]], pose.origin[[3, 6]] = np.nan, Origin.ABSENT
+    pose.xyz[[3, 6]], pose.origin[[3, 6]] = np.nan, JointOrigin.ABSENT
     (person,) = finished(space(), frame(pose)).persons
     assert person.root == pytest.approx(true_joints()[0], abs=1e-3)
 
@@ -109,7 +109,7 @@ def test_the_same_joints_without_robustness_would_have_moved_it():
     rows[:, 0, 0] = rows[:, 1, 1] = 1
     rows[:, :, 2] = -rays
     plain = np.linalg.lstsq(rows.reshape(-1, 3), (rays * xyz[:, 2:] - xyz[:, :2]).ravel(), rcond=None)[0]
-    ((root,), *_) = locate(xyz[None], rays[None], np.ones((1, 17)), np.ones((1, 17), bool))
+    ((root,), *_) = solve_translation(xyz[None], rays[None], np.ones((1, 17)), np.ones((1, 17), bool))
     assert np.linalg.norm(plain - joints[0]) > 10 * np.linalg.norm(root - joints[0])
 
 
@@ -223,34 +223,34 @@ def test_distortion_is_undone():
 
 
 def test_the_field_of_view_is_of_the_longer_side():
-    assert assumed(90, (1280, 720)).focal == pytest.approx((640, 640))
-    assert assumed(90, (720, 1280)).focal == pytest.approx((640, 640))
+    assert from_fov(90, (1280, 720)).focal == pytest.approx((640, 640))
+    assert from_fov(90, (720, 1280)).focal == pytest.approx((640, 640))
 
 
 def test_intrinsics_follow_the_size_of_the_image():
-    half = calibrated(CALIBRATED, (640, 360))
+    half = from_calibration(CALIBRATED, (640, 360))
     corner = np.array([[-0.5, -0.5], [319.75, 179.75]], np.float32)
     twice = corner * 2 + 0.5
-    assert half.rays(corner) == pytest.approx(calibrated(CALIBRATED, SIZE_WH).rays(twice))
+    assert half.rays(corner) == pytest.approx(from_calibration(CALIBRATED, SIZE_WH).rays(twice))
     assert half.focal == (500, 500)
 
 
 def test_an_image_cut_differently_is_refused():
     with pytest.raises(ConfigError, match=r"sides' ratio of 1280x720.*got 640x480"):
-        calibrated(CALIBRATED, (640, 480))
+        from_calibration(CALIBRATED, (640, 480))
 
 
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"fov_deg": 0}, "space.fov_deg: expected 5 to 170 degrees, got 0"),
-        ({"fov_deg": float("nan")}, "space.fov_deg"),
-        ({"height_m": 175}, "space.height_m: expected 0.4 to 2.6 metres, or null, got 175"),
+        ({"fov_deg": 0}, "scene.fov_deg: expected 5 to 170 degrees, got 0"),
+        ({"fov_deg": float("nan")}, "scene.fov_deg"),
+        ({"height_m": 175}, "scene.height_m: expected 0.4 to 2.6 metres, or null, got 175"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict, says: str):
     with pytest.raises(ConfigError, match=says):
-        Space.Settings(**settings)
+        RootPosition.Settings(**settings)
 
 
 @pytest.mark.parametrize(("name", "value"), [("fx", 0), ("size_wh", (0, 720)), ("distortion", (0.1,) * 3)])
@@ -263,8 +263,8 @@ def test_intrinsics_that_cannot_be_are_refused(name: str, value: object):
 def test_on_a_grid_people_stand_where_the_frames_before_and_after_saw_them():
     """Between two frames nothing is observed, but what both saw is seen; what was filled in is not."""
     pose = without(true_joints(), 4, 5, 6)
-    pose.origin[:] = Origin.INTERPOLATED
-    assert pose.seen.tolist() == [joint not in (4, 5, 6) for joint in range(17)]
+    pose.origin[:] = JointOrigin.INTERPOLATED
+    assert pose.visible.tolist() == [joint not in (4, 5, 6) for joint in range(17)]
     (person,) = finished(space(), frame(pose)).persons
     assert person.root == pytest.approx(true_joints()[0], abs=1e-3)
 

@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from sources.walking_figure import Camera as Lens
+from sources.walking_figure import VirtualCamera as Lens
 from stream.cameras.extrinsics import CameraPose
 from stream.errors import ConfigError
-from stream.messages import Contact, Origin, PoseFrame
-from stream.protocols import Context
-from stream.scene.world_frame import World, Worlds, WorldSettings
+from stream.messages import Contact, JointOrigin, PoseFrame
+from stream.protocols import ComponentContext
+from stream.scene.world_frame import CameraPlacements, WorldFrame, WorldSettings
 from tests.stream.people import LEFT, RIGHT, SIZE_WH, Motion, Scene, finished, standing, walking
 
 HZ = 25
@@ -23,11 +23,11 @@ class Run:
 
     def __init__(self, scene: Scene, settings: WorldSettings = AUTO, source: str = "cam0") -> None:
         self.scene, self.settings, self.source = scene, settings, source
-        self.context = Context(source)
+        self.context = ComponentContext(source)
         self.settled: list[tuple[str, tuple[int, int], int]] = []
         self.frames: list[PoseFrame] = []
-        self.worlds = Worlds(settings, self._known)
-        self.step = World(settings, True, self.context, self.worlds)
+        self.worlds = CameraPlacements(settings, self._known)
+        self.step = WorldFrame(settings, True, self.context, self.worlds)
 
     def _known(self, source: str, size_wh: tuple[int, int]) -> None:
         assert self.worlds.of(source) is not None
@@ -147,7 +147,7 @@ def test_who_lies_through_the_first_seconds_gives_no_floor():
 
 def test_a_camera_that_changes_its_resolution_stands_where_it_stood():
     run = Run(LEVEL).see(9.0, walking)
-    again = World(AUTO, True, run.context, run.worlds)
+    again = WorldFrame(AUTO, True, run.context, run.worlds)
     frame = LEVEL.placed(LEVEL.pose(walking(9.0)), at_s=9.0)
     assert finished(again, frame, (640, 360)).frame_id == "cam0_world"
     assert run.worlds.of("cam1") is None
@@ -190,20 +190,22 @@ def test_without_a_world_poses_stay_in_the_cameras_axes_and_feet_are_told():
 
 def test_feet_are_not_spoken_of_when_nobody_asks():
     for settings in (AUTO, WorldSettings()):
-        step = World(settings, False, Context("cam0"), Worlds(settings, lambda *_: None))
+        step = WorldFrame(
+            settings, False, ComponentContext("cam0"), CameraPlacements(settings, lambda *_: None)
+        )
         frames = [finished(step, LEVEL.placed(LEVEL.pose(standing(n / HZ)), at_s=n / HZ)) for n in range(20)]
         assert {frame.persons[0].contact for frame in frames} == {None}
 
 
 def test_a_world_without_patience_is_refused():
-    with pytest.raises(ConfigError, match=r"space\.world\.patience_s: expected 2 or more seconds, got 1"):
+    with pytest.raises(ConfigError, match=r"scene\.world\.patience_s: expected 2 or more seconds, got 1"):
         WorldSettings(floor="auto", patience_s=1)
 
 
 def test_a_floor_is_found_and_felt_on_a_grid_too():
     """Where captured frames lie between its points, no joint of a pose is observed."""
     run = Run(TILTED).see(12, walking)
-    grid = Run(TILTED).see(12, walking, origin=np.full(17, Origin.INTERPOLATED, np.uint8))
+    grid = Run(TILTED).see(12, walking, origin=np.full(17, JointOrigin.INTERPOLATED, np.uint8))
     assert run.place is not None
     assert grid.place == run.place
     contacts = [[frame.persons[0].contact for frame in each.frames] for each in (run, grid)]

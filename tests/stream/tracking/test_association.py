@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stream.tracking.association import _likeness, _surely, pairs
+from stream.tracking.association import _likeness, _surely, associate
 from stream.tracking.track import Track
 
 MS = 1_000_000
@@ -30,12 +30,12 @@ def test_who_is_surely_matched_is_matched_by_likeness_too(hidden: float):
 def test_one_person_is_matched_when_near_and_not_when_far():
     rng = np.random.default_rng(0)
     track = Track(person(rng), 0, None, given=False)
-    assert pairs([person(rng, 2)], [track], 20 * MS) == [(0, 0)]
-    assert pairs([person(rng, 2) + np.float32(500)], [track], 20 * MS) == []
+    assert associate([person(rng, 2)], [track], 20 * MS) == [(0, 0)]
+    assert associate([person(rng, 2) + np.float32(500)], [track], 20 * MS) == []
 
 
 def test_who_shares_no_joint_with_a_track_is_somebody_else():
     rng = np.random.default_rng(0)
     legs, arms = person(rng), person(rng)
     legs[8:], arms[:8] = np.nan, np.nan
-    assert pairs([legs], [Track(arms, 0, None, given=False)], 20 * MS) == []
+    assert associate([legs], [Track(arms, 0, None, given=False)], 20 * MS) == []

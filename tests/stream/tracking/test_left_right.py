@@ -4,19 +4,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sources.walking_figure import Camera, Walk, figure
+from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.config.load import resolve
 from stream.files.keypoints import write
 from stream.messages import Header, KeypointFrame, Keypoints, PoseFrame
-from stream.protocols import Context
+from stream.protocols import ComponentContext
 from stream.runtime.pipeline import Pipeline
-from stream.skeletons import get
-from stream.tracking.left_right import Swaps
+from stream.skeletons import skeleton_named
+from stream.tracking.left_right import LeftRightRepair
 
-H36M17 = get("h36m17")
+H36M17 = skeleton_named("h36m17")
 ALL = tuple(range(len(H36M17.flip_pairs)))
 LEGS = tuple(i for i, (left, _) in enumerate(H36M17.flip_pairs) if left in (4, 5, 6))
-CAMERA = Camera()
+CAMERA = VirtualCamera()
 
 
 def walker(
@@ -55,9 +55,9 @@ def same(one: KeypointFrame, other: KeypointFrame) -> bool:
     )
 
 
-def swaps() -> tuple[Swaps, Context]:
-    context = Context("cam0")
-    return Swaps("h36m17", context), context
+def swaps() -> tuple[LeftRightRepair, ComponentContext]:
+    context = ComponentContext("cam0")
+    return LeftRightRepair("h36m17", context), context
 
 
 def test_a_person_mixed_up_for_some_frames_is_put_right_with_scores_and_counted():
@@ -65,7 +65,7 @@ def test_a_person_mixed_up_for_some_frames_is_put_right_with_scores_and_counted(
     frames = walker()
     came = [repair.update(mixed_up(frame) if 20 <= frame.header.seq < 26 else frame) for frame in frames]
     assert [same(a, b) for a, b in zip(came, frames, strict=True)] == [True] * 50
-    assert context.health.counted("cam0", "swaps") == 6
+    assert context.health.counter("cam0", "swaps") == 6
 
 
 def test_legs_alone_are_put_right():
@@ -81,7 +81,7 @@ def test_somebody_walking_around_in_a_circle_is_left_alone():
         repair, context = swaps()
         frames = walker(hz, frames=round(12 * hz))
         assert all(same(repair.update(frame), frame) for frame in frames)
-        assert context.health.counted("cam0", "swaps") == 0
+        assert context.health.counter("cam0", "swaps") == 0
 
 
 def test_a_person_who_really_turns_around_quickly_is_not_turned_back():
@@ -102,7 +102,7 @@ def test_a_person_who_stays_the_other_way_round_is_believed_after_half_a_second(
     came = [repair.update(frame) for frame in frames]
     kept = [same(a, b) for a, b in zip(came, frames, strict=True)]
     assert kept == [True] * 20 + [False] * 26 + [True] * 44
-    assert context.health.counted("cam0", "swaps") == 26
+    assert context.health.counter("cam0", "swaps") == 26
 
 
 def test_after_a_gap_there_is_nothing_to_compare_with():
@@ -161,7 +161,7 @@ def test_the_daemon_puts_sides_right_before_lifting_when_asked(
             {
                 "sources": {"cam0": {"type": "recording", "path": f"{tmp_path}/walk.jsonl", "speed": "full"}},
                 "lifter": {"weights": str(tiny_weights), "device": "cpu", "threads": 1, "kp2d": True},
-                "steady": {"swaps": asked},
+                "tracking": {"fix_left_right": asked},
                 "sinks": {"out": {"type": "memory"}},
             }
         )
@@ -174,4 +174,4 @@ def test_the_daemon_puts_sides_right_before_lifting_when_asked(
         for pose, frame in zip(came, frames, strict=True)
     ]
     assert given == [True] * 20 + [not asked] * 5 + [True] * 15
-    assert pipeline.health.counted("cam0", "swaps") == (5 if asked else 0)
+    assert pipeline.health.counter("cam0", "swaps") == (5 if asked else 0)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.walking_figure import Camera, Walk, figure
+from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.errors import ConfigError
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.tracking.association import assign
-from stream.tracking.tracker import Tracker, TrackerSettings
+from stream.tracking.association import solve_assignment
+from stream.tracking.tracker import Tracker
 
 # 17 joints of somebody 100 px wide and 300 px high, around the origin.
 BODY = np.random.default_rng(5).uniform((-50, -150), (50, 150), (17, 2)).astype(np.float32)
@@ -26,9 +26,11 @@ def frame(at_s: float, *persons: Keypoints) -> KeypointFrame:
     return KeypointFrame(Header("cam0", 0, at_ns, at_ns), (1280, 720), "h36m17", persons, at_ns)
 
 
-def tracking(seed: int | None = 1, birth_frames: int = 1, max_missing_s: float = 1.0, **settings) -> Tracker:
+def tracking(
+    seed: int | None = 1, confirm_frames: int = 1, max_missing_s: float = 1.0, **settings
+) -> Tracker:
     """A tracker that believes every detection at once, unless told otherwise."""
-    return Tracker(TrackerSettings(birth_frames=birth_frames, **settings), max_missing_s, seed)
+    return Tracker(Tracker.Settings(confirm_frames=confirm_frames, **settings), max_missing_s, seed)
 
 
 def ids(tracker: Tracker, at_s: float, *persons: Keypoints) -> list[str | None]:
@@ -174,7 +176,7 @@ def test_positions_beyond_all_numbers_disturb_nobody_else():
 
 def crowd(seconds: float, fps: float, *walks: Walk, hide: float = 0.4) -> list[list[tuple[int, Keypoints]]]:
     """Per frame who is seen: walkers before a camera 8 m from the middle; the nearer hides the farther."""
-    camera = Camera(position_m=(8.0, 0.0, 1.5))
+    camera = VirtualCamera(position_m=(8.0, 0.0, 1.5))
     noise = np.random.default_rng(4)
     frames = []
     for step in range(round(seconds * fps)):
@@ -248,7 +250,7 @@ def test_an_assignment_costs_the_least_of_all(shape):
     random = np.random.default_rng(7)
     for _ in range(50):
         cost = random.normal(size=shape).round(1)
-        pairs = assign(cost)
+        pairs = solve_assignment(cost)
         assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == min(shape)
         tall = cost if shape[0] >= shape[1] else cost.T
         ways = itertools.permutations(range(tall.shape[0]), tall.shape[1])
@@ -260,20 +262,20 @@ def test_an_assignment_costs_the_least_of_all(shape):
 
 
 def test_a_person_is_published_from_the_third_sighting_on():
-    tracker = tracking(birth_frames=3)
+    tracker = tracking(confirm_frames=3)
     found = [ids(tracker, step / 25, somebody(300)) for step in range(4)]
     assert [len(each) for each in found] == [0, 0, 1, 1]
     assert found[2] == found[3]
 
 
 def test_a_beginning_may_have_gaps():
-    tracker = tracking(birth_frames=3)
+    tracker = tracking(confirm_frames=3)
     seen = [somebody(300)], [], [somebody(300)], [], [somebody(300)]
     assert [len(ids(tracker, step / 25, *each)) for step, each in enumerate(seen)] == [0, 0, 0, 0, 1]
 
 
 def test_what_is_seen_now_and_then_is_nobody():
-    tracker = tracking(birth_frames=3)
+    tracker = tracking(confirm_frames=3)
     for step in range(40):
         assert ids(tracker, step / 25, *([somebody(300)] if step % 4 == 0 else [])) == []
 
@@ -368,8 +370,8 @@ place = st.tuples(
     st.integers(1, 3),
     st.booleans(),
 )
-def test_never_have_two_persons_of_a_frame_the_same_id(steps, persons, birth_frames, patient):
-    options = TrackerSettings(persons=persons, birth_frames=birth_frames)
+def test_never_have_two_persons_of_a_frame_the_same_id(steps, persons, confirm_frames, patient):
+    options = Tracker.Settings(persons=persons, confirm_frames=confirm_frames)
     tracker, at_s, out = Tracker(options, 0.5, seed=1, patient=patient), 0.0, []
     for people, wait_s in steps:
         at_s += wait_s
@@ -390,14 +392,14 @@ def test_never_have_two_persons_of_a_frame_the_same_id(steps, persons, birth_fra
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"persons": 0}, "people.persons: expected all, largest or a number from 1, got 0"),
-        ({"birth_frames": 0}, "people.birth_frames: expected a number from 1, got 0"),
-        ({"min_motion": -1.0}, "people.min_motion: expected a number from 0"),
+        ({"persons": 0}, "tracking.persons: expected all, largest or a number from 1, got 0"),
+        ({"confirm_frames": 0}, "tracking.confirm_frames: expected a number from 1, got 0"),
+        ({"min_motion": -1.0}, "tracking.min_motion: expected a number from 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(values, says):
     with pytest.raises(ConfigError, match=says):
-        TrackerSettings(**values)
+        Tracker.Settings(**values)
 
 
 def test_an_id_that_is_to_be_forgotten_is_replaced_though_the_person_never_left():

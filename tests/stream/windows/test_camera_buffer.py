@@ -7,8 +7,8 @@ import pytest
 
 from stream.health import Health
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.windows.camera_buffer import Intake
-from stream.windows.resample import Pace
+from stream.windows.camera_buffer import CameraBuffer
+from stream.windows.resample import Timing
 
 SECOND = 1_000_000_000
 
@@ -20,8 +20,8 @@ def seen(seq: int, *ids: str, at_s: float | None = None) -> KeypointFrame:
     return KeypointFrame(Header("cam0", seq, at_ns, at_ns), (640, 480), "h36m17", persons, at_ns)
 
 
-def intake(lossless: bool = False, frames: int = 9, predict_s: float = 0.25) -> Intake:
-    return Intake("cam0", frames, lossless, predict_s, Health())
+def intake(lossless: bool = False, frames: int = 9, predict_s: float = 0.25) -> CameraBuffer:
+    return CameraBuffer("cam0", frames, lossless, predict_s, Health())
 
 
 def states(due) -> list[dict[str, str]]:
@@ -126,7 +126,7 @@ def test_pixels_of_another_image_size_are_not_mixed_into_a_window():
 
 def test_a_live_intake_drops_its_oldest_arrival_and_counts_it():
     health = Health()
-    box = Intake("cam0", 4, False, 1.0, health)
+    box = CameraBuffer("cam0", 4, False, 1.0, health)
     for seq in range(6):
         box.accept(seen(seq, "a"))
     due = box.take(hop=1, lag=0)
@@ -156,12 +156,12 @@ def test_closing_lets_a_waiting_source_go():
     assert not writer.is_alive()
 
 
-def resampled(lossless: bool = False, frames: int = 9, health: Health | None = None) -> Intake:
+def resampled(lossless: bool = False, frames: int = 9, health: Health | None = None) -> CameraBuffer:
     """With windows at 50 Hz."""
-    return Intake("cam0", frames, lossless, 0.25, health or Health(), Pace(step_ns=20_000_000))
+    return CameraBuffer("cam0", frames, lossless, 0.25, health or Health(), Timing(step_ns=20_000_000))
 
 
-def accept(box: Intake, fps: float, frames: int, first: int = 0) -> None:
+def accept(box: CameraBuffer, fps: float, frames: int, first: int = 0) -> None:
     for seq in range(first, first + frames):
         box.accept(seen(seq, "a", at_s=seq / fps))
 
@@ -214,7 +214,7 @@ def test_a_file_of_any_rate_is_lifted_in_the_same_passes_however_its_threads_run
     for eager in (True, False):
         box, made = resampled(lossless=True), []
 
-        def write(box: Intake = box) -> None:
+        def write(box: CameraBuffer = box) -> None:
             accept(box, fps, 40)
             box.end()
 
@@ -234,7 +234,7 @@ def test_a_file_of_any_rate_is_lifted_in_the_same_passes_however_its_threads_run
 
 def test_who_was_new_or_lost_in_a_dropped_frame_is_announced_with_the_next():
     health = Health()
-    box = Intake("cam0", 4, False, 0.15, health)
+    box = CameraBuffer("cam0", 4, False, 0.15, health)
     for seq, ids in enumerate([("a", "b"), ("a",), ("a",), ("a",), ("a", "c"), ("a", "c"), ("a", "c")]):
         box.accept(seen(seq, *ids))
     assert health.dropped("cam0") == 3
@@ -244,7 +244,7 @@ def test_who_was_new_or_lost_in_a_dropped_frame_is_announced_with_the_next():
         {"a": "ok", "c": "ok"},
         {"a": "ok", "c": "ok"},
     ]
-    box = Intake("cam0", 4, False, 0.15, health)
+    box = CameraBuffer("cam0", 4, False, 0.15, health)
     box.accept(seen(0, "a", "b"))
     box.take(hop=1, lag=0)
     for seq in range(1, 7):

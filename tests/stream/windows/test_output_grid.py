@@ -2,28 +2,28 @@ import numpy as np
 
 from stream.health import Health
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.windows.camera_buffer import Intake
-from stream.windows.resample import Pace
+from stream.windows.camera_buffer import CameraBuffer
+from stream.windows.resample import Timing
 
 MS = 1_000_000
 UNIX_NS = 1_700_000_000_000_000_000
 TICK = 20 * MS
 
 
-def box(predict_s: float = 0.25, lossless: bool = False, resampled: bool = True) -> Intake:
+def box(predict_s: float = 0.25, lossless: bool = False, resampled: bool = True) -> CameraBuffer:
     """An intake whose poses come every 20 ms."""
-    pace = Pace(TICK if resampled else None, TICK)
-    return Intake("cam0", 9, lossless, predict_s, Health(), pace)
+    pace = Timing(TICK if resampled else None, TICK)
+    return CameraBuffer("cam0", 9, lossless, predict_s, Health(), pace)
 
 
-def see(intake: Intake, at_ms: float, *ids: str, seq: int = 0) -> None:
+def see(intake: CameraBuffer, at_ms: float, *ids: str, seq: int = 0) -> None:
     persons = tuple(Keypoints(np.full((17, 2), at_ms, np.float32), np.ones(17, np.float32), id) for id in ids)
     at_ns = round(at_ms * MS)
     header = Header("cam0", seq, at_ns, UNIX_NS + at_ns)
     intake.accept(KeypointFrame(header, (640, 480), "h36m17", persons, at_ns))
 
 
-def taken(intake: Intake, lag: int = 0) -> list[tuple[float, int, dict[str, str]]]:
+def taken(intake: CameraBuffer, lag: int = 0) -> list[tuple[float, int, dict[str, str]]]:
     """(time in ms, seq, states) of all points that are due."""
     out = []
     while due := intake.take(hop=1, lag=lag):

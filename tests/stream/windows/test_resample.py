@@ -3,18 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.messages import Origin
-from stream.windows.resample import Pace, resample
+from stream.messages import JointOrigin
+from stream.windows.resample import Timing, resample
 from stream.windows.ring import Ring
 
 SIZE = (640, 480)
 MS = 1_000_000
 STEP = 20 * MS
 OBSERVED, INTERPOLATED, PREDICTED, PADDED = (
-    Origin.OBSERVED,
-    Origin.INTERPOLATED,
-    Origin.PREDICTED,
-    Origin.PADDED,
+    JointOrigin.OBSERVED,
+    JointOrigin.INTERPOLATED,
+    JointOrigin.PREDICTED,
+    JointOrigin.PADDED,
 )
 
 
@@ -30,7 +30,7 @@ def ring_of(times_ms, seen=None, capacity: int = 64) -> Ring:
 
 
 def window(ring: Ring, frames: int = 5):
-    return Pace(step_ns=STEP).read(ring, frames, SIZE, ring.count)
+    return Timing(step_ns=STEP).read(ring, frames, SIZE, ring.count)
 
 
 def test_frames_that_lie_on_the_grid_are_taken_as_they_are():
@@ -114,7 +114,7 @@ def test_a_camera_clock_that_trembles_by_a_tenth_of_a_step_still_observes():
 
 
 def test_a_camera_much_faster_than_the_grid_gets_a_shorter_window_and_no_error():
-    frames, pace = 5, Pace(step_ns=STEP)
+    frames, pace = 5, Timing(step_ns=STEP)
     ring = ring_of(range(400), capacity=2 * pace.room(frames) + 2)  # 1000 Hz
     got = pace.read(ring, frames, SIZE, ring.count)
     assert got.captured_ns.tolist() == [at * MS for at in (319, 339, 359, 379, 399)]
@@ -123,7 +123,7 @@ def test_a_camera_much_faster_than_the_grid_gets_a_shorter_window_and_no_error()
 
 def test_native_takes_frames_as_they_were_captured():
     ring = ring_of([0, 7, 50, 51, 90])
-    got = Pace().read(ring, 4, SIZE, ring.count)
+    got = Timing().read(ring, 4, SIZE, ring.count)
     assert got.captured_ns.tolist() == [at * MS for at in (7, 50, 51, 90)]
     assert got.captured is None
 
@@ -139,7 +139,7 @@ def test_a_window_keeps_the_captured_frames_it_was_made_of():
 
 def read(ring: Ring, frames: int, since_ms: float | None = None):
     since_ns = None if since_ms is None else round(since_ms * MS)
-    return Pace(step_ns=STEP).read(ring, frames, SIZE, ring.count, since_ns)
+    return Timing(step_ns=STEP).read(ring, frames, SIZE, ring.count, since_ns)
 
 
 def test_frames_near_the_pace_are_taken_as_they_are_at_their_own_times():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.errors import ShapeError
-from stream.messages import Origin
+from stream.messages import JointOrigin
 from stream.windows.ring import Ring
 
 SIZE = (640, 480)
@@ -27,13 +27,18 @@ def test_the_window_holds_the_last_frames_oldest_first():
     window = ring_of([0, 1, 2, 3, 4]).window(3, SIZE)
     assert window.keypoints[:, 0, 0].tolist() == [2, 3, 4]
     assert window.captured_ns.tolist() == [2, 3, 4]
-    assert window.origin.tolist() == [Origin.OBSERVED] * 3
+    assert window.origin.tolist() == [JointOrigin.OBSERVED] * 3
 
 
 def test_a_short_history_repeats_its_first_frame_and_says_so():
     window = ring_of([5, 6]).window(4, SIZE)
     assert window.keypoints[:, 1, 1].tolist() == [5, 5, 5, 6]
-    assert window.origin.tolist() == [Origin.PADDED, Origin.PADDED, Origin.OBSERVED, Origin.OBSERVED]
+    assert window.origin.tolist() == [
+        JointOrigin.PADDED,
+        JointOrigin.PADDED,
+        JointOrigin.OBSERVED,
+        JointOrigin.OBSERVED,
+    ]
 
 
 def test_a_gap_is_interpolated_with_score_0_and_marked():
@@ -41,17 +46,17 @@ def test_a_gap_is_interpolated_with_score_0_and_marked():
     assert window.keypoints[:, 0, 0].tolist() == [0, 1, 2, 3]
     assert window.keypoints[:, 0, 2].tolist() == [1, 0, 0, 1]
     assert window.origin.tolist() == [
-        Origin.OBSERVED,
-        Origin.INTERPOLATED,
-        Origin.INTERPOLATED,
-        Origin.OBSERVED,
+        JointOrigin.OBSERVED,
+        JointOrigin.INTERPOLATED,
+        JointOrigin.INTERPOLATED,
+        JointOrigin.OBSERVED,
     ]
 
 
 def test_after_the_last_sighting_the_pose_is_held_and_marked_predicted():
     window = ring_of([1, 2, None, None]).window(4, SIZE)
     assert window.keypoints[:, 0, 0].tolist() == [1, 2, 2, 2]
-    assert window.origin.tolist() == [1, 1, Origin.PREDICTED, Origin.PREDICTED]
+    assert window.origin.tolist() == [1, 1, JointOrigin.PREDICTED, JointOrigin.PREDICTED]
 
 
 def test_one_missing_joint_does_not_touch_the_others():
@@ -64,7 +69,7 @@ def test_one_missing_joint_does_not_touch_the_others():
     window = ring.window(3, SIZE)
     assert window.keypoints[:, :, 0].tolist() == [[0, 0], [1, 1], [2, 2]]
     assert window.keypoints[:, :, 2].tolist() == [[1, 1], [0, 1], [1, 1]]
-    assert window.origin.tolist() == [Origin.OBSERVED] * 3
+    assert window.origin.tolist() == [JointOrigin.OBSERVED] * 3
 
 
 def test_a_joint_never_seen_stands_at_the_centre_of_the_body_with_score_0():
@@ -116,7 +121,7 @@ def test_any_history_gives_a_finite_window_of_the_asked_length(values: list[floa
     for offset, value in enumerate(reversed(real), start=1):
         if value is not None:
             assert window.keypoints[-offset, 0].tolist() == [np.float32(value)] * 2 + [1.0]
-            assert window.origin[-offset] == Origin.OBSERVED
+            assert window.origin[-offset] == JointOrigin.OBSERVED
 
 
 def test_readers_never_see_a_torn_or_stale_frame_while_the_writer_runs():
@@ -133,8 +138,8 @@ def test_readers_never_see_a_torn_or_stale_frame_while_the_writer_runs():
                 window = ring.window(32, SIZE)
             except ShapeError:
                 continue  # overtaken by the writer, and told so
-            times = window.captured_ns[window.origin != Origin.PADDED]
-            values = window.keypoints[window.origin != Origin.PADDED]
+            times = window.captured_ns[window.origin != JointOrigin.PADDED]
+            values = window.keypoints[window.origin != JointOrigin.PADDED]
             if not (values[..., 0] == times[:, None]).all() or not (np.diff(times) == 1).all():
                 wrong.append(f"{times} {values[:, 0, 0]}")
             read[index] += 1

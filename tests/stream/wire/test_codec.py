@@ -497,8 +497,8 @@ def test_a_name_that_is_no_topic_is_refused(name):
 
 
 def test_publishing_stamps_the_time_and_what_the_stages_leave_of_the_age():
-    stamped = wire.stamped(pose_frame(published_unix_ns=0), FakeClock())
+    stamped = wire.with_publish_time(pose_frame(published_unix_ns=0), FakeClock())
     assert plain(stamped) == plain(pose_frame(latency_ms=Latency(detect=2.5, queue=0.5, lift=8, post=9)))
     again = FakeClock()
     again.advance(60)
-    assert wire.stamped(stamped, again) is stamped
+    assert wire.with_publish_time(stamped, again) is stamped

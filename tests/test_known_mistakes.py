@@ -25,7 +25,7 @@ from stream.config.load import Config, resolve
 from stream.health import Health
 from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, ModelInfo, PoseFrame, Window
 from stream.postprocess.assemble import FrameAssembler, LiftedPass
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.runtime.pipeline import Pipeline
 from stream.windows.camera_buffer import CameraBuffer
 from stream.windows.pending import LiftRequest, PendingFrame
@@ -184,7 +184,7 @@ def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
 
 def test_a_live_window_is_history_and_has_the_scores_that_came(tiny_weights: Path):
     settings = Synthetic.Settings(frames=40, pace="full", missing=0.1)
-    with Synthetic(settings, ComponentContext("walk")) as walk:
+    with opened(Synthetic(settings, ComponentContext("walk"))) as walk:
         frames = [walk.read(0.0) for _ in range(40)]
     last = windows_of(Pipeline(config(tiny_weights, missing=0.1)))[-1]
     scores = np.stack([frame.persons[0].score for frame in frames[-len(last.origin) :]])

@@ -16,7 +16,7 @@ from stream.cameras.intrinsics import CameraSettings
 from stream.cli.output import print_line
 from stream.errors import EndOfStream
 from stream.messages import U8
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 
 _EVERY_S = 0.2  # of a video is looked at
 
@@ -106,7 +106,7 @@ def images(path: Path) -> Iterator[U8]:
         source = OpenCV(OpenCV.Settings(url=str(path), pace="full"), context)
         every_ns = round(_EVERY_S * 1e9)
     due_ns = 0
-    with source:
+    with opened(source):
         while True:
             try:
                 frame = source.read(1.0)

@@ -29,9 +29,8 @@ def demo(output: Path, say: Callable[[str], None]) -> None:
         with pipeline:
             for line in endpoints(pipeline):
                 say(f"poses at {line}")
-            endpoint = pipeline.outlets["zeromq"].sink.endpoint  # type: ignore[union-attr]
             say("A second process subscribes; these are its lines:")
-            listener = _listen(endpoint, received)
+            listener = _listen(pipeline.outlets["zeromq"].endpoint, received)
             try:
                 supervise(pipeline, lambda line: say(f"  daemon    {line}"))
             finally:

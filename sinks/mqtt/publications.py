@@ -102,7 +102,7 @@ class Publications:
         is_last_of_a_person = any(person.state == "lost" for person in frame.persons)
         if 0 <= elapsed_ns < self._interval_ns and not is_last_of_a_person:
             return []
-        # Stay on the grid of intervals unless a whole one was missed: the mean rate is max_hz for every camera.
+        # Stay on the grid of intervals unless a whole one was missed, so that the mean rate is max_hz.
         late_ns = elapsed_ns - self._interval_ns
         self._published_ns[source] = captured_ns - (late_ns if 0 <= late_ns < self._interval_ns else 0)
         payload = wire.encode(wire.with_publish_time(frame, clock), self._format)

@@ -136,7 +136,7 @@ def test_a_bad_line_stops_where_it_is(tmp_path):
     with opened(recording(path, speed="full")) as source:
         assert source.read(0) is not None
         assert source.read(0) is not None
-        with pytest.raises(ConfigError, match=r"walk\.jsonl, line 3: .* not a message of ours"):
+        with pytest.raises(ConfigError, match=r"walk\.jsonl, line 3: .* not a valid message"):
             source.read(0)
 
 

@@ -27,18 +27,6 @@ def certificate(folder: Path, name: str) -> Path:
     return folder / f"{name}.key_secret"
 
 
-def test_client_keys_set_all_three_keys_of_a_socket(tmp_path: Path) -> None:
-    client, server = certificate(tmp_path, "robot"), certificate(tmp_path, "node")
-    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
-        ClientKeys(client, tmp_path / "node.key").apply(socket)
-        keys = [
-            socket.get(zmq.CURVE_PUBLICKEY),
-            socket.get(zmq.CURVE_SECRETKEY),
-            socket.get(zmq.CURVE_SERVERKEY),
-        ]
-    assert keys == [*zmq.auth.load_certificate(client), zmq.auth.load_certificate(server)[0]]
-
-
 def test_a_public_certificate_in_place_of_a_secret_one_is_refused(tmp_path: Path) -> None:
     certificate(tmp_path, "robot")
     with pytest.raises(ConfigError, match=r"robot.key holds no secret key; name the .key_secret file"):

@@ -14,7 +14,7 @@ __all__ = ["subscribe"]
 
 
 def __getattr__(name: str) -> object:
-    # Loaded when asked for, so that importing one part does not import the client and its sockets.
+    # Imported on first use: importing another module of `stream` needs no pyzmq.
     if name == "subscribe":
         from stream.client import subscribe
 

@@ -1,4 +1,4 @@
-"""Time as an argument: components take a clock, so tests never sleep."""
+"""Clocks: components take one as an argument, so that tests never sleep."""
 
 import threading
 import time
@@ -6,12 +6,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Monotonic nanoseconds for durations, wall-clock nanoseconds for subscribers."""
+    """Source of time for every component."""
 
-    def now_ns(self) -> int: ...
-    def unix_ns(self) -> int: ...
+    def now_ns(self) -> int:
+        """Monotonic nanoseconds, for durations."""
+        ...
+
+    def unix_ns(self) -> int:
+        """Wall-clock nanoseconds since 1970, for messages."""
+        ...
+
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
-        """Wait for `event` at most `timeout_s` seconds; True when it is set."""
+        """Wait for `event`, at most `timeout_s`; True if it is set."""
         ...
 
 
@@ -29,7 +35,7 @@ class SystemClock:
 
 
 class FakeClock:
-    """A clock that stands still until a test moves it; waiting moves it at once."""
+    """A clock that moves only when a test advances it, and by `timeout_s` in every wait."""
 
     def __init__(self, now_ns: int = 1_000_000_000, unix_ns: int = 1_700_000_000_000_000_000) -> None:
         self._now_ns = now_ns
@@ -42,6 +48,7 @@ class FakeClock:
         return self._unix_ns
 
     def advance(self, seconds: float) -> None:
+        """Move both times forward."""
         step_ns = round(seconds * 1e9)
         self._now_ns += step_ns
         self._unix_ns += step_ns

@@ -1,18 +1,18 @@
-"""Every error poselift raises on purpose, and what of a URL may stand in one.
+"""Errors that poselift raises on purpose, and URLs without their secrets.
 
     PoseliftError
     +-- ConfigError          a person must edit something; the command exits with 2
     +-- SourceUnavailable    a source could not be opened; retried with backoff
-    +-- SourceLost           an open source went away; retried with backoff
-    +-- EndOfStream          a source is finished; a clean stop
-    +-- CheckpointError      weights that do not fit the architecture; stop
+    +-- SourceLost           an open source stopped delivering; retried with backoff
+    +-- EndOfStream          a source is finished; a regular stop
+    +-- CheckpointError      weights do not fit the architecture; stop
     +-- ShapeError           an array of the wrong shape, type or content; stop
-    +-- SinkUnavailable      a sink could not be reached; retried, the others go on
-    +-- EncodeError          a message that cannot be written
-    +-- DecodeError          bytes that are not a message of ours
+    +-- SinkUnavailable      a sink could not be reached; retried while the other sinks run
+    +-- EncodeError          a message cannot be encoded; dropped and counted
+    +-- DecodeError          bytes are not a valid message; dropped and counted
 
-The class tells the supervisor what to do; the message tells a person what was
-expected, what came and what to try.
+The class decides how the supervisor reacts; the text explains to a person what was expected, what was
+received and what to try.
 """
 
 import re
@@ -31,15 +31,15 @@ class SourceUnavailable(PoseliftError):
 
 
 class SourceLost(PoseliftError):
-    """A source that was open went away; opening it again may work."""
+    """An open source stopped delivering; opening it again may work."""
 
 
 class EndOfStream(PoseliftError):
-    """A source has delivered everything it has."""
+    """A source has delivered its last frame."""
 
 
 class CheckpointError(PoseliftError):
-    """Weights do not fit the architecture or the file is not what it claims to be."""
+    """Weights do not fit the architecture, or the file fails its checks."""
 
 
 class ShapeError(PoseliftError):
@@ -51,7 +51,7 @@ class SinkUnavailable(PoseliftError):
 
 
 class EncodeError(PoseliftError):
-    """A message cannot be written to the wire."""
+    """A message cannot be encoded for the wire."""
 
 
 class DecodeError(PoseliftError):
@@ -59,6 +59,6 @@ class DecodeError(PoseliftError):
 
 
 def masked(url: str) -> str:
-    """`url` as it may be shown: without its password, and without what its query calls a secret."""
+    """`url` with its password and the secrets in its query replaced by ***, so that it can be shown."""
     url = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
     return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|token|key|secret|auth)[^=&]*=)[^&#]*", r"\1***", url)

@@ -1,16 +1,17 @@
-"""Counters, percentiles and states of a running node, written by all threads, read as one report."""
+"""Health of a running node: counters, latency percentiles and states, written by all threads."""
 
 import threading
 from collections import deque
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-_KEPT = 512  # latest samples per stage: enough for a p99, small enough to sort every few seconds
+MAX_SAMPLES = 512  # latest samples per stage: enough for a p99, few enough to sort every few seconds
 
 
 class Health:
-    """Thread-safe record of what happens where; `report()` is what status messages carry."""
+    """Thread-safe record of counters, samples and states by component; status messages carry its report."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -19,41 +20,42 @@ class Health:
         self._samples_ms: dict[str, deque[float]] = {}
         self._states: dict[str, dict[str, str]] = {}
 
-    def increment(self, place: str, what: str, n: int = 1) -> None:
-        """Add `n` to the counter `place.what`, for example ("cam0", "drop.newest_wins")."""
-        key = place, what
+    def increment(self, component: str, event: str, count: int = 1) -> None:
+        """Add `count` to the counter `component.event`, for example ("cam0", "drop.newest_wins")."""
+        key = component, event
         with self._lock:
-            self._counts[key] = self._counts.get(key, 0) + n
-            if what.startswith("drop."):
-                self._dropped[place] = self._dropped.get(place, 0) + n
+            self._counts[key] = self._counts.get(key, 0) + count
+            if event.startswith("drop."):
+                self._dropped[component] = self._dropped.get(component, 0) + count
 
-    def counter(self, place: str, what: str) -> int:
+    def counter(self, component: str, event: str) -> int:
+        """Value of a counter; 0 before its first increment."""
         with self._lock:
-            return self._counts.get((place, what), 0)
+            return self._counts.get((component, event), 0)
 
-    def dropped(self, place: str) -> int:
-        """All drops counted under `place`, whatever the reason."""
+    def dropped(self, component: str) -> int:
+        """Sum of all drops of `component`, for any reason."""
         with self._lock:
-            return self._dropped.get(place, 0)
+            return self._dropped.get(component, 0)
 
     def observe_ms(self, stage: str, *ms: float) -> None:
-        """Record how many milliseconds one frame, or each of several, spent in `stage`."""
+        """Record the milliseconds that one or several frames spent in `stage`."""
         with self._lock:
             samples = self._samples_ms.get(stage)
             if samples is None:
-                samples = self._samples_ms[stage] = deque(maxlen=_KEPT)
+                samples = self._samples_ms[stage] = deque(maxlen=MAX_SAMPLES)
             samples.extend(ms)
 
-    def set_state(self, place: str, state: str, detail: str = "") -> None:
-        """Say how a source or sink is: "ok", "lost", "retrying", "ended", with a sentence."""
+    def set_state(self, component: str, state: str, detail: str = "") -> None:
+        """Set the state of a component, such as "ok", "lost", "retrying" or "ended"; detail: a sentence."""
         with self._lock:
-            self._states[place] = {"state": state, "detail": detail}
+            self._states[component] = {"state": state, "detail": detail}
 
     def report(self) -> dict[str, Any]:
-        """Plain dict: counters, states, and per stage p50, p95, p99 in milliseconds."""
+        """Counters, states, and p50, p95, p99 per stage in milliseconds, as values that JSON can express."""
         with self._lock:
-            counts = {f"{place}.{what}": n for (place, what), n in self._counts.items()}
-            states = {place: dict(state) for place, state in self._states.items()}
+            counts = {f"{component}.{event}": count for (component, event), count in self._counts.items()}
+            states = {component: dict(state) for component, state in self._states.items()}
             samples = {stage: np.array(ms) for stage, ms in self._samples_ms.items()}
         return {
             "counters": counts,
@@ -62,13 +64,13 @@ class Health:
         }
 
 
-def _percentiles(ms: np.ndarray) -> dict[str, float]:
+def _percentiles(ms: NDArray[np.float64]) -> dict[str, float]:
     p50, p95, p99 = np.percentile(ms, [50, 95, 99]).round(3).tolist()
     return {"p50": p50, "p95": p95, "p99": p99, "n": int(ms.size)}
 
 
 def health_line(report: dict[str, Any]) -> str:
-    """One line for a person: poses, ages per stage, drops, and whatever is not well."""
+    """One line for the terminal: poses, latency per stage, drops, and the components that are not ok."""
     stages, counters = report["stages_ms"], report["counters"]
     parts = [f"{counters.get('lift.frames', 0)} frames, {counters.get('lift.poses', 0)} poses"]
     for stage in ("detect", "queue", "lift", "age"):
@@ -76,8 +78,9 @@ def health_line(report: dict[str, Any]) -> str:
             parts.append(f"{stage} {stages[stage]['p50']:.1f}/{stages[stage]['p95']:.1f} ms")
     if "hop" in stages:
         parts.append(f"hop {stages['hop']['p50']:.0f}")
-    drops = {key: n for key, n in counters.items() if ".drop." in key}
-    parts += [f"dropped {n} ({key.replace('.drop.', ': ')})" for key, n in drops.items()]
-    ill = {name: state for name, state in report["states"].items() if state["state"] not in ("ok", "ended")}
-    parts += [f"{name} {state['state']}: {state['detail']}" for name, state in ill.items()]
+    drops = {key: count for key, count in counters.items() if ".drop." in key}
+    parts += [f"dropped {count} ({key.replace('.drop.', ': ')})" for key, count in drops.items()]
+    states = report["states"].items()
+    not_ok = {component: state for component, state in states if state["state"] not in ("ok", "ended")}
+    parts += [f"{component} {state['state']}: {state['detail']}" for component, state in not_ok.items()]
     return " | ".join(parts)

@@ -1,4 +1,4 @@
-"""A bounded hand-off between threads: full means the oldest item goes, after waiting if asked to."""
+"""Bounded queue between threads that drops its oldest item when it is full."""
 
 import threading
 from collections import deque
@@ -9,7 +9,10 @@ T = TypeVar("T")
 
 
 class DropOldestQueue(Generic[T]):
-    """At most `size` items between putters and one getter; `on_drop` is called for each item dropped."""
+    """Holds at most `size` items, from any number of putters to one getter.
+
+    on_drop: called once for every dropped item, in the putter's thread.
+    """
 
     def __init__(self, size: int, on_drop: Callable[[], None] = lambda: None) -> None:
         self._items: deque[T] = deque()
@@ -18,10 +21,10 @@ class DropOldestQueue(Generic[T]):
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, item: T, wait_s: float = 0.0) -> bool:
-        """Hand over `item`, waiting up to `wait_s` for room; False when closed: nobody will take it."""
+    def put(self, item: T, timeout_s: float = 0.0) -> bool:
+        """Append `item`, waiting up to `timeout_s` for space; False when the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._items) < self._size, wait_s)
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._size, timeout_s)
             if self._closed:
                 return False
             dropped = len(self._items) >= self._size
@@ -34,7 +37,7 @@ class DropOldestQueue(Generic[T]):
         return True
 
     def get(self, timeout_s: float) -> T | None:
-        """The oldest item; None when there is none within `timeout_s`, or at once when closed and empty."""
+        """The oldest item; None when none arrives within `timeout_s`, at once when closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
             if not self._items:
@@ -44,18 +47,19 @@ class DropOldestQueue(Generic[T]):
             return item
 
     def close(self) -> None:
-        """Take nothing more; what is inside can still be got."""
+        """Refuse further items; those in the queue can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     @property
     def closed(self) -> bool:
+        """Whether `close` was called."""
         return self._closed
 
     @property
     def drained(self) -> bool:
-        """Closed and empty: the getter may stop."""
+        """Closed and empty, so that the getter may stop."""
         with self._changed:
             return self._closed and not self._items
 

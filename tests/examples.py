@@ -1,4 +1,4 @@
-"""Small messages that several tests send, write and compare."""
+"""Small example messages for the tests of several packages."""
 
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -18,17 +18,18 @@ from stream.messages import (
     WindowInfo,
 )
 
-UNIX_NS = 1_700_000_000_000_000_000  # where a FakeClock's wall clock starts
-NOW_NS = 1_000_000_000  # where its monotonic clock starts
+UNIX_NS = 1_700_000_000_000_000_000  # wall-clock time at which a FakeClock starts
+NOW_NS = 1_000_000_000  # monotonic time at which a FakeClock starts
 NAN = float("nan")
 
 
 def f32(*values: object) -> Any:
+    """A float32 array."""
     return np.array(values, np.float32)
 
 
 def pose(id: str = "a3f9k", **changes: Any) -> Pose:
-    """Two joints, the second absent."""
+    """A pose of two joints, the second absent."""
     values: dict[str, Any] = {
         "state": "ok",
         "xyz": f32([0.5, -0.25, 2], [NAN, NAN, NAN]),
@@ -39,7 +40,7 @@ def pose(id: str = "a3f9k", **changes: Any) -> Pose:
 
 
 def pose_frame(seq: int = 7, source: str = "cam0", **changes: Any) -> PoseFrame:
-    """One person, captured 20 ms before a FakeClock starts."""
+    """A frame of one person, captured 20 ms before a FakeClock starts."""
     values: dict[str, Any] = {
         "persons": (pose(root=f32(0.5, 1, 4), root_status="height", kp2d=f32([320, 240, 1], [NAN, NAN, 0])),),
         "session": "6f1c",
@@ -57,7 +58,7 @@ def pose_frame(seq: int = 7, source: str = "cam0", **changes: Any) -> PoseFrame:
 
 
 def keypoint_frame(seq: int = 7, source: str = "cam0") -> KeypointFrame:
-    """Two persons of two joints, the first without an id and with one joint not seen."""
+    """A frame of two persons with two joints; the first has no id and one missing joint."""
     return KeypointFrame(
         header=Header(source, seq, NOW_NS - 20_000_000, UNIX_NS - 20_000_000),
         size_wh=(640, 480),
@@ -71,6 +72,7 @@ def keypoint_frame(seq: int = 7, source: str = "cam0") -> KeypointFrame:
 
 
 def meta(source: str = "cam0") -> Meta:
+    """A source with a skeleton of two joints and an unknown camera."""
     return Meta(
         source=source,
         session="6f1c",
@@ -86,17 +88,18 @@ def meta(source: str = "cam0") -> Meta:
 
 
 def status(node: str = "poselift") -> Status:
+    """A status with one counter and one stage."""
     stages_ms = {"lift": {"p50": 8.0, "p95": 9.0, "p99": 9.5, "n": 3}}
     report = {"counters": {"cam0.frames": 3}, "states": {}, "stages_ms": stages_ms}
     return Status(node, "6f1c", UNIX_NS, report)
 
 
 def plain(value: Any) -> Any:
-    """A message as nested dicts, lists and strings, so that two can be compared whole, NaN included."""
+    """A message as nested dicts, lists and strings, so that `==` compares whole messages, NaN included."""
     if isinstance(value, np.ndarray):
         return [str(value.dtype), value.shape, ["nan" if v != v else v for v in value.ravel().tolist()]]
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     return value

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from stream.cli import output as terminal
 from stream.client import Subscriber
 from stream.errors import ConfigError
 from stream.messages import PoseFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, Sink, opened
 from stream.runtime.service import stopped_by_signals
 from stream.wire.codec import encode
 
@@ -55,7 +54,7 @@ def listen(
 
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop.set))
-        recorder = stack.enter_context(_recorder(record)) if record else None
+        recorder = stack.enter_context(opened(_recorder(record))) if record else None
         subscriber = stack.enter_context(Subscriber(endpoint, source=source))
         if not as_json:
             say(f"listening to {endpoint}")
@@ -63,7 +62,11 @@ def listen(
 
 
 def _loop(
-    subscriber: Subscriber, recorder: Any, as_json: bool, say: Callable[[str], None], done: Callable[[], bool]
+    subscriber: Subscriber,
+    recorder: Sink | None,
+    as_json: bool,
+    say: Callable[[str], None],
+    done: Callable[[], bool],
 ) -> None:
     tally, heard_s = Tally(), time.monotonic()
     while not done():
@@ -85,7 +88,7 @@ def _loop(
             heard_s = now_s
 
 
-def _recorder(path: Path) -> Any:
+def _recorder(path: Path) -> Sink:
     context = ComponentContext("record")
     if path.suffix == ".jsonl":
         return JSONL(JSONL.Settings(path=str(path)), context)

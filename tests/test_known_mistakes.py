@@ -27,6 +27,8 @@ from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, Model
 from stream.postprocess.assemble import FrameAssembler, LiftedPass
 from stream.protocols import ComponentContext
 from stream.runtime.pipeline import Pipeline
+from stream.tracking.lifecycle import Lifecycle
+from stream.tracking.tracker import Tracker
 from stream.windows.camera_buffer import CameraBuffer
 from stream.windows.pending import LiftRequest, PendingFrame
 
@@ -172,7 +174,7 @@ def windows_of(pipeline: Pipeline) -> list[Window]:
 def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
     pipeline = Pipeline(config(tiny_weights, size_wh=[480, 640]))
     assert {window.size_wh for window in windows_of(pipeline)} == {(480, 640)}
-    sent = pipeline.outlets["out"].sink.messages
+    sent = pipeline.sink_threads["out"].sink.messages
     assert {each.size_wh for each in sent if not isinstance(each, PoseFrame)} == {(480, 640)}
     upright, lying = (
         normalise.screen(torch.tensor([[[[240.0, 320.0], [480.0, 640.0]]]]), torch.tensor([size]))
@@ -246,15 +248,16 @@ def test_every_list_of_left_and_right_says_the_same():
 
 
 def test_people_who_are_gone_leave_nothing_behind():
-    intake = CameraBuffer("cam0", 9, False, 0.01, Health())
+    buffer, lifecycle = CameraBuffer("cam0", 9, False, 0.25, Health()), Lifecycle(Tracker(), 0.01)
     rings = []
     for number in range(50):
         person = Keypoints(np.zeros((17, 2), np.float32), np.ones(17, np.float32), f"p{number:04d}")
         header = Header("cam0", number, number * SECOND, number * SECOND)
-        intake.accept(KeypointFrame(header, (640, 480), "h36m17", (person,), number * SECOND))
-        due = intake.take(1, 0)
+        frame = KeypointFrame(header, (640, 480), "h36m17", (person,), number * SECOND)
+        buffer.push(frame, lifecycle.update(frame))
+        due = buffer.pop_due(1, 0)
         assert due is not None
-        rings += [weakref.ref(who.ring) for each in due.arrivals for who in each.sightings]
+        rings += [weakref.ref(who.ring) for each in due.frames for who in each.persons]
     del due
     gc.collect()
     assert sum(ring() is not None for ring in rings) <= 4  # of the newest and of whom it is the last word

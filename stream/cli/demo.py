@@ -29,7 +29,7 @@ def demo(output: Path, say: Callable[[str], None]) -> None:
         with pipeline:
             for line in endpoints(pipeline):
                 say(f"poses at {line}")
-            endpoint = pipeline.outlets["zeromq"].sink.endpoint  # type: ignore[union-attr]
+            endpoint = pipeline.sink_threads["zeromq"].sink.endpoint  # type: ignore[union-attr]
             say("A second process subscribes; these are its lines:")
             listener = _listen(endpoint, received)
             try:

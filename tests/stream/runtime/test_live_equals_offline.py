@@ -70,7 +70,7 @@ def run(pipeline: Pipeline) -> list[PoseFrame]:
     with pipeline:
         assert pipeline.wait(WAIT_S)
     assert pipeline.error is None
-    return [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
+    return [each for each in pipeline.sink_threads["out"].sink.messages if isinstance(each, PoseFrame)]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
         made = emitted(self, passes, *rest)
         moments = iter(made.frames)
         for one in passes:
-            for moment in islice(moments, len(one.due.arrivals)):
+            for moment in islice(moments, len(one.due.frames)):
                 if one.people:
                     kept[moment.header.seq] = max(
                         (int(each.window.captured_ns[-1]), moment.window.padded)

@@ -41,7 +41,7 @@ def run(pipeline: Pipeline) -> list[PoseFrame]:
 
 
 def messages(pipeline: Pipeline) -> list:
-    return pipeline.outlets["out"].sink.messages
+    return pipeline.sink_threads["out"].sink.messages
 
 
 def test_every_frame_of_a_file_comes_out_once_and_in_order(tiny_weights: Path):
@@ -162,7 +162,7 @@ def test_stopping_between_two_batches_still_publishes_the_pass_that_is_half_lift
 
     def stopped(windows, last):
         batches.append(len(windows))
-        pipeline.feeds[0].join(WAIT_S)
+        pipeline.source_threads[0].join(WAIT_S)
         pipeline.stop()
         return lift(windows, last)
 

@@ -16,25 +16,25 @@ def ages_ms(simulation: Simulation, name: str, since_s: float = 3.0) -> np.ndarr
 def test_a_cost_is_told_apart_into_a_fixed_part_and_one_per_window():
     cost = BatchCostModel()
     for windows in (1, 4, 8, 2, 6):
-        cost.took(windows, 0.010 + 0.002 * windows)
+        cost.observe(windows, 0.010 + 0.002 * windows)
     assert cost.window_s == pytest.approx(0.002)
-    assert cost.windows() == 12  # 40 ms have room for 20, but more than twice as many as lately is a guess
+    assert cost.batch_size() == 12  # 40 ms have room for 20, but more than twice as many as lately is a guess
 
 
 def test_batches_grow_while_they_save_time_and_stay_small_where_they_do_not():
     gpu, cpu, heavy = BatchCostModel(), BatchCostModel(), BatchCostModel()
     for _ in range(10):
-        gpu.took(gpu.windows(), 0.004 + 0.0001 * gpu.windows())
-        cpu.took(cpu.windows(), 0.035 * cpu.windows())
-        heavy.took(heavy.windows(), 0.500 * heavy.windows())
-    assert (gpu.windows(), cpu.windows(), heavy.windows()) == (32, 1, 1)
+        gpu.observe(gpu.batch_size(), 0.004 + 0.0001 * gpu.batch_size())
+        cpu.observe(cpu.batch_size(), 0.035 * cpu.batch_size())
+        heavy.observe(heavy.batch_size(), 0.500 * heavy.batch_size())
+    assert (gpu.batch_size(), cpu.batch_size(), heavy.batch_size()) == (32, 1, 1)
 
 
 def test_a_fixed_part_longer_than_a_batch_should_take_is_shared_by_many():
     cost = BatchCostModel()
     for windows in (1, 2, 4, 8, 16):
-        cost.took(windows, 0.100 + 0.001 * windows)
-    assert cost.windows() == 32
+        cost.observe(windows, 0.100 + 0.001 * windows)
+    assert cost.batch_size() == 32
 
 
 def test_everybody_goes_into_one_batch_when_that_is_quick():
@@ -144,10 +144,10 @@ def test_a_file_shares_the_lifter_with_a_camera_without_sharing_batches():
 
 def test_a_lifter_can_be_stopped_between_batches():
     simulation = Simulation(each_s=0.035, a=Camera(20))
-    simulation._bring("a", 0.0)
-    assert simulation.lifting.once(simulation.intakes.values())
-    assert simulation.lifting.busy
+    simulation.bring("a", 0.0)
+    assert simulation.batches.lift_next_batch(simulation.buffers.values())
+    assert simulation.batches.busy
     assert (simulation.lifter.batches, simulation.sent["a"]) == ([4], [])
-    while simulation.lifting.busy:
-        simulation.lifting.once(simulation.intakes.values())
+    while simulation.batches.busy:
+        simulation.batches.lift_next_batch(simulation.buffers.values())
     assert len(simulation.sent["a"]) == 1

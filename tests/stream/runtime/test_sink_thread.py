@@ -58,7 +58,7 @@ def outlet(sink: Recorder, health: Health, lossless: bool = False) -> SinkThread
 def test_messages_arrive_in_order_and_closing_flushes_them():
     sink, health = Recorder(), Health()
     out = outlet(sink, health, lossless=True)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     for number in range(200):
         out.send(message(number))
     assert out.close(WAIT_S)
@@ -71,7 +71,7 @@ def test_a_sink_that_is_unreachable_is_tried_again_and_says_so():
         Health(),
     )
     out = outlet(sink, health)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     assert health.report()["states"]["sink0"] == {"state": "ok", "detail": ""}
     out.send(message(99))
     assert sink.full.wait(WAIT_S)
@@ -81,7 +81,7 @@ def test_a_sink_that_is_unreachable_is_tried_again_and_says_so():
 def test_a_sink_lost_while_sending_is_opened_again_and_the_loss_counted():
     sink, health = Recorder({"send": [None, SinkUnavailable("cable pulled"), None]}), Health()
     out = outlet(sink, health)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     for number in (1, 2, 99):
         out.send(message(number))
     assert sink.full.wait(WAIT_S)
@@ -102,7 +102,7 @@ def test_a_message_that_cannot_be_written_does_not_end_the_sink():
 def test_a_sink_that_breaks_is_out_and_nobody_waits_for_it(caplog: pytest.LogCaptureFixture):
     sink, health = Recorder({"open": [ValueError("bug")]}), Health()
     out = outlet(sink, health, lossless=True)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     for number in range(1000):
         out.send(message(number))
     assert out.close(WAIT_S)
@@ -121,7 +121,7 @@ def test_a_stuck_sink_costs_its_own_messages_only():
 
     sink, health = Stuck(), Health()
     out = outlet(sink, health)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     for number in range(100):
         out.send(message(number))  # returns at once, whatever the sink does
     release.set()
@@ -140,7 +140,7 @@ def test_a_burst_fits_into_the_room_that_was_asked_for():
             super().send(status)
 
     sink = Stuck()
-    out = SinkThread("sink0", lambda: sink, Impatient(), health, lossless=False, room=300)
+    out = SinkThread("sink0", lambda: sink, Impatient(), health, lossless=False, queue_size=300)
     out.start()
     for number in range(300):
         out.send(message(number))
@@ -188,7 +188,7 @@ def test_a_stop_waits_for_a_recording_that_is_written_only_at_the_end():
 
     sink = Recording()
     out = outlet(sink, Health())
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     closed = []
     closer = threading.Thread(target=lambda: closed.append(out.close(0.001)))
     closer.start()

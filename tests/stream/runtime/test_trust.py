@@ -37,7 +37,7 @@ def lift(tiny_weights: Path, tmp_path: Path, seen: np.ndarray, **lifter) -> list
     with pipeline:
         assert pipeline.wait(60.0)
     assert pipeline.error is None
-    return [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
+    return [each for each in pipeline.sink_threads["out"].sink.messages if isinstance(each, PoseFrame)]
 
 
 def only(frames: list[PoseFrame]) -> list[Pose]:

@@ -168,7 +168,7 @@ def test_the_daemon_puts_sides_right_before_lifting_when_asked(
     )
     with pipeline:
         assert pipeline.wait(60)
-    came = [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
+    came = [each for each in pipeline.sink_threads["out"].sink.messages if isinstance(each, PoseFrame)]
     given = [
         np.array_equal(pose.persons[0].kp2d[:, :2], frame.persons[0].xy)
         for pose, frame in zip(came, frames, strict=True)

@@ -65,7 +65,7 @@ def test_messages_arrive_in_order_and_closing_flushes_them():
     assert (sink.got, sink.closed) == (list(range(200)), 1)
 
 
-def test_a_sink_that_is_unreachable_is_tried_again_and_says_so():
+def test_an_unreachable_sink_is_opened_again_until_it_works():
     sink, health = (
         Recorder({"open": [SinkUnavailable("port 5555 is taken"), SinkUnavailable("still")]}),
         Health(),
@@ -78,7 +78,7 @@ def test_a_sink_that_is_unreachable_is_tried_again_and_says_so():
     assert out.close(WAIT_S)
 
 
-def test_a_sink_lost_while_sending_is_opened_again_and_the_loss_counted():
+def test_a_sink_lost_while_sending_is_opened_again_and_the_drop_counted():
     sink, health = Recorder({"send": [None, SinkUnavailable("cable pulled"), None]}), Health()
     out = outlet(sink, health)
     assert out.wait_until_open(WAIT_S)
@@ -89,7 +89,7 @@ def test_a_sink_lost_while_sending_is_opened_again_and_the_loss_counted():
     assert (sink.got, sink.closed, health.dropped("sink0")) == ([1, 99], 2, 1)
 
 
-def test_a_message_that_cannot_be_written_does_not_end_the_sink():
+def test_a_message_that_cannot_be_encoded_does_not_end_the_sink():
     sink, health = Recorder({"send": [EncodeError("NaN"), None]}), Health()
     out = outlet(sink, health)
     for number in (1, 99):
@@ -99,7 +99,7 @@ def test_a_message_that_cannot_be_written_does_not_end_the_sink():
     assert (sink.got, health.counter("sink0", "drop.encode")) == ([99], 1)
 
 
-def test_a_sink_that_breaks_is_out_and_nobody_waits_for_it(caplog: pytest.LogCaptureFixture):
+def test_a_sink_that_raises_ends_for_good_and_no_thread_waits_for_it(caplog: pytest.LogCaptureFixture):
     sink, health = Recorder({"open": [ValueError("bug")]}), Health()
     out = outlet(sink, health, lossless=True)
     assert out.wait_until_open(WAIT_S)
@@ -111,7 +111,7 @@ def test_a_sink_that_breaks_is_out_and_nobody_waits_for_it(caplog: pytest.LogCap
     assert "bug" in caplog.text
 
 
-def test_a_stuck_sink_costs_its_own_messages_only():
+def test_a_stuck_sink_loses_only_its_own_messages():
     release = threading.Event()
 
     class Stuck(Recorder):
@@ -131,7 +131,7 @@ def test_a_stuck_sink_costs_its_own_messages_only():
     assert sink.got[-1] == 99
 
 
-def test_a_burst_fits_into_the_room_that_was_asked_for():
+def test_a_burst_of_queue_size_messages_loses_none():
     health, release = Health(), threading.Event()
 
     class Stuck(Recorder):
@@ -149,7 +149,7 @@ def test_a_burst_fits_into_the_room_that_was_asked_for():
     assert (sink.got, health.dropped("sink0")) == (list(range(300)), 0)
 
 
-def test_what_is_wrong_with_a_sinks_settings_is_said_at_construction():
+def test_wrong_settings_of_a_sink_raise_at_construction():
     def make() -> Recorder:
         raise ConfigError("the folder does not exist")
 
@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_sinks_settings_is_said_at_construction():
         SinkThread("sink0", make, Impatient(), Health(), lossless=False)
 
 
-def test_nothing_is_lost_while_a_lossless_pipelines_sink_is_still_being_opened():
+def test_a_lossless_pipeline_loses_no_message_while_a_sink_opens():
     open_it = threading.Event()
 
     class Slow(Recorder):
@@ -176,7 +176,7 @@ def test_nothing_is_lost_while_a_lossless_pipelines_sink_is_still_being_opened()
     assert sink.got == list(range(100))
 
 
-def test_a_stop_waits_for_a_recording_that_is_written_only_at_the_end():
+def test_closing_waits_for_a_recording_written_at_close():
     class Recording(Recorder):
         writes_at_close = True
         leaving, write = threading.Event(), threading.Event()

@@ -14,7 +14,7 @@ def person(rng: np.random.Generator, spread_px: float = 0.0, away_px: float = 0.
 
 
 @pytest.mark.parametrize("hidden", [0.0, 0.5])
-def test_who_is_surely_matched_is_matched_by_likeness_too(hidden: float):
+def test_fast_accept_never_accepts_a_pair_below_the_minimal_similarity(hidden: float):
     rng, sure, alike = np.random.default_rng(0), 0, 0
     for _ in range(1000):
         track = Track(person(rng), 0, None, given=False)
@@ -27,14 +27,14 @@ def test_who_is_surely_matched_is_matched_by_likeness_too(hidden: float):
     assert 0.8 * alike < sure < 800  # it tells most of them apart
 
 
-def test_one_person_is_matched_when_near_and_not_when_far():
+def test_a_detection_is_associated_when_near_and_not_when_far():
     rng = np.random.default_rng(0)
     track = Track(person(rng), 0, None, given=False)
     assert associate([person(rng, 2)], [track], 20 * MS) == [(0, 0)]
     assert associate([person(rng, 2) + np.float32(500)], [track], 20 * MS) == []
 
 
-def test_who_shares_no_joint_with_a_track_is_somebody_else():
+def test_a_detection_without_common_joints_is_not_associated():
     rng = np.random.default_rng(0)
     legs, arms = person(rng), person(rng)
     legs[8:], arms[:8] = np.nan, np.nan

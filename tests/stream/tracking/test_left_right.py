@@ -60,7 +60,7 @@ def swaps() -> tuple[LeftRightRepair, ComponentContext]:
     return LeftRightRepair("h36m17", context), context
 
 
-def test_a_person_mixed_up_for_some_frames_is_put_right_with_scores_and_counted():
+def test_a_mix_up_of_some_frames_is_repaired_with_scores_and_counted():
     repair, context = swaps()
     frames = walker()
     came = [repair.update(mixed_up(frame) if 20 <= frame.header.seq < 26 else frame) for frame in frames]
@@ -68,7 +68,7 @@ def test_a_person_mixed_up_for_some_frames_is_put_right_with_scores_and_counted(
     assert context.health.counter("cam0", "swaps") == 6
 
 
-def test_legs_alone_are_put_right():
+def test_a_mix_up_of_the_legs_alone_is_repaired():
     repair, _ = swaps()
     frames = walker()
     came = [repair.update(mixed_up(frame, LEGS) if frame.header.seq == 30 else frame) for frame in frames]
@@ -76,7 +76,7 @@ def test_legs_alone_are_put_right():
     assert same(came[31], frames[31])
 
 
-def test_somebody_walking_around_in_a_circle_is_left_alone():
+def test_a_person_walking_in_a_circle_is_not_repaired():
     for hz in (50.0, 25.0, 12.5):
         repair, context = swaps()
         frames = walker(hz, frames=round(12 * hz))
@@ -84,7 +84,7 @@ def test_somebody_walking_around_in_a_circle_is_left_alone():
         assert context.health.counter("cam0", "swaps") == 0
 
 
-def test_a_person_who_really_turns_around_quickly_is_not_turned_back():
+def test_a_person_turning_around_quickly_is_not_repaired():
     for hz in (50.0, 25.0, 12.5):
         repair, _ = swaps()
         still = figure(0.0, Walk())
@@ -96,7 +96,7 @@ def test_a_person_who_really_turns_around_quickly_is_not_turned_back():
             assert same(repair.update(frame), frame)
 
 
-def test_a_person_who_stays_the_other_way_round_is_believed_after_half_a_second():
+def test_a_lasting_mix_up_is_accepted_after_half_a_second():
     repair, context = swaps()
     frames = [mixed_up(frame) if frame.header.seq >= 20 else frame for frame in walker(frames=90)]
     came = [repair.update(frame) for frame in frames]
@@ -105,7 +105,7 @@ def test_a_person_who_stays_the_other_way_round_is_believed_after_half_a_second(
     assert context.health.counter("cam0", "swaps") == 26
 
 
-def test_after_a_gap_there_is_nothing_to_compare_with():
+def test_after_a_gap_no_mix_up_is_repaired():
     repair, _ = swaps()
     frames = walker()
     for frame in frames[:20]:
@@ -114,7 +114,7 @@ def test_after_a_gap_there_is_nothing_to_compare_with():
     assert same(repair.update(late), late)
 
 
-def test_frames_that_go_back_in_time_are_passed_on():
+def test_frames_that_go_back_in_time_are_not_repaired():
     repair, _ = swaps()
     frames = walker()
     for frame in frames[10:20]:
@@ -122,7 +122,7 @@ def test_frames_that_go_back_in_time_are_passed_on():
     assert same(repair.update(mixed_up(frames[5])), mixed_up(frames[5]))
 
 
-def test_nobody_is_judged_by_where_others_were():
+def test_each_person_is_compared_only_with_the_same_person_before():
     repair, _ = swaps()
     frames = [
         replace(one, persons=(*one.persons, *mixed_up(other).persons))
@@ -131,7 +131,7 @@ def test_nobody_is_judged_by_where_others_were():
     assert all(same(repair.update(frame), frame) for frame in frames)
 
 
-def test_joints_not_seen_stay_so_on_the_side_they_are_on():
+def test_missing_joints_stay_missing_on_their_side():
     repair, _ = swaps()
     frames = walker()
     ankle = H36M17.joints.index("left_ankle")
@@ -144,14 +144,14 @@ def test_joints_not_seen_stay_so_on_the_side_they_are_on():
     assert same(repair.update(mixed_up(hidden)), hidden)
 
 
-def test_a_frame_without_people_is_passed_on():
+def test_a_frame_without_people_stays_as_it_is():
     repair, _ = swaps()
     empty = replace(walker(frames=1)[0], persons=())
     assert same(repair.update(empty), empty)
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_the_daemon_puts_sides_right_before_lifting_when_asked(
+def test_the_pipeline_repairs_sides_before_lifting_with_fix_left_right(
     tiny_weights: Path, tmp_path: Path, asked: bool
 ):
     frames = [mixed_up(frame) if 20 <= frame.header.seq < 25 else frame for frame in walker(frames=40)]

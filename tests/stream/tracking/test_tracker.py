@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_ids():
     assert ids(tracking(None), 0, *people) != ids(tracking(None), 0, *people)
 
 
-def test_everything_but_the_id_is_left_as_it_came():
+def test_tracking_changes_only_the_id():
     came = frame(0, hidden(somebody(300), 2))
     (went,) = tracking().update(came)
     assert went.header == came.header
@@ -70,7 +70,7 @@ def test_everything_but_the_id_is_left_as_it_came():
     np.testing.assert_array_equal(went.persons[0].score, came.persons[0].score)
 
 
-def test_people_keep_their_ids_whatever_order_the_detector_names_them_in():
+def test_ids_do_not_depend_on_the_order_of_the_detections():
     tracker = tracking()
     left, right = ids(tracker, 0, somebody(300), somebody(900))
     assert ids(tracker, 0.02, somebody(896), somebody(304)) == [right, left]
@@ -93,7 +93,7 @@ def test_two_people_who_walk_through_each_other_keep_their_ids(fps):
         assert found == first[: len(people)]
 
 
-def test_somebody_hidden_for_a_while_comes_back_as_themselves_where_they_were_heading():
+def test_a_person_hidden_for_a_while_keeps_the_id_on_the_expected_path():
     tracker = tracking(max_missing_s=1.0)
     for step in range(25):
         (walker,) = ids(tracker, step / 50, somebody(300 + 4 * step))  # 200 px/s
@@ -102,7 +102,7 @@ def test_somebody_hidden_for_a_while_comes_back_as_themselves_where_they_were_he
     assert ids(tracker, 55 / 50, somebody(300 + 4 * 40)) == [walker]
 
 
-def test_somebody_gone_for_too_long_comes_back_as_somebody_new():
+def test_a_person_missing_for_too_long_gets_a_new_id():
     tracker = tracking(max_missing_s=0.5)
     before = ids(tracker, 0, somebody(300))
     assert ids(tracker, 0.5, somebody(300)) == before
@@ -116,7 +116,7 @@ def test_an_id_is_never_used_twice():
     assert len(set(seen)) == 500
 
 
-def test_a_newcomer_does_not_take_over_the_id_of_somebody_far_away():
+def test_a_new_person_does_not_take_over_the_id_of_a_distant_track():
     tracker = tracking()
     first = ids(tracker, 0, somebody(200))
     second = ids(tracker, 0.1, somebody(1000))
@@ -124,14 +124,14 @@ def test_a_newcomer_does_not_take_over_the_id_of_somebody_far_away():
     assert ids(tracker, 0.2, somebody(200), somebody(1000)) == first + second
 
 
-def test_distance_counts_in_body_sizes():
+def test_distances_are_measured_in_body_sizes():
     near, far = tracking(), tracking()
     # The same 60 px are a small step for somebody near and several body widths for somebody far away.
     assert ids(near, 0, somebody(300, size=2)) == ids(near, 0.1, somebody(360, size=2))
     assert ids(far, 0, somebody(300, size=0.2)) != ids(far, 0.1, somebody(360, size=0.2))
 
 
-def test_half_a_body_is_still_the_same_person():
+def test_a_half_hidden_person_keeps_the_id():
     tracker = tracking()
     whole = ids(tracker, 0, somebody(300))
     assert ids(tracker, 0.1, hidden(somebody(304), *range(8))) == whole
@@ -139,11 +139,11 @@ def test_half_a_body_is_still_the_same_person():
     assert ids(tracker, 0.3, somebody(312)) == whole
 
 
-def test_a_person_without_a_single_joint_is_nobody():
+def test_a_detection_without_joints_is_dropped():
     assert ids(tracking(), 0, hidden(somebody(300), *range(17))) == []
 
 
-def test_ids_that_the_network_gave_are_kept_and_not_given_to_others():
+def test_ids_from_the_network_are_kept_and_not_given_to_other_people():
     tracker, twin = tracking(), tracking()
     (would_be,) = ids(twin, 0, somebody(300))
     found = ids(tracker, 0, somebody(300), somebody(900, id=would_be))
@@ -152,7 +152,7 @@ def test_ids_that_the_network_gave_are_kept_and_not_given_to_others():
     assert ids(tracker, 0.1, somebody(300), somebody(100, id=would_be)) == found
 
 
-def test_a_clock_that_stands_or_jumps_back_loses_nobody():
+def test_a_clock_that_stands_or_jumps_back_loses_no_person():
     tracker = tracking()
     first = ids(tracker, 5, somebody(300))
     assert ids(tracker, 5, somebody(302)) == first
@@ -161,7 +161,7 @@ def test_a_clock_that_stands_or_jumps_back_loses_nobody():
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
-def test_positions_beyond_all_numbers_disturb_nobody_else():
+def test_overflowing_coordinates_do_not_disturb_other_tracks():
     tracker = tracking()
     far = [somebody(x, y, size=1e35) for x, y in ((1e38, 0), (-3e38, 3e38), (3e38, -3e38))]
     (first, *_) = ids(tracker, 0, somebody(300), *far)
@@ -221,7 +221,7 @@ def test_walkers_who_hide_one_another_do_not_exchange_ids(fps):
     assert len(set.union(*found.values())) == 3
 
 
-def test_somebody_who_overtakes_behind_another_keeps_the_id():
+def test_a_person_overtaking_behind_another_keeps_the_id():
     walks = line(4.0, True, 0.8), line(5.0, True, 2.4, stride_phase=0.5)
     frames = crowd(4.0, 25, *walks, hide=0.2)
     assert [who for who, _ in frames[50]] == [0]  # hidden
@@ -229,7 +229,7 @@ def test_somebody_who_overtakes_behind_another_keeps_the_id():
     assert [len(each) for each in names(tracking(), frames, 25).values()] == [1, 1]
 
 
-def test_the_one_still_seen_is_not_mistaken_for_the_one_hidden_behind():
+def test_a_visible_person_does_not_get_the_id_of_a_hidden_person():
     tracker = tracking()
     for step in range(10):
         small, large = ids(tracker, step / 25, somebody(560 + 8 * step, size=0.7), somebody(640))
@@ -238,7 +238,7 @@ def test_the_one_still_seen_is_not_mistaken_for_the_one_hidden_behind():
     assert ids(tracker, 16 / 25, somebody(560 + 8 * 16, size=0.7), somebody(640)) == [small, large]
 
 
-def test_two_who_share_joints_are_paired_up_in_the_way_best_for_both():
+def test_overlapping_people_are_associated_with_the_best_total():
     tracker = tracking()
     left, right = ids(tracker, 0, somebody(300), somebody(340))
     # The right one's detection lies nearer to where the left one was; the left one has gone further left.
@@ -261,26 +261,26 @@ def test_an_assignment_costs_the_least_of_all(shape):
 # Beginnings
 
 
-def test_a_person_is_published_from_the_third_sighting_on():
+def test_a_person_is_published_from_the_third_detection_on():
     tracker = tracking(confirm_frames=3)
     found = [ids(tracker, step / 25, somebody(300)) for step in range(4)]
     assert [len(each) for each in found] == [0, 0, 1, 1]
     assert found[2] == found[3]
 
 
-def test_a_beginning_may_have_gaps():
+def test_confirming_detections_may_have_gaps():
     tracker = tracking(confirm_frames=3)
     seen = [somebody(300)], [], [somebody(300)], [], [somebody(300)]
     assert [len(ids(tracker, step / 25, *each)) for step, each in enumerate(seen)] == [0, 0, 0, 0, 1]
 
 
-def test_what_is_seen_now_and_then_is_nobody():
+def test_an_occasional_detection_is_never_confirmed():
     tracker = tracking(confirm_frames=3)
     for step in range(40):
         assert ids(tracker, step / 25, *([somebody(300)] if step % 4 == 0 else [])) == []
 
 
-def test_a_person_of_a_file_is_published_from_the_first_sighting_on_and_a_false_one_never():
+def test_in_a_file_people_are_published_from_the_first_detection_and_false_detections_never():
     tracker = Tracker(seed=1, patient=True)
     out = []
     for step in range(20):
@@ -294,13 +294,13 @@ def test_a_person_of_a_file_is_published_from_the_first_sighting_on_and_a_false_
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_a_file_shorter_than_a_birth_has_its_people(length):
+def test_a_file_shorter_than_the_confirmation_keeps_its_people(length):
     tracker = Tracker(seed=1, patient=True)
     out = [each for step in range(length) for each in tracker.update(frame(step / 25, somebody(300)))]
     assert [len(each.persons) for each in out + tracker.end()] == [1] * length
 
 
-def test_whom_the_source_names_is_believed_at_once():
+def test_a_person_with_an_id_from_the_source_is_published_at_once():
     assert ids(Tracker(seed=1), 0, somebody(300, id="anna")) == ["anna"]
 
 
@@ -311,7 +311,7 @@ def noisy(person: Keypoints, random: np.random.Generator) -> Keypoints:
     return replace(person, xy=person.xy + random.normal(0, 4, (17, 2)).astype(np.float32))
 
 
-def test_a_poster_on_the_wall_is_left_out_when_asked_for():
+def test_a_poster_on_the_wall_is_left_out_with_min_motion():
     tracker, random = tracking(min_motion=0.05), np.random.default_rng(2)
     counts = []
     for step in range(100):
@@ -323,7 +323,7 @@ def test_a_poster_on_the_wall_is_left_out_when_asked_for():
     assert len(ids(tracking(), 0, somebody(300))) == 1
 
 
-def test_the_largest_person_is_followed_until_another_is_clearly_larger():
+def test_the_largest_person_stays_selected_until_another_person_is_clearly_larger():
     tracker = tracking(persons="largest")
     first = ids(tracker, 0, somebody(300), somebody(900, size=0.8))
     assert len(first) == 1
@@ -335,14 +335,14 @@ def test_the_largest_person_is_followed_until_another_is_clearly_larger():
     assert second != first
 
 
-def test_when_the_largest_person_is_gone_the_next_is_followed():
+def test_the_next_largest_person_is_selected_when_the_largest_is_gone():
     tracker = tracking(persons="largest", max_missing_s=0.5)
     first = ids(tracker, 0, somebody(300), somebody(900, size=0.5))
     assert ids(tracker, 0.4, somebody(900, size=0.5)) == []
     assert len(ids(tracker, 0.6, somebody(900, size=0.5)) + first) == 2
 
 
-def test_no_more_than_n_persons_are_published():
+def test_at_most_n_persons_are_published():
     tracker = tracking(persons=2)
     people = [somebody(200, size=0.5), somebody(600), somebody(1000, size=0.8)]
     whole = tracker.update(frame(0, *people))[0]
@@ -352,7 +352,7 @@ def test_no_more_than_n_persons_are_published():
 # Ids
 
 
-def test_two_of_one_name_are_two_persons():
+def test_two_detections_with_one_id_are_two_persons():
     first, second = ids(tracking(), 0, somebody(300, id="anna"), somebody(900, id="anna"))
     assert first == "anna"
     assert second != "anna"
@@ -370,7 +370,7 @@ place = st.tuples(
     st.integers(1, 3),
     st.booleans(),
 )
-def test_never_have_two_persons_of_a_frame_the_same_id(steps, persons, confirm_frames, patient):
+def test_two_persons_of_a_frame_never_have_the_same_id(steps, persons, confirm_frames, patient):
     options = Tracker.Settings(persons=persons, confirm_frames=confirm_frames)
     tracker, at_s, out = Tracker(options, 0.5, seed=1, patient=patient), 0.0, []
     for people, wait_s in steps:
@@ -397,12 +397,12 @@ def test_never_have_two_persons_of_a_frame_the_same_id(steps, persons, confirm_f
         ({"min_motion": -1.0}, "tracking.min_motion: expected a number from 0"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(values, says):
+def test_settings_out_of_range_are_refused(values, says):
     with pytest.raises(ConfigError, match=says):
         Tracker.Settings(**values)
 
 
-def test_an_id_that_is_to_be_forgotten_is_replaced_though_the_person_never_left():
+def test_a_forgotten_id_is_replaced_although_the_person_never_left():
     tracker = tracking()
     (first,) = ids(tracker, 0, somebody(300))
     tracker.forget([first])
@@ -411,14 +411,14 @@ def test_an_id_that_is_to_be_forgotten_is_replaced_though_the_person_never_left(
     assert ids(tracker, 0.04, somebody(308)) == [second]
 
 
-def test_ids_that_the_source_gives_are_not_forgotten():
+def test_ids_from_the_source_are_not_forgotten():
     tracker = tracking()
     assert ids(tracker, 0, somebody(300, id="anna")) == ["anna"]
     tracker.forget(["anna"])
     assert ids(tracker, 0.02, somebody(304, id="anna")) == ["anna"]
 
 
-def test_after_a_restart_nobody_is_known_and_no_id_is_used_again():
+def test_after_a_restart_all_people_get_new_ids():
     tracker = tracking()
     before = ids(tracker, 100, somebody(300), somebody(900))
     tracker.restart()

@@ -44,7 +44,7 @@ def main() -> None:
         )
         with pipeline:
             pipeline.wait(arguments.seconds + 60.0)
-            sink: Any = pipeline.outlets["memory"].sink
+            sink: Any = pipeline.sink_threads["memory"].sink
             frames = [message for message in sink.messages if isinstance(message, PoseFrame)]
             report(arguments, pipeline, frames[FPS:])  # the first second warms the detector up
 

@@ -22,7 +22,9 @@ from stream.health import Health
 from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFrame, Window
 from stream.postprocess.assemble import FrameAssembler, Publisher
 from stream.protocols import ComponentContext
-from stream.runtime.lift_thread import LiftThread
+from stream.runtime.batch_lifter import BatchLifter
+from stream.tracking.lifecycle import Lifecycle
+from stream.tracking.tracker import Tracker
 from stream.windows.camera_buffer import CameraBuffer
 
 JOINTS = 2
@@ -88,7 +90,8 @@ class Simulation:
         self.health = Health()
         self.cameras = cameras
         self.lifter = Slow(self.clock, fixed_s, each_s, frames)
-        self.intakes = {
+        self.lifecycles = {name: Lifecycle(Tracker(), predict_s=0.5) for name in cameras}
+        self.buffers = {
             name: CameraBuffer(name, frames, each.lossless, 0.5, self.health)
             for name, each in cameras.items()
         }
@@ -97,21 +100,21 @@ class Simulation:
         emitter = FrameAssembler("h36m17", ModelInfo("slow", "0"), "s", "live", lag)
         context = ComponentContext("lift", clock=self.clock, health=self.health)
         publisher = Publisher(emitter, [], self._send, context)
-        self.lifting = LiftThread(self.lifter, publisher, hop, 0, context)
+        self.batches = BatchLifter(self.lifter, publisher, hop, 0, context)
 
     def run(self, seconds: float) -> "Simulation":
         """Cameras bring frames for `seconds`; then all that waits is lifted."""
         due = [(each.phase_s, name) for name, each in self.cameras.items()]
         heapq.heapify(due)
-        while due or self.lifting.busy or any(not each.finished for each in self.intakes.values()):
+        while due or self.batches.busy or any(not each.finished for each in self.buffers.values()):
             while due and due[0][0] <= self.clock.now_ns() / 1e9:
                 at_s, name = heapq.heappop(due)
-                self._bring(name, at_s)
+                self.bring(name, at_s)
                 if at_s + 1 / self.cameras[name].rate_hz < seconds:
                     heapq.heappush(due, (at_s + 1 / self.cameras[name].rate_hz, name))
                 else:
-                    self.intakes[name].end()
-            if not self.lifting.once(self.intakes.values()) and due:
+                    self.buffers[name].end()
+            if not self.batches.lift_next_batch(self.buffers.values()) and due:
                 self.clock.advance(max(due[0][0] - self.clock.now_ns() / 1e9, 1e-9))
         return self
 
@@ -126,13 +129,14 @@ class Simulation:
             sent = sent[sent[0] :]
         return hops
 
-    def _bring(self, name: str, at_s: float) -> None:
+    def bring(self, name: str, at_s: float) -> None:
         at_ns = round(at_s * 1e9)
         xy = np.full((JOINTS, 2), self.brought[name], np.float32)
         score = np.ones(JOINTS, np.float32)
         people = tuple(Keypoints(xy, score, f"p{i}") for i in range(self.cameras[name].count(at_s)))
         header = Header(name, self.brought[name], at_ns, at_ns)
-        self.intakes[name].accept(KeypointFrame(header, (640, 480), "h36m17", people, at_ns))
+        frame = KeypointFrame(header, (640, 480), "h36m17", people, at_ns)
+        self.buffers[name].push(frame, self.lifecycles[name].update(frame))
         self.brought[name] += 1
 
     def _send(self, frame: PoseFrame) -> None:

@@ -81,7 +81,7 @@ def main() -> None:
 
 def follow(arguments: argparse.Namespace, scene: str, people: int, run: int, tally: Tally) -> None:
     """Track one crowd and add what happened to `tally`."""
-    tracker = Tracker(None, MISSING_S, seed=run, patient=arguments.patient)
+    tracker = Tracker(None, MISSING_S, seed=run, lookahead=arguments.patient)
     frames = list(crowd(arguments, scene, people, run))
     out = []
     for frame, _ in frames:

@@ -1,5 +1,6 @@
-"""Clocks: components take one as an argument, so that tests never sleep."""
+"""Clocks, passed to components as arguments so that tests never sleep, and delays between attempts."""
 
+import random
 import threading
 import time
 from typing import Protocol
@@ -57,3 +58,30 @@ class FakeClock:
         if not event.is_set():
             self.advance(timeout_s)
         return event.is_set()
+
+
+class Backoff:
+    """Delays between attempts: doubling from `first_s` up to `max_s` seconds.
+
+    jitter: each delay is shortened at random by up to this share of it (0 to 1), so that components that
+    failed together do not all try again at the same moment.
+    """
+
+    def __init__(
+        self, first_s: float, max_s: float, jitter: float = 0.2, rng: random.Random | None = None
+    ) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self._jitter = jitter
+        self._rng = rng or random.Random()
+        self._delay_s = first_s
+
+    def next_delay_s(self) -> float:
+        """Seconds to wait before the next attempt."""
+        delay_s = self._delay_s
+        self._delay_s = min(2 * delay_s, self._max_s)
+        return delay_s * (1 - self._jitter * self._rng.random())
+
+    def reset(self) -> None:
+        """Start again at `first_s`, after an attempt that succeeded."""
+        self._delay_s = self._first_s

@@ -114,6 +114,19 @@ class KeypointFrame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrackedPerson:
+    """One person of a camera at one time: id, state, and keypoints when the detector found the person.
+
+    starts_window: keypoints from before must not share a window with these.
+    """
+
+    id: str
+    state: State
+    keypoints: Keypoints | None = None
+    starts_window: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Window:
     """The lifter's input for one person: the last F frames, oldest first.
 

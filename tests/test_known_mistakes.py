@@ -27,6 +27,8 @@ from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, Model
 from stream.postprocess.assemble import FrameAssembler, LiftedPass
 from stream.protocols import ComponentContext, opened
 from stream.runtime.pipeline import Pipeline
+from stream.tracking.lifecycle import Lifecycle
+from stream.tracking.tracker import Tracker
 from stream.windows.camera_buffer import CameraBuffer
 from stream.windows.pending import LiftRequest, PendingFrame
 
@@ -48,17 +50,17 @@ KEPT_OUT = {
         "stream/postprocess/test_smoothing.py::test_the_delay_is_the_stated_one_at_every_frame_rate",
     ],
     "a 50 Hz model is run at whatever rate frames come": [
-        "stream/windows/test_resample.py::test_whatever_the_camera_rate_the_window_moves_at_the_lifters",
+        "stream/windows/test_resample.py::test_at_any_camera_rate_windows_have_the_lifters_rate",
         "stream/windows/test_resample.py::test_missing_frames_leave_a_steady_motion_steady",
     ],
     "what is not known is sent as 0": [
-        "stream/runtime/test_trust.py::test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero",
+        "stream/runtime/test_trust.py::test_absent_values_of_a_lost_person_are_null_on_the_wire_and_never_zero",
         "stream/wire/test_codec.py::test_a_missing_keypoint_is_nan_never_a_point",
         "stream/test_skeletons.py::test_a_joint_at_0_with_score_0_is_missing",
     ],
     "a lost person is published as a confident guess": [
-        "stream/runtime/test_lift_thread.py::test_the_pose_of_a_lost_person_is_absent_not_zero",
-        "stream/runtime/test_trust.py::test_ten_seconds_without_detection_are_predicted_then_lost_once_then_empty",
+        "stream/runtime/test_batch_lifter.py::test_the_pose_of_a_lost_person_is_absent_not_zero",
+        "stream/runtime/test_trust.py::test_a_person_missing_for_ten_seconds_is_predicted_then_lost_once_then_absent",
         "stream/runtime/test_source_thread.py::test_a_live_source_that_ends_announces_its_people_as_lost",
     ],
     "the floor snaps to the lowest joint, so that nobody can jump": [
@@ -73,7 +75,7 @@ KEPT_OUT = {
         "stream/scene/test_world_frame.py::test_without_a_world_poses_stay_in_the_cameras_axes_and_feet_are_told",
     ],
     "keypoints are normalised by the extent of the whole video": [
-        "stream/runtime/test_live_equals_offline.py::test_a_recording_through_the_live_path_says_what_lifting_it_offline_says",
+        "stream/runtime/test_live_equals_offline.py::test_a_recording_gives_the_same_poses_live_and_offline",
         "lifter/test_normalise.py::test_nothing_jumps_when_the_window_moves_on",
     ],
     "there is a seam every window": [
@@ -84,13 +86,13 @@ KEPT_OUT = {
         "sources/mediapipe/test_detector.py::test_pixels_are_those_of_a_picture_that_is_not_square",
     ],
     "the first frame must contain a person": [
-        "stream/runtime/test_trust.py::test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_window",
+        "stream/runtime/test_trust.py::test_a_file_may_begin_without_people_and_be_shorter_than_a_window",
     ],
     "a clip shorter than the window crashes": [
         "stream/cli/test_main.py::test_a_clip_shorter_than_the_window_is_lifted_too",
     ],
     "a clip of exactly a multiple of the window crashes": [
-        "stream/runtime/test_trust.py::test_a_file_may_be_as_long_as_the_window_or_any_other_length",
+        "stream/runtime/test_trust.py::test_a_file_of_any_length_is_lifted",
     ],
     "latency is a difference of wall clocks": [
         "test_known_mistakes.py::test_a_wall_clock_that_jumps_changes_no_latency",
@@ -102,12 +104,12 @@ KEPT_OUT = {
         "sinks/test_console.py::test_one_line_a_second_has_rate_age_and_persons"
     ],
     "a source counts as connected though it could not be": [
-        "stream/runtime/test_pipeline.py::test_a_source_that_is_not_there_does_not_stop_the_others",
+        "stream/runtime/test_pipeline.py::test_a_source_that_cannot_be_opened_does_not_stop_the_others",
         "sources/test_reconnecting.py::test_outages_are_told_in_health_and_once_per_change_in_the_log",
     ],
     "what raises in a reader's thread leaves it hanging": [
         "test_known_mistakes.py::test_a_reader_that_breaks_ends_the_run_and_says_why",
-        "stream/runtime/test_sink_thread.py::test_a_sink_that_breaks_is_out_and_nobody_waits_for_it",
+        "stream/runtime/test_sink_thread.py::test_a_sink_that_raises_ends_for_good_and_no_thread_waits_for_it",
     ],
     "scores and origins of joints are dropped on the way out": [
         "stream/wire/test_golden_bytes.py::test_another_library_reads_every_field_of_a_pose",
@@ -130,7 +132,7 @@ KEPT_OUT = {
         "stream/test_health.py::test_the_number_of_samples_is_bounded",
     ],
     "ids come back as somebody else": [
-        "stream/runtime/test_source_thread.py::test_who_was_announced_as_lost_never_comes_back_under_that_id",
+        "stream/runtime/test_source_thread.py::test_a_lost_person_never_comes_back_with_the_same_id",
     ],
 }
 
@@ -172,7 +174,7 @@ def windows_of(pipeline: Pipeline) -> list[Window]:
 def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
     pipeline = Pipeline(config(tiny_weights, size_wh=[480, 640]))
     assert {window.size_wh for window in windows_of(pipeline)} == {(480, 640)}
-    sent = pipeline.outlets["out"].sink.messages
+    sent = pipeline.sink_threads["out"].sink.messages
     assert {each.size_wh for each in sent if not isinstance(each, PoseFrame)} == {(480, 640)}
     upright, lying = (
         normalise.screen(torch.tensor([[[[240.0, 320.0], [480.0, 640.0]]]]), torch.tensor([size]))
@@ -246,15 +248,16 @@ def test_every_list_of_left_and_right_says_the_same():
 
 
 def test_people_who_are_gone_leave_nothing_behind():
-    intake = CameraBuffer("cam0", 9, False, 0.01, Health())
+    buffer, lifecycle = CameraBuffer("cam0", 9, False, 0.25, Health()), Lifecycle(Tracker(), 0.01)
     rings = []
     for number in range(50):
         person = Keypoints(np.zeros((17, 2), np.float32), np.ones(17, np.float32), f"p{number:04d}")
         header = Header("cam0", number, number * SECOND, number * SECOND)
-        intake.accept(KeypointFrame(header, (640, 480), "h36m17", (person,), number * SECOND))
-        due = intake.take(1, 0)
+        frame = KeypointFrame(header, (640, 480), "h36m17", (person,), number * SECOND)
+        buffer.push(frame, lifecycle.update(frame))
+        due = buffer.pop_due(1, 0)
         assert due is not None
-        rings += [weakref.ref(who.ring) for each in due.arrivals for who in each.sightings]
+        rings += [weakref.ref(who.ring) for each in due.frames for who in each.persons]
     del due
     gc.collect()
     assert sum(ring() is not None for ring in rings) <= 4  # of the newest and of whom it is the last word

@@ -7,13 +7,13 @@ poses are of no use. Everything that a broker retains is published again on ever
 import asyncio
 import contextlib
 import logging
-import random
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from sinks.mqtt.publications import Publication, Publications
 from stream import security
+from stream.clock import Backoff
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message
 from stream.protocols import ComponentContext
@@ -150,7 +150,7 @@ class MQTT:
     async def _stay_connected(self) -> None:
         import aiomqtt
 
-        settings, retry_s = self._settings, MIN_RETRY_S
+        settings, backoff = self._settings, Backoff(MIN_RETRY_S, MAX_RETRY_S)
         while not self._closing:
             try:
                 await self._probe()
@@ -164,12 +164,12 @@ class MQTT:
                     timeout=ANSWER_TIMEOUT_S,
                     keepalive=KEEPALIVE_S,
                 ) as client:
-                    retry_s = MIN_RETRY_S
+                    backoff.reset()
                     await self._serve(client)
             except (aiomqtt.MqttError, OSError) as error:
-                self._report_loss(error, retry_s)
-                await asyncio.sleep(retry_s * random.uniform(0.8, 1.2))
-                retry_s = min(2 * retry_s, MAX_RETRY_S)
+                delay_s = backoff.next_delay_s()
+                self._report_loss(error, delay_s)
+                await asyncio.sleep(delay_s)
 
     async def _probe(self) -> None:
         """Raise OSError unless the port accepts connections: aiomqtt's own connecting cannot be cancelled."""
@@ -226,10 +226,10 @@ class MQTT:
                 with self._lock:
                     self._enqueue(self._publications.discovery())
 
-    def _report_loss(self, error: Exception, retry_s: float) -> None:
+    def _report_loss(self, error: Exception, delay_s: float) -> None:
         self._reason = f"{self.endpoint}: {security.with_hint(error, self._settings.password_env)}"
         self._context.health.set_state(self._context.name, "retrying", self._reason)
-        log.warning("%s: %s; trying again in %.1f s", self._context.name, self._reason, retry_s)
+        log.warning("%s: %s; trying again in %.1f s", self._context.name, self._reason, delay_s)
 
 
 def _transient(publications: list[Publication]) -> int:

@@ -30,7 +30,7 @@ def demo(output: Path, say: Callable[[str], None]) -> None:
             for line in endpoints(pipeline):
                 say(f"poses at {line}")
             say("A second process subscribes; these are its lines:")
-            listener = _listen(pipeline.outlets["zeromq"].endpoint, received)
+            listener = _listen(pipeline.sink_threads["zeromq"].endpoint, received)
             try:
                 supervise(pipeline, lambda line: say(f"  daemon    {line}"))
             finally:

@@ -39,7 +39,7 @@ class FrameAssembler:
         sightings: list[PersonInFrame] = []
         for one in passes:
             frames += self._moments(one, len(sightings), lifted_ns, dropped)
-            sightings += [who for arrival in one.due.arrivals for who in arrival.sightings]
+            sightings += [who for arrival in one.due.frames for who in arrival.persons]
         ids, states = [who.id for who in sightings], [who.state for who in sightings]
         lifted = {ring: each for one in passes for ring, each in one.people.items()}
         joints = next(
@@ -75,10 +75,10 @@ class FrameAssembler:
         self, one: LiftedPass, row: int, lifted_ns: int, dropped: Callable[[str], int]
     ) -> Iterable[BatchFrame]:
         """Those of a pass, its people from `row` on."""
-        arrivals, source = one.due.arrivals, one.due.arrivals[0].header.source
+        arrivals, source = one.due.frames, one.due.frames[0].header.source
         frame_id, drops = f"{source}_optical_frame", dropped(source)
         for arrival in arrivals:
-            rows = range(row, row + len(arrival.sightings))
+            rows = range(row, row + len(arrival.persons))
             row = rows.stop
             yield BatchFrame(
                 arrival.header,
@@ -86,7 +86,7 @@ class FrameAssembler:
                 rows,
                 frame_id,
                 len(arrivals),
-                _history(one.people[who.ring] for who in arrival.sightings),
+                _history(one.people[who.ring] for who in arrival.persons),
                 self._latency(arrival, one.started_ns, lifted_ns),
                 drops,
             )

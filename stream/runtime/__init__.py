@@ -1,1 +1,1 @@
-"""What runs: threads for sources, lifter and sinks, the scheduler, the daemon."""
+"""What runs: threads of sources, lifter and sinks, the scheduler, the service, lifting of whole files."""

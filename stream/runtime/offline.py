@@ -1,4 +1,4 @@
-"""Lifting a whole file: the live pipeline at full speed with half a window of look-ahead."""
+"""Lift a whole file: the live pipeline at full speed, with half a window of look-ahead."""
 
 import re
 import threading
@@ -17,38 +17,44 @@ VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts
 KEYPOINTS = (".jsonl", ".npz", ".npy")
 OUTPUTS = {".npz": "npz", ".jsonl": "jsonl"}
 
+_PROGRESS_S = 0.2  # between two calls of `progress`
+
 
 def lift(config: Config, progress: Callable[[int], None]) -> int:
-    """Run `config` to its end, telling `progress` how many frames are lifted; returns that number."""
-    pipeline, asked = Pipeline(config), threading.Event()
+    """Run `config` to its end; returns the number of lifted frames, also given to `progress` meanwhile.
+
+    Raises the error that ended it early, and PoseliftError when a signal did.
+    """
+    pipeline, interrupted = Pipeline(config), threading.Event()
 
     def stop() -> None:
-        asked.set()
+        interrupted.set()
         pipeline.stop()
 
     with stopped_by_signals(stop), pipeline:
-        while not pipeline.wait(0.2):
+        while not pipeline.wait(_PROGRESS_S):
             progress(pipeline.health.counter("lift", "frames"))
     if pipeline.error is not None:
         raise pipeline.error
     lifted = pipeline.health.counter("lift", "frames")
     progress(lifted)
-    if asked.is_set():
-        raise PoseliftError(f"stopped after {lifted} frames; the output holds no more than those")
+    if interrupted.is_set():
+        raise PoseliftError(f"stopped after {lifted} frames; the output has only these")
     return lifted
 
 
 def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iterable[str]) -> Config:
     """The config that lifts the video, image folder or keypoint file `source` into `output`.
 
-    lifter: settings such as weights; changes: `key.sub=value`, as for every config.
+    lifter: settings such as weights; changes: `key.sub=value`, as for every config. Raises ConfigError for
+    paths that cannot be read or written.
     """
     if output.suffix not in OUTPUTS:
         raise ConfigError(f"{output}: expected an output ending in {' or '.join(OUTPUTS)}")
     if not output.parent.is_dir():
         raise ConfigError(f"{output}: the folder {output.parent} does not exist; make it first")
     if output.exists() and source.exists() and output.samefile(source):
-        raise ConfigError(f"{output}: expected another file than the input, which would be overwritten")
+        raise ConfigError(f"{output}: this is the input, which would be overwritten; choose another output")
     return resolve(
         {
             "sources": {_name(source): _source(source)},
@@ -60,7 +66,7 @@ def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iter
 
 
 def count(source: Path) -> int | None:
-    """How many frames a video or a folder is about to give, as far as it says so; None when it does not."""
+    """Number of frames of an image folder, or of a video whose header has it; otherwise None."""
     if source.is_dir():
         return sum(1 for path in source.iterdir() if path.suffix.lower() in IMAGES)
     if source.suffix.lower() not in VIDEOS or not source.is_file():
@@ -88,5 +94,5 @@ def _source(path: Path) -> dict[str, Any]:
 
 
 def _name(path: Path) -> str:
-    """A name for topics and recordings made of the file's own."""
+    """The source name, for topics and recordings: the file's name without forbidden characters."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", path.resolve().stem) or "input"

@@ -1,9 +1,9 @@
-"""Whose windows are lifted next, and how many at once.
+"""Which source's windows are lifted next, and how many at once.
 
-Every source that wants it gets an even share of the lifter's time: whoever was served least goes first.
-So one with twenty people does not make one with a single person wait. Only a pass that an even share would
-finish too late, after poses waiting behind it are lost, goes before its turn, the earliest deadline first,
-as long as it can still be saved.
+Sources with pending frames get equal shares of the lifter's time: the source that had the least goes first,
+so a source with twenty people does not make a source with a single person wait. One pass may go before its
+turn: when an equal share would finish it only after frames behind it overflow, and it can still be finished
+in time. The earliest such deadline goes first.
 """
 
 import math
@@ -16,17 +16,17 @@ import numpy as np
 from lifter.spec import MOST_WINDOWS
 from stream.clock import Clock
 
-_BATCH_S = 0.05  # longer than this nobody waits for somebody else's windows, nor does a stop
-_FIRST = 4  # windows at once while nothing is known
-_KEEP = 0.9  # weight of what was measured before, per batch
+_TARGET_BATCH_S = 0.05  # target duration of a batch: bounds the wait of other sources and of shutdown
+_FIRST_BATCH = 4  # windows per batch before the first measurement
+_DECAY = 0.9  # weight of earlier measurements, per batch
 
 
 class Schedulable(Protocol):
-    """A source whose poses wait (an intake)."""
+    """A source with pending frames, such as a CameraBuffer."""
 
     @property
-    def filled(self) -> float:
-        """How much of what may wait does, 0 to 1; at 1 poses are lost."""
+    def fill_level(self) -> float:
+        """From 0, empty, to 1, where frames are lost."""
         ...
 
 
@@ -34,111 +34,115 @@ T = TypeVar("T", bound=Schedulable)
 
 
 class BatchCostModel:
-    """What a batch takes: a fixed time and a time per window, fitted to the latest batches.
+    """Time of a batch: a fixed part and a part per window, fitted to the latest batches.
 
-    window_s: what one window more adds.
+    window_s: seconds that one more window adds.
     """
 
     def __init__(self) -> None:
         self.window_s = 0.0
         self._sums = np.zeros(5)  # of 1, windows, windows squared, seconds, windows x seconds
-        self._largest = _FIRST / 2  # windows of a batch lately
+        self._largest = _FIRST_BATCH / 2  # windows of the largest recent batch
 
-    def took(self, windows: int, seconds: float) -> None:
-        """Learn from a batch."""
-        self._sums *= _KEEP
+    def observe(self, windows: int, seconds: float) -> None:
+        """Learn from a batch of `windows` that took `seconds`."""
+        self._sums *= _DECAY
         self._sums += (1, windows, windows**2, seconds, windows * seconds)
-        self._largest = max(_KEEP * self._largest, windows)
-        self.window_s = self._fitted()
+        self._largest = max(_DECAY * self._largest, windows)
+        self.window_s = self._fit_window_s()
 
-    def _fitted(self) -> float:
-        weight, n, squares, seconds, products = self._sums.tolist()
-        spread = weight * squares - n**2
-        if spread < 1e-3 * n**2:  # batches all alike do not tell: take nothing for fixed
-            return seconds / n
-        return min(max((weight * products - n * seconds) / spread, 0.0), seconds / n)
+    def _fit_window_s(self) -> float:
+        weight, windows, squares, seconds, products = self._sums.tolist()
+        spread = weight * squares - windows**2
+        if spread < 1e-3 * windows**2:  # batches of one size cannot separate the parts: assume no fixed part
+            return float(seconds / windows)
+        slope_s = (weight * products - windows * seconds) / spread
+        return float(min(max(slope_s, 0.0), seconds / windows))
 
-    def windows(self) -> int:
-        """How many to lift at once: what fits in the time, but enough to be worth the fixed part.
+    def batch_size(self) -> int:
+        """Windows to lift at once: as many as fit the target time, but enough to be worth the fixed part.
 
-        No more than twice as many as were seen, since beyond that the fit is a guess.
+        At most twice the largest recent batch, since the fit is a guess beyond that.
         """
-        most = max(1, min(MOST_WINDOWS, int(2 * self._largest)))
-        each_s = self.window_s
-        if not each_s:
-            return most
-        weight, n, _, seconds, _ = self._sums.tolist()
-        fixed_s = (seconds - each_s * n) / weight
-        return max(1, min(most, int(max(_BATCH_S - fixed_s, fixed_s) / each_s)))
+        max_windows = max(1, min(MOST_WINDOWS, int(2 * self._largest)))
+        if not self.window_s:
+            return max_windows
+        weight, windows, _, seconds, _ = self._sums.tolist()
+        fixed_s = (seconds - self.window_s * windows) / weight
+        worthwhile = int(max(_TARGET_BATCH_S - fixed_s, fixed_s) / self.window_s)
+        return max(1, min(max_windows, worthwhile))
 
 
 @dataclass(slots=True, eq=False)
 class _Account:
-    """served_s: lifter time had so far.
+    """charged_s: lifter time of a source so far.
 
-    Of the open pass: when it began, how full the source was then, and how many windows are left.
+    Of its open pass: when it began, the fill level then, and the windows that are not lifted yet.
     """
 
-    served_s: float = 0.0
-    begun_ns: int = 0
-    filled: float = 0.0
-    left: int = 0
+    charged_s: float = 0.0
+    started_ns: int = 0
+    start_level: float = 0.0
+    remaining: int = 0
 
 
 class FairScheduler:
-    """Turns of sources: `order` says whose it is; `begin` and `served` tell it what happens."""
+    """Order of sources for the lifter; `begin` and `charge` keep the account of every source."""
 
     def __init__(self, clock: Clock) -> None:
         self.cost = BatchCostModel()
         self._clock = clock
         self._accounts: dict[Schedulable, _Account] = {}
-        self._most_s = 0.0  # served_s of whoever was served most
+        self._max_charged_s = 0.0  # of all sources
 
     def order(self, sources: Iterable[T]) -> list[T]:
-        """The sources, whoever is next first."""
+        """The sources in the order in which they are lifted."""
         accounts = {source: self._account(source) for source in sources}
         if len(accounts) < 2:
             return list(accounts)
-        waiting = 0  # how many want to be served; only who has begun may be urgent
-        if any(account.left for account in accounts.values()):
-            waiting = sum(account.left > 0 or source.filled > 0 for source, account in accounts.items())
-        least_s, window_s = self._least_s(), self.cost.window_s
+        contenders = 0  # sources that want lifter time; only a source with an open pass can be urgent
+        if any(account.remaining for account in accounts.values()):
+            contenders = sum(
+                account.remaining > 0 or source.fill_level > 0 for source, account in accounts.items()
+            )
+        floor_s, window_s = self._credit_floor_s(), self.cost.window_s
 
         def key(source: T) -> tuple[float, float, float]:
             account = accounts[source]
             deadline_s = math.inf
-            if account.left:
-                left_s, lost_in_s = account.left * window_s, self._lost_in_s(source, account)
-                deadline_s = lost_in_s if left_s <= lost_in_s < waiting * left_s else math.inf
-            return deadline_s, max(account.served_s, least_s), account.served_s
+            if account.remaining:
+                needed_s, overflow_s = account.remaining * window_s, self._time_to_overflow_s(source, account)
+                deadline_s = overflow_s if needed_s <= overflow_s < contenders * needed_s else math.inf
+            return deadline_s, max(account.charged_s, floor_s), account.charged_s
 
         return sorted(accounts, key=key)
 
     def begin(self, source: Schedulable, windows: int) -> None:
-        """A pass over this source's people begins."""
+        """Open a pass of `windows` over the people of a source."""
         account = self._account(source)
-        account.begun_ns, account.filled, account.left = self._clock.now_ns(), source.filled, windows
+        account.started_ns, account.start_level = self._clock.now_ns(), source.fill_level
+        account.remaining = windows
 
-    def served(self, batch: Sequence[Schedulable], seconds: float) -> None:
-        """A batch was lifted, of one window each of these sources; of one that is named twice, of two."""
-        self.cost.took(len(batch), seconds)
-        least_s = self._least_s()
+    def charge(self, batch: Sequence[Schedulable], seconds: float) -> None:
+        """Book a batch that took `seconds`: `batch` has the source of each of its windows."""
+        self.cost.observe(len(batch), seconds)
+        floor_s = self._credit_floor_s()
         for source in batch:
             account = self._account(source)
-            account.served_s = max(account.served_s, least_s) + seconds / len(batch)
-            account.left -= 1
-            self._most_s = max(self._most_s, account.served_s)
+            account.charged_s = max(account.charged_s, floor_s) + seconds / len(batch)
+            account.remaining -= 1
+            self._max_charged_s = max(self._max_charged_s, account.charged_s)
 
-    def _least_s(self) -> float:
-        """Lifter time all are taken to have had: who did not ask for more is owed two batches at most."""
-        return self._most_s - 2 * max(_BATCH_S, self.cost.window_s)
+    def _credit_floor_s(self) -> float:
+        """Credit floor: an idle source accumulates at most two batches of credit."""
+        return self._max_charged_s - 2 * max(_TARGET_BATCH_S, self.cost.window_s)
 
-    def _lost_in_s(self, source: Schedulable, account: _Account) -> float:
-        """How long until poses are lost behind the open pass, as they came since it began."""
-        came = source.filled - account.filled
-        if not account.left or came <= 0:
+    def _time_to_overflow_s(self, source: Schedulable, account: _Account) -> float:
+        """Seconds until frames behind the open pass are lost, at the rate they arrived since it began."""
+        arrived = source.fill_level - account.start_level
+        if not account.remaining or arrived <= 0:
             return math.inf
-        return (1 - source.filled) / came * (self._clock.now_ns() - account.begun_ns) / 1e9
+        return (1 - source.fill_level) / arrived * (self._clock.now_ns() - account.started_ns) / 1e9
 
     def _account(self, source: Schedulable) -> _Account:
         return self._accounts.setdefault(source, _Account())

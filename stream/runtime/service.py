@@ -1,4 +1,4 @@
-"""Running a config until its sources end or someone says stop."""
+"""Run a config until its sources end or a signal stops it."""
 
 import gc
 import logging
@@ -13,51 +13,56 @@ from stream.runtime.pipeline import Pipeline
 
 log = logging.getLogger("poselift")
 
-_ANNOUNCE_S = 1.0  # late joiners learn within a second what they are listening to
+_ANNOUNCE_S = 1.0  # how often meta messages are repeated for late joiners
+_OPEN_S = 2.0  # how long the first lines wait for a sink to open
 
 
-def run(config: Config, say: Callable[[str], None]) -> None:
-    """Run `config`; a line to `say` at the start and every `status_s`. Raises what ended it early."""
+def run(config: Config, print_line: Callable[[str], None]) -> None:
+    """Run `config`; prints a line per sink at the start, and the health every `status_s`.
+
+    Raises the error that ended it early.
+    """
     pipeline = Pipeline(config)
     with stopped_by_signals(pipeline.stop), pipeline:
         for line in endpoints(pipeline):
-            say(line)
-        supervise(pipeline, say)
-    say(f"stopped. {health_line(pipeline.status().report)}")
+            print_line(line)
+        supervise(pipeline, print_line)
+    print_line(f"stopped. {health_line(pipeline.status().report)}")
     if pipeline.error is not None:
         raise pipeline.error
 
 
-def supervise(pipeline: Pipeline, say: Callable[[str], None]) -> None:
-    """Announce the sources and report health until the pipeline is done."""
-    clock, every_ns = pipeline.clock, pipeline.config.status_s * 1e9
+def supervise(pipeline: Pipeline, print_line: Callable[[str], None]) -> None:
+    """Repeat the meta messages and report health until the pipeline is done."""
+    clock, interval_ns = pipeline.clock, pipeline.config.status_s * 1e9
     reported_ns = clock.now_ns()
     if pipeline.wait(_ANNOUNCE_S):
         return
-    gc.freeze()  # what was loaded stays; to look through it for garbage takes tens of milliseconds
+    gc.freeze()  # loaded objects stay alive; scanning them for garbage takes tens of milliseconds
     while not pipeline.wait(_ANNOUNCE_S):
         pipeline.announce()
-        if clock.now_ns() - reported_ns >= every_ns:
+        if clock.now_ns() - reported_ns >= interval_ns:
             reported_ns = clock.now_ns()
-            say(health_line(pipeline.status().report))
+            print_line(health_line(pipeline.status().report))
 
 
 def endpoints(pipeline: Pipeline) -> Iterator[str]:
-    """Where the poses can be had, one line per sink that has an address."""
-    for name, outlet in pipeline.outlets.items():
-        outlet.ready(2.0)
-        yield f"{name}: {outlet.endpoint or pipeline.config.sinks[name].type}"
+    """One line per sink: its address or file, or its type when it has none."""
+    for name, thread in pipeline.sink_threads.items():
+        thread.wait_until_open(_OPEN_S)
+        yield f"{name}: {thread.endpoint or pipeline.config.sinks[name].type}"
 
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop` instead of tearing the process apart."""
+    """Within the block, Ctrl-C and SIGTERM call `stop` instead of ending the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = signal.SIGINT, signal.SIGTERM
+    previous = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

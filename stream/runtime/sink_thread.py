@@ -1,11 +1,10 @@
-"""One thread and one bounded slot per sink, so that a slow or broken sink disturbs nobody else."""
+"""One thread and one bounded queue per sink, so that a slow or broken sink delays no other sink."""
 
 import logging
-import random
 import threading
 from collections.abc import Callable
 
-from stream.clock import Clock
+from stream.clock import Backoff, Clock
 from stream.errors import EncodeError, PoseliftError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, PoseFrame
@@ -14,16 +13,16 @@ from stream.queues import DropOldestQueue
 
 log = logging.getLogger("poselift")
 
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
-_ROOM_S = 60.0  # the longest a lossless pipeline waits for a sink that is up but slow
+_FIRST_RETRY_S, _MAX_RETRY_S = 0.5, 30.0
+_TICK_S = 0.2  # how soon the thread notices that the queue is closed
+_MAX_SEND_WAIT_S = 60.0  # the longest a lossless pipeline waits for a sink that is open but slow
 
 
 class SinkThread:
     """Runs one sink in a thread of its own: opens it, sends, and opens it again when it was lost.
 
-    `make` is called once at construction, which checks the settings, and again for every further
-    attempt. `room` is for messages it has not sent yet. `error` is what ended it for good, or None.
+    make: called once at construction, which checks the settings, and again for every further attempt.
+    queue_size: messages that may wait. error: what ended the sink for good, or None.
     """
 
     def __init__(
@@ -33,7 +32,7 @@ class SinkThread:
         clock: Clock,
         health: Health,
         lossless: bool,
-        room: int = 64,
+        queue_size: int = 64,
     ) -> None:
         self.name = name
         self.sink: Sink | None = None
@@ -43,10 +42,11 @@ class SinkThread:
         self._clock = clock
         self._health = health
         self._lossless = lossless
-        self._up = True  # until it shows otherwise
-        self._slot: DropOldestQueue[Message] = DropOldestQueue(
-            room, lambda: health.increment(name, "drop.sink_slow")
+        self._available = True  # until an attempt fails
+        self._queue: DropOldestQueue[Message] = DropOldestQueue(
+            queue_size, lambda: health.increment(name, "drop.sink_slow")
         )
+        self._backoff = Backoff(_FIRST_RETRY_S, _MAX_RETRY_S)
         self._stop = threading.Event()
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink:{name}", daemon=True)
@@ -59,17 +59,17 @@ class SinkThread:
     def start(self) -> None:
         self._thread.start()
 
-    def ready(self, timeout_s: float) -> bool:
-        """Wait until the sink has been opened once, or has failed for good."""
+    def wait_until_open(self, timeout_s: float) -> bool:
+        """Wait until the sink has been opened once, or has failed for good; False after `timeout_s`."""
         return self._opened.wait(timeout_s)
 
     def send(self, message: Message) -> None:
-        """Queue one message; waits only when nothing may be lost and the sink is up."""
-        self._slot.put(message, _ROOM_S if self._lossless and self._up else 0.0)
+        """Queue one message; waits for room only in a lossless pipeline whose sink is available."""
+        self._queue.put(message, _MAX_SEND_WAIT_S if self._lossless and self._available else 0.0)
 
     def close(self, timeout_s: float) -> bool:
-        """Send what is still waiting, close the sink; False when its thread did not end in time."""
-        self._slot.close()
+        """Send the queued messages and close the sink; False when its thread did not end in time."""
+        self._queue.close()
         self._stop.set()
         self._thread.join(timeout_s)
         close_timeout_s = self.sink.close_timeout_s if self.sink else 0.0
@@ -79,24 +79,16 @@ class SinkThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        wait_s = _FIRST_WAIT_S
         try:
-            while not self._slot.drained:
+            while not self._queue.drained:
                 made, self._made = self._made or self._make(), None
                 try:
                     with opened(made) as self.sink:
-                        self._health.set_state(self.name, "ok")
-                        self._up = True
-                        self._opened.set()
-                        wait_s = _FIRST_WAIT_S
+                        self._on_open()
                         self._serve(self.sink)
                 except SinkUnavailable as error:
-                    self._up = False
-                    self._health.set_state(self.name, "retrying", str(error))
-                    log.warning("%s: %s; trying again in %.1f s", self.name, error, wait_s)
-                    self._clock.wait(self._stop, wait_s * random.uniform(0.8, 1.2))
-                    wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-                    if self._slot.closed:  # nobody to try for
+                    self._wait_to_retry(error)
+                    if self._queue.closed:  # the pipeline stops: give up
                         return
         except PoseliftError as error:
             self._fail(error, str(error))
@@ -104,12 +96,18 @@ class SinkThread:
             log.exception("%s failed", self.name)
             self._fail(error, f"{type(error).__name__}: {error}")
 
+    def _on_open(self) -> None:
+        self._health.set_state(self.name, "ok")
+        self._available = True
+        self._opened.set()
+        self._backoff.reset()
+
     def _serve(self, sink: Sink) -> None:
-        while not self._slot.drained:
-            message = self._slot.get(0.2)
+        while not self._queue.drained:
+            message = self._queue.get(_TICK_S)
             if message is None:
                 continue
-            before_ns = self._clock.now_ns()
+            started_ns = self._clock.now_ns()
             try:
                 sink.send(message)
             except EncodeError as error:
@@ -120,13 +118,20 @@ class SinkThread:
                 self._health.increment(self.name, "drop.sink_down")
                 raise
             if isinstance(message, PoseFrame):
-                self._health.observe_ms("publish", (self._clock.now_ns() - before_ns) / 1e6)
+                self._health.observe_ms("publish", (self._clock.now_ns() - started_ns) / 1e6)
                 self._health.increment(self.name, "sent")
 
-    def _fail(self, error: Exception, why: str) -> None:
-        """This sink is out for good; take nothing more, so that nobody waits for it."""
+    def _wait_to_retry(self, error: SinkUnavailable) -> None:
+        self._available = False
+        self._health.set_state(self.name, "retrying", str(error))
+        delay_s = self._backoff.next_delay_s()
+        log.warning("%s: %s; trying again in %.1f s", self.name, error, delay_s)
+        self._clock.wait(self._stop, delay_s)
+
+    def _fail(self, error: Exception, reason: str) -> None:
+        """Give the sink up for good and close its queue, so that no thread waits for room in it."""
         self.error = error
-        self._health.set_state(self.name, "failed", why)
-        log.error("%s: stopped: %s", self.name, why)
-        self._slot.close()
+        self._health.set_state(self.name, "failed", reason)
+        log.error("%s: stopped: %s", self.name, reason)
+        self._queue.close()
         self._opened.set()

@@ -1,1 +1,1 @@
-"""Who is who: cleans keypoints, gives every person an id, repairs left/right mistakes."""
+"""Who is who: cleans keypoints, gives every person an id and a state, repairs left/right mix-ups."""

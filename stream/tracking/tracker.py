@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: a stable id for every person one camera sees."""
+"""A stable id from frame to frame for every person that one camera detects."""
 
 import secrets
 import string
@@ -14,32 +14,33 @@ import numpy as np
 from stream.errors import ConfigError
 from stream.messages import F32, KeypointFrame, Keypoints
 from stream.tracking.association import associate
-from stream.tracking.track import Track, joints_seen
+from stream.tracking.track import Track, detected_joints
 
-_KEEP = 1.25  # so much larger must somebody be than who was chosen, to be chosen instead
+SELECTION_HYSTERESIS = 1.25  # a challenger must be 25 % larger to replace a selected person
+_CONFIRM_SLACK = 2  # frames without a detection that may lie between the sightings that confirm a person
 
-
-_Sightings = list[tuple[Keypoints, Track]]
+_Detections = list[tuple[Keypoints, Track]]
 
 
 class Tracker:
-    """Gives every person an id of five characters, first a letter, never used twice in a run.
+    """Gives every person an id of five characters, the first a letter, never used twice in a run.
 
-    Detections are paired up with the known people in the way that is likeliest on the whole: by where each
-    joint should be by now, in units of body size, and by apparent size. Ids that persons already have are
-    kept. max_missing_s: how long somebody may be unseen and still come back under the same id.
-    patient: hold frames back until it is known who in them is a person, so that nobody's beginning
-    is lost (files). `seed` makes the ids repeatable.
+    Detections are associated with tracks so that the total similarity is largest: by the expected position of
+    each joint, in units of body size, and by apparent size. Ids given by the source are kept.
+
+    max_missing_s: how long a person may be missing and still keep the id. lookahead: hold frames back until
+    all their people are confirmed, so that a person's first frames are not lost (files). seed: makes the ids
+    repeatable.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """persons: all, largest, or a number: at most so many, the largest ones.
 
-        confirm_frames: sightings, within two frames more, that make a detection a person; before, it is not
-        published. Of a file nothing is lost by it: a person is published from the first sighting.
-        min_motion: how far the joints must have moved on average (root mean square) since the first sighting,
-        in body sizes, before somebody is published: 0.05 leaves a poster on the wall out, 0 nobody.
-        fix_left_right: undo it when the detector takes left for right for a moment.
+        confirm_frames: detections, within two frames more, that confirm a person; before, the person is not
+        published. A file loses nothing by this: a confirmed person is published from the first detection on.
+        min_motion: how far the joints must have moved since the first detection (root mean square, in body
+        sizes) before a person is published: 0.05 leaves out a poster on the wall, 0 publishes every person.
+        fix_left_right: repair short left/right mix-ups of the detector.
         """
 
         persons: Literal["all", "largest"] | int = "all"
@@ -64,95 +65,105 @@ class Tracker:
         settings: Settings | None = None,
         max_missing_s: float = 1.0,
         seed: int | None = None,
-        patient: bool = False,
+        lookahead: bool = False,
     ) -> None:
         self.settings = settings or self.Settings()
         self._random = Random(secrets.randbits(64) if seed is None else seed)
-        self._within = self.settings.confirm_frames + 2 if self.settings.confirm_frames > 1 else 1
-        self._patience = self._within - 1 if patient else 0
+        confirm_frames = self.settings.confirm_frames
+        self._confirm_window = confirm_frames + _CONFIRM_SLACK if confirm_frames > 1 else 1  # frames
+        self._lookahead = self._confirm_window - 1 if lookahead else 0  # frames
         self._max_missing_ns = round(max_missing_s * 1e9)
         self._tracks: list[Track] = []
-        self._chosen: list[Track] = []
-        self._held: deque[tuple[KeypointFrame, _Sightings]] = deque()
-        self._used: set[str] = set()
-        self._count = 0
+        self._selected: list[Track] = []
+        self._held: deque[tuple[KeypointFrame, _Detections]] = deque()
+        self._used_ids: set[str] = set()
+        self._frame_count = 0
 
     def update(self, frame: KeypointFrame) -> list[KeypointFrame]:
-        """The frames now known: `frame` itself unless patient, with the people in it and their ids.
+        """Track the people of `frame`; returns the frames that are complete, whose persons all have ids.
 
-        All frames must have the same skeleton.
+        That is `frame` itself without look-ahead, and an earlier frame, or none, with it. All frames must
+        have the same skeleton.
         """
-        self._count += 1
-        self._held.append((frame, self._sight(frame)))
-        return [self._release() for _ in range(len(self._held) - self._patience)]
+        self._frame_count += 1
+        self._held.append((frame, self._associate(frame)))
+        return [self._emit() for _ in range(len(self._held) - self._lookahead)]
 
-    def end(self) -> list[KeypointFrame]:
-        """The frames still held back; whoever began in the last of them is believed."""
+    def flush(self) -> list[KeypointFrame]:
+        """The frames still held back; people who first appeared in the last frames count as confirmed."""
         for track in self._tracks:
-            track.born = track.born or self._count - track.sightings[0] < self._within
-        return [self._release() for _ in range(len(self._held))]
+            recent = self._frame_count - track.sightings[0] < self._confirm_window
+            track.confirmed = track.confirmed or recent
+        return [self._emit() for _ in range(len(self._held))]
 
-    def forget(self, lost: Collection[str]) -> None:
-        """Never use these ids again: who is seen again gets another, unless the source gives the ids."""
-        for track in {*self._tracks, *(track for _, held in self._held for _, track in held)} if lost else ():
-            if track.id in lost and not track.given:
+    def forget(self, ids: Collection[str]) -> None:
+        """Never give these ids again: the same people get new ids, unless the source gives the ids."""
+        if not ids:
+            return
+        for track in {*self._tracks, *(track for _, detections in self._held for _, track in detections)}:
+            if track.id in ids and not track.external_id:
                 track.id = None
 
     def restart(self) -> None:
-        """Forget everybody; the next frame has nothing to do with those before."""
-        self._tracks, self._chosen = [], []
+        """Drop all tracks; the next frame has nothing to do with the frames before."""
+        self._tracks, self._selected = [], []
 
-    def _sight(self, frame: KeypointFrame) -> _Sightings:
-        """Every detection with at least one joint, and whom it continues or begins."""
+    def _associate(self, frame: KeypointFrame) -> _Detections:
+        """Every detection with at least one joint, and the track it continues or starts."""
         now_ns = frame.header.captured_ns
-        self._tracks = [track for track in self._tracks if self._remembers(track, now_ns)]
-        persons = [(person, joints_seen(person)) for person in frame.persons]
+        self._tracks = [track for track in self._tracks if self._is_alive(track, now_ns)]
+        persons = [(person, detected_joints(person)) for person in frame.persons]
         persons = [(person, xy) for person, xy in persons if np.count_nonzero(np.isfinite(xy))]
-        found: dict[int, Track] = {}
-        known = {track.id: track for track in self._tracks}
+        track_of = self._associate_by_id(persons, now_ns)
+        unnamed = [index for index in range(len(persons)) if index not in track_of]
+        free = [track for track in self._tracks if not track.external_id]
+        for row, column in associate([persons[index][1] for index in unnamed], free, now_ns):
+            track_of[unnamed[row]] = free[column]
+        detections = []
         for index, (person, xy) in enumerate(persons):
-            if person.id is not None and person.id not in {track.id for track in found.values()}:
-                found[index] = known.get(person.id) or self._begin(xy, now_ns, person.id)
-                found[index].given = True
-        nameless = [index for index in range(len(persons)) if index not in found]
-        free = [track for track in self._tracks if not track.given]
-        for row, column in associate([persons[index][1] for index in nameless], free, now_ns):
-            found[nameless[row]] = free[column]
-        sightings = []
-        for index, (person, xy) in enumerate(persons):
-            track = found[index] if index in found else self._begin(xy, now_ns, None)
-            self._follow(track, xy, now_ns)
-            sightings.append((person, track))
-        return sightings
+            track = track_of[index] if index in track_of else self._start(xy, now_ns, None)
+            self._update(track, xy, now_ns)
+            detections.append((person, track))
+        return detections
 
-    def _remembers(self, track: Track, now_ns: int) -> bool:
-        if not track.born and self._count - track.sightings[-1] >= self._within:
+    def _associate_by_id(self, persons: list[tuple[Keypoints, F32]], now_ns: int) -> dict[int, Track]:
+        """Tracks, by index, of the persons with an id from the source; of several with one id the first."""
+        track_of: dict[int, Track] = {}
+        known_tracks = {track.id: track for track in self._tracks}
+        for index, (person, xy) in enumerate(persons):
+            if person.id is not None and person.id not in {track.id for track in track_of.values()}:
+                track_of[index] = known_tracks.get(person.id) or self._start(xy, now_ns, person.id)
+                track_of[index].external_id = True
+        return track_of
+
+    def _is_alive(self, track: Track, now_ns: int) -> bool:
+        if not track.confirmed and self._frame_count - track.sightings[-1] >= self._confirm_window:
             return False
-        return now_ns - track.seen_ns <= self._max_missing_ns
+        return now_ns - track.last_ns <= self._max_missing_ns
 
-    def _begin(self, xy: F32, now_ns: int, id: str | None) -> Track:
+    def _start(self, xy: F32, now_ns: int, id: str | None) -> Track:
         if id is not None:
-            self._used.add(id)
-        self._tracks.append(Track(xy, now_ns, id, given=id is not None))
+            self._used_ids.add(id)
+        self._tracks.append(Track(xy, now_ns, id, external_id=id is not None))
         return self._tracks[-1]
 
-    def _follow(self, track: Track, xy: F32, now_ns: int) -> None:
-        track.follow(xy, now_ns)
-        track.moved = (
-            track.moved or not self.settings.min_motion or track.motion() >= self.settings.min_motion
-        )
-        if not track.born:
-            track.sightings.append(self._count)
-            track.sightings = [at for at in track.sightings if self._count - at < self._within]
-            track.born = track.given or len(track.sightings) >= self.settings.confirm_frames
+    def _update(self, track: Track, xy: F32, now_ns: int) -> None:
+        track.update(xy, now_ns)
+        min_motion = self.settings.min_motion
+        track.has_moved = track.has_moved or not min_motion or track.motion() >= min_motion
+        if not track.confirmed:
+            count = self._frame_count
+            track.sightings.append(count)
+            track.sightings = [frame for frame in track.sightings if count - frame < self._confirm_window]
+            track.confirmed = track.external_id or len(track.sightings) >= self.settings.confirm_frames
 
-    def _release(self) -> KeypointFrame:
-        """The oldest frame held, with those of its people who are to be published."""
-        frame, sightings = self._held.popleft()
-        people = [(person, track) for person, track in sightings if track.born and track.moved]
+    def _emit(self) -> KeypointFrame:
+        """The oldest frame held back, with the people to publish and their ids."""
+        frame, detections = self._held.popleft()
+        people = [(person, track) for person, track in detections if track.confirmed and track.has_moved]
         if self.settings.persons != "all":
-            self._choose([track for _, track in people], frame.header.captured_ns)
-            people = [(person, track) for person, track in people if track in self._chosen]
+            self._select([track for _, track in people], frame.header.captured_ns)
+            people = [(person, track) for person, track in people if track in self._selected]
         for _, track in people:
             track.id = track.id or self._new_id()
         persons = tuple(
@@ -163,17 +174,21 @@ class Tracker:
         )
         return replace(frame, persons=persons) if persons != frame.persons else frame
 
-    def _choose(self, here: list[Track], now_ns: int) -> None:
-        """Choose the largest. Who was chosen keeps the place while hidden, and from those hardly larger."""
+    def _select(self, candidates: list[Track], now_ns: int) -> None:
+        """Select the largest people.
+
+        A selected person keeps the slot while occluded, and against challengers less than 25 % larger.
+        """
         limit = 1 if self.settings.persons == "largest" else int(self.settings.persons)
-        kept = [track for track in self._chosen if now_ns - track.seen_ns <= self._max_missing_ns]
-        rank = {track: track.size for track in here} | {track: _KEEP * track.size for track in kept}
-        self._chosen = sorted(rank, key=rank.__getitem__, reverse=True)[:limit]
+        holders = [track for track in self._selected if now_ns - track.last_ns <= self._max_missing_ns]
+        rank = {track: track.size for track in candidates}
+        rank |= {track: SELECTION_HYSTERESIS * track.size for track in holders}
+        self._selected = sorted(rank, key=rank.__getitem__, reverse=True)[:limit]
 
     def _new_id(self) -> str:
         while True:
             tail = self._random.choices(string.ascii_lowercase + string.digits, k=4)
-            new = self._random.choice(string.ascii_lowercase) + "".join(tail)
-            if new not in self._used:
-                self._used.add(new)
-                return new
+            new_id = self._random.choice(string.ascii_lowercase) + "".join(tail)
+            if new_id not in self._used_ids:
+                self._used_ids.add(new_id)
+                return new_id

@@ -1,1 +1,1 @@
-"""The last seconds of every person: ring buffers, resampling, frames waiting for a pose."""
+"""The last seconds of every person: rings, windows on a time grid, and frames that wait for poses."""

@@ -1,4 +1,4 @@
-"""Moments that wait for their poses, and what one pass of the lifter takes of them."""
+"""Frames that wait for poses, and the frames that one pass of the lifter takes of them."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from stream.windows.ring import Ring
 
 @dataclass(frozen=True, slots=True)
 class PersonInFrame:
-    """One person in one arrival: up to which frame of their ring it is known, and what they were then."""
+    """One person in one pending frame: `position` is that of the newest frame of `ring` at that time."""
 
     id: str
     state: State
@@ -19,51 +19,55 @@ class PersonInFrame:
 
 @dataclass(frozen=True, slots=True)
 class PendingFrame:
-    """One captured frame, or one point of the output's grid, waiting for its poses.
+    """One captured frame, or one point of the output grid, that waits for its poses.
 
-    frame: how many frames its source had brought before; place: where it lies in lifter frames, times
-    the unit of `Intake`. Both only ever grow.
+    number: captured frames of its camera before it. grid_position: its time in ns when windows lie on a time
+    grid, otherwise the same as number. Both never shrink from one frame to the next.
     """
 
     header: Header
     size_wh: tuple[int, int]
     detected_ns: int
     capture_ms: float
-    sightings: tuple[PersonInFrame, ...]
-    frame: int
-    place: int
+    persons: tuple[PersonInFrame, ...]
+    number: int
+    grid_position: int
 
 
 @dataclass(frozen=True, slots=True)
 class LiftRequest:
-    """What one pass publishes of a source: arrivals in order, and where the window of each ring ends.
+    """Frames that one pass publishes of a camera, in order, and the position where each ring's window ends.
 
-    Rings, not ids: an id that a sender gives may be lost and come back, with another ring.
+    Keyed by ring, not by id: an id that a sender gives may be lost and come back with another ring.
     """
 
-    arrivals: list[PendingFrame]
-    ends: dict[Ring, int]
-    pace: Timing = AS_CAPTURED
+    frames: list[PendingFrame]
+    window_ends: dict[Ring, int]
+    timing: Timing = AS_CAPTURED
 
-    def windows(self, frames: int) -> dict[Ring, Window]:
-        """One window per ring that is in any of the arrivals."""
-        sizes = {who.ring: each.size_wh for each in self.arrivals for who in each.sightings}
-        since_ns = self.arrivals[0].header.captured_ns
+    def windows(self, length: int) -> dict[Ring, Window]:
+        """One window of `length` frames for every ring in any of the frames."""
+        sizes = {person.ring: frame.size_wh for frame in self.frames for person in frame.persons}
+        first_ns = self.frames[0].header.captured_ns
         return {
-            ring: self.pace.read(ring, frames, size_wh, self.ends[ring], since_ns)
+            ring: self.timing.window(ring, length, size_wh, self.window_ends[ring], first_ns)
             for ring, size_wh in sizes.items()
         }
 
 
-def carry_events(unsaid: PendingFrame, arrival: PendingFrame) -> PendingFrame:
-    """`arrival`, which also says what `unsaid`, never published, had to say: who is new and who is lost."""
-    before = {who.id: who.state for who in unsaid.sightings}
-    people = []
-    for who in arrival.sightings:
-        if before.get(who.id) != "new":
-            people.append(who)
-        elif who.state != "lost":  # else nobody has ever heard of them
-            people.append(replace(who, state="new"))
-    here = {who.id for who in arrival.sightings}
-    people += [who for who in unsaid.sightings if who.state == "lost" and who.id not in here]
-    return replace(arrival, sightings=tuple(people)) if unsaid.sightings else arrival
+def carry_events(dropped: PendingFrame, following: PendingFrame) -> PendingFrame:
+    """Carry the new and lost events of a frame that is never published over to the following frame.
+
+    A person who is new in the dropped frame and lost in the following one is left out: subscribers never got
+    that id.
+    """
+    states_before = {person.id: person.state for person in dropped.persons}
+    persons = []
+    for person in following.persons:
+        if states_before.get(person.id) != "new":
+            persons.append(person)
+        elif person.state != "lost":
+            persons.append(replace(person, state="new"))
+    ids = {person.id for person in following.persons}
+    persons += [person for person in dropped.persons if person.state == "lost" and person.id not in ids]
+    return replace(following, persons=tuple(persons)) if dropped.persons else following

@@ -1,10 +1,10 @@
-"""Windows on the lifter's own time grid, made of frames that were captured when they were captured.
+"""Windows on the lifter's time grid, made of frames captured at any rate.
 
-The grid of a window ends at its newest captured frame, so that nothing is waited for. Of a camera that keeps
-the lifter's pace, or half of it, the points are its frames as they are: each within a tenth of a step of a
-whole number of steps after the one before, and all together within 2 % of the pace. A window then says when
-they were captured, so poses are at their true times; the lifter sees motion faster or slower by no more than
-that. And a frame is the same in every window, so what a lifter made of it before may serve again.
+The grid of a window ends at its newest captured frame, so no frame waits for a later one. When the camera
+keeps the lifter's rate, or half of it, the points are its frames unchanged: each frame within a tenth of a
+step of a whole number of steps after the frame before, and all together within 2 % of the rate. Such a window
+has the frames' own captured times, so poses are at their true times; the lifter perceives motion at most that
+much faster or slower. And a frame is the same in every window, so a lifter can reuse its features.
 """
 
 from dataclasses import dataclass
@@ -14,126 +14,134 @@ import numpy as np
 from stream.messages import I64, JointOrigin, Window
 from stream.windows.ring import Ring
 
-_FASTEST = 3  # times as fast as the grid may a camera be before windows get shorter for it
-# What a point is that lies before a frame of this origin, and is not near any.
-_BETWEEN = np.full(len(JointOrigin), JointOrigin.INTERPOLATED, np.uint8)
-_BETWEEN[JointOrigin.PREDICTED] = JointOrigin.PREDICTED
-_PADDED = int(JointOrigin.PADDED)
-_NEAR = 10  # a captured frame within a tenth of a step is the grid's, as camera clocks are
-# Of the time they span, frames may drift by one part in so many from the pace: at 49 and 51 frames per second
+# A camera may be this many times as fast as the grid before its windows span less time.
+MAX_OVERSAMPLING = 3
+# A captured frame within a tenth of a step is on the grid, since camera clocks tremble that much.
+SNAP_TOLERANCE = 10
+# Frames may drift from the grid by one part in 50 of the time they span: at 49 and 51 frames per second
 # instead of 50, benchmarks/resampling.py finds no difference between lifting them as captured and resampled.
-_DRIFT = 50
+MAX_DRIFT = 50
+
+# Origin of a point that is not near any frame, by the origin of the frame after it.
+_ORIGIN_BEFORE = np.full(len(JointOrigin), JointOrigin.INTERPOLATED, np.uint8)
+_ORIGIN_BEFORE[JointOrigin.PREDICTED] = JointOrigin.PREDICTED
+_PADDED = int(JointOrigin.PADDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """step_ns: between the frames of a window; None takes captured frames as they come.
+    """Times of windows and of published poses.
 
-    tick_ns: between published poses; None publishes one for every captured frame.
+    window_step_ns: between the frames of a window; None takes captured frames as they come.
+    output_step_ns: between published poses; None publishes one for every captured frame.
     """
 
-    step_ns: int | None = None
-    tick_ns: int | None = None
+    window_step_ns: int | None = None
+    output_step_ns: int | None = None
 
-    def room(self, frames: int) -> int:
+    def max_captured_frames(self, frames: int) -> int:
         """How many captured frames a window of `frames` may hold."""
-        return frames if self.step_ns is None else _FASTEST * frames
+        return frames if self.window_step_ns is None else MAX_OVERSAMPLING * frames
 
-    def read(
-        self, ring: Ring, frames: int, size_wh: tuple[int, int], end: int, since_ns: int | None = None
+    def window(
+        self, ring: Ring, frames: int, size_wh: tuple[int, int], end: int, first_pose_ns: int | None = None
     ) -> Window:
-        """The window of `frames` frames that ends at the one before position `end`.
+        """The window of `frames` frames that ends at the frame before position `end` of the ring.
 
-        since_ns: the first time that a pose is asked for.
+        first_pose_ns: the earliest time of a pose that will be read from it.
         """
-        if self.step_ns is None:
+        if self.window_step_ns is None:
             return ring.window(frames, size_wh, end)
-        paced_ns = _paced(ring.times(frames, end), self.step_ns)
-        if paced_ns is not None:
-            window = self._as_captured(ring, paced_ns, frames, size_wh, end)
-            if since_ns is None or window.captured_ns[0] <= since_ns:  # of a fast camera it is short
+        grid_ns = _snap_to_grid(ring.times(frames, end), self.window_step_ns)
+        if grid_ns is not None:
+            window = _as_captured(ring, grid_ns, frames, size_wh, end, self.window_step_ns)
+            # A camera slightly faster than the grid gives a window that spans less time.
+            if first_pose_ns is None or window.captured_ns[0] <= first_pose_ns:
                 return window
-        seen = ring.since((frames - 1) * self.step_ns, self.room(frames), size_wh, end)
-        return resample(seen, frames, self.step_ns)
-
-    def _as_captured(
-        self, ring: Ring, paced_ns: I64, frames: int, size_wh: tuple[int, int], end: int
-    ) -> Window:
-        """The window of frames as they are, which at the lifter's pace would be at paced_ns (N,)."""
-        assert self.step_ns is not None
-        known = len(paced_ns)
-        if paced_ns[0] < (1 - known) * self.step_ns:
-            return _bridged(ring.newest(frames, size_wh, end), paced_ns, frames, self.step_ns)
-        window = ring.window(frames, size_wh, end)
-        if known < frames:  # before the first frame
-            window.captured_ns[:-known] += self.step_ns * np.arange(known - frames, 0)
-        return window
+        max_frames = self.max_captured_frames(frames)
+        captured = ring.since((frames - 1) * self.window_step_ns, max_frames, size_wh, end)
+        return resample(captured, frames, self.window_step_ns)
 
 
 AS_CAPTURED = Timing()
 
 
-def resample(seen: Window, frames: int, step_ns: int) -> Window:
-    """The window of `frames` points, step_ns apart, that ends at the newest frame of `seen` and keeps it.
+def resample(captured: Window, frames: int, step_ns: int) -> Window:
+    """The window of `frames` points, step_ns apart, that ends at the newest frame of `captured` and keeps it.
 
-    Between captured frames keypoints are interpolated, a score is the lower of both; a point is observed only
-    where a frame was captured, predicted after the last sighting, and padded before the first frame.
+    Between captured frames keypoints are interpolated, with the lower score of both. A point is observed
+    where a frame was captured, predicted after the last detection, and padded before the first frame.
     """
-    return _on_grid(seen, seen.captured_ns - seen.captured_ns[-1], frames, step_ns)
+    return _on_grid(captured, captured.captured_ns - captured.captured_ns[-1], frames, step_ns)
 
 
-def _paced(captured_ns: I64, step_ns: int) -> I64 | None:
-    """When frames (N,) would be at exactly this pace, the newest at 0; None when they do not come at it.
+def _snap_to_grid(captured_ns: I64, step_ns: int) -> I64 | None:
+    """Grid times (N,) of frames captured at captured_ns (N,), the newest at 0; None for another rate.
 
-    They do when each is near a whole number of steps after the one before, and all of them drift little.
+    Frames fit the grid when each is near a whole number of steps after the frame before, and all of them
+    drift little.
     """
-    paced_ns, near_ns = np.zeros_like(captured_ns), step_ns // _NEAR
-    if len(paced_ns) < 2:
-        return paced_ns
-    off_ns = int(captured_ns[-1] - captured_ns[-2] + near_ns) % step_ns
-    if off_ns > 2 * near_ns:  # most cameras of another pace are known by this
+    grid_ns, tolerance_ns = np.zeros_like(captured_ns), step_ns // SNAP_TOLERANCE
+    if len(grid_ns) < 2:
+        return grid_ns
+    newest_offset_ns = int(captured_ns[-1] - captured_ns[-2] + tolerance_ns) % step_ns
+    if newest_offset_ns > 2 * tolerance_ns:  # fast reject: most cameras of another rate fail here
         return None
-    gaps = captured_ns[1:] - captured_ns[:-1]
-    steps = (gaps + step_ns // 2) // step_ns
-    np.add.accumulate(steps, out=paced_ns[1:])
-    paced_ns -= paced_ns[-1]
-    paced_ns *= step_ns
+    gaps_ns = captured_ns[1:] - captured_ns[:-1]
+    steps = (gaps_ns + step_ns // 2) // step_ns
+    np.add.accumulate(steps, out=grid_ns[1:])
+    grid_ns -= grid_ns[-1]
+    grid_ns *= step_ns
     span_ns = int(captured_ns[-1] - captured_ns[0])
-    gaps -= step_ns * steps
-    if abs(span_ns + int(paced_ns[0])) > near_ns + span_ns // _DRIFT or int(steps.min()) < 1:
+    drift_ns = abs(span_ns + int(grid_ns[0]))
+    if drift_ns > tolerance_ns + span_ns // MAX_DRIFT or int(steps.min()) < 1:
         return None
-    return paced_ns if int(np.abs(gaps).max()) <= near_ns else None
+    gaps_ns -= step_ns * steps
+    return grid_ns if int(np.abs(gaps_ns).max()) <= tolerance_ns else None
 
 
-def _bridged(seen: Window, paced_ns: I64, frames: int, step_ns: int) -> Window:
-    """The window of the frames `seen` as they are, and where one is missing of a point between others."""
-    window = _on_grid(seen, paced_ns, frames, step_ns)
-    before_ns = frames * step_ns  # on the pace too
-    at_ns = np.concatenate([[paced_ns[0] - before_ns], paced_ns])
-    taken_ns = np.concatenate([[seen.captured_ns[0] - before_ns], seen.captured_ns]) - seen.captured_ns[-1]
-    grid_ns = window.captured_ns - seen.captured_ns[-1]
-    own_ns = np.rint(np.interp(grid_ns, at_ns, taken_ns)).astype(np.int64)
-    return Window(window.keypoints, window.origin, seen.captured_ns[-1] + own_ns, seen.size_wh, seen)
+def _as_captured(
+    ring: Ring, grid_ns: I64, frames: int, size_wh: tuple[int, int], end: int, step_ns: int
+) -> Window:
+    """The window of the captured frames unchanged, whose grid times are grid_ns (N,)."""
+    captured_frames = len(grid_ns)
+    if grid_ns[0] < (1 - captured_frames) * step_ns:
+        return _with_missing_frames(ring.newest(frames, size_wh, end), grid_ns, frames, step_ns)
+    window = ring.window(frames, size_wh, end)
+    if captured_frames < frames:  # the padding before the first frame gets times too
+        window.captured_ns[:-captured_frames] += step_ns * np.arange(captured_frames - frames, 0)
+    return window
 
 
-def _on_grid(seen: Window, taken_ns: I64, frames: int, step_ns: int) -> Window:
-    """As `resample`; the frames of `seen` count as taken_ns (N,), of which the newest is 0."""
-    newest_ns = seen.captured_ns[-1]
-    grid_ns = step_ns * np.arange(1 - frames, 1)
-    row = np.interp(grid_ns, taken_ns, np.arange(len(taken_ns)))  # of `seen`
-    left, nearest = row.astype(np.intp), (row + 0.5).astype(np.intp)
-    right = np.minimum(left + 1, len(taken_ns) - 1)
-    share = (row - left).astype(np.float32)
-    near = np.abs(taken_ns[nearest] - grid_ns) <= step_ns // _NEAR
+def _with_missing_frames(captured: Window, grid_ns: I64, frames: int, step_ns: int) -> Window:
+    """The window of the captured frames unchanged, with interpolated frames where the camera skipped."""
+    window = _on_grid(captured, grid_ns, frames, step_ns)
+    newest_ns = captured.captured_ns[-1]
+    padding_ns = frames * step_ns  # before the first frame, times go on at the grid's rate
+    frame_grid_ns = np.concatenate([[grid_ns[0] - padding_ns], grid_ns])
+    frame_ns = np.concatenate([[captured.captured_ns[0] - padding_ns], captured.captured_ns]) - newest_ns
+    point_grid_ns = window.captured_ns - newest_ns
+    point_ns = np.rint(np.interp(point_grid_ns, frame_grid_ns, frame_ns)).astype(np.int64)
+    return Window(window.keypoints, window.origin, newest_ns + point_ns, captured.size_wh, captured)
 
-    keypoints, after = seen.keypoints.take(left, axis=0), seen.keypoints.take(right, axis=0)
-    score = np.minimum(keypoints[..., 2], after[..., 2])
-    np.copyto(score, seen.keypoints[..., 2].take(nearest, axis=0), where=near[:, None])
-    after -= keypoints
-    after *= share[:, None, None]
-    keypoints += after
+
+def _on_grid(captured: Window, frame_ns: I64, frames: int, step_ns: int) -> Window:
+    """As `resample`, with the captured frames taken to be at frame_ns (N,), the newest at 0."""
+    point_ns = step_ns * np.arange(1 - frames, 1)
+    row = np.interp(point_ns, frame_ns, np.arange(len(frame_ns)))  # fractional rows of `captured`
+    before, nearest = row.astype(np.intp), (row + 0.5).astype(np.intp)
+    after = np.minimum(before + 1, len(frame_ns) - 1)
+    on_frame = np.abs(frame_ns[nearest] - point_ns) <= step_ns // SNAP_TOLERANCE
+
+    keypoints, step = captured.keypoints.take(before, axis=0), captured.keypoints.take(after, axis=0)
+    score = np.minimum(keypoints[..., 2], step[..., 2])
+    np.copyto(score, captured.keypoints[..., 2].take(nearest, axis=0), where=on_frame[:, None])
+    step -= keypoints
+    step *= (row - before).astype(np.float32)[:, None, None]
+    keypoints += step
     keypoints[..., 2] = score
-    between = _BETWEEN[seen.origin[right]]
-    between[: grid_ns.searchsorted(taken_ns[0])] = _PADDED
-    origin = np.where(near, seen.origin[nearest], between)
-    return Window(keypoints, origin, newest_ns + grid_ns, seen.size_wh, seen)
+
+    between = _ORIGIN_BEFORE[captured.origin[after]]
+    between[: point_ns.searchsorted(frame_ns[0])] = _PADDED
+    origin = np.where(on_frame, captured.origin[nearest], between)
+    return Window(keypoints, origin, captured.captured_ns[-1] + point_ns, captured.size_wh, captured)

@@ -20,7 +20,9 @@ from stream.messages import Header, KeypointFrame, Keypoints, ModelInfo, PoseFra
 from stream.postprocess.assemble import FrameAssembler, Publisher
 from stream.postprocess.blend import default_blend_frames
 from stream.protocols import ComponentContext
-from stream.runtime.lift_thread import LiftThread
+from stream.runtime.batch_lifter import BatchLifter
+from stream.tracking.lifecycle import Lifecycle
+from stream.tracking.tracker import Tracker
 from stream.windows.camera_buffer import CameraBuffer
 
 SETTINGS = [(lag, hop) for lag in (0, 1, 8) for hop in (1, 5)]
@@ -77,21 +79,23 @@ def walking(length: int) -> Sequence:
 def sent_live(runner, video: Sequence, lag: int, hop: int) -> np.ndarray:
     """Poses (L, J, 3) that the pipeline publishes of a replayed video."""
     clock, health, sent = FakeClock(), Health(), list[PoseFrame]()
-    intake = CameraBuffer("cam0", runner.spec.frames, True, 0.5, health)
+    buffer = CameraBuffer("cam0", runner.spec.frames, True, 0.5, health)
+    lifecycle = Lifecycle(Tracker(), predict_s=0.5)
     emitter = FrameAssembler("h36m17", ModelInfo("x", "0"), "s", "offline", lag)
     context = ComponentContext("lift", clock=clock, health=health)
     publisher = Publisher(emitter, [], sent.append, context)
-    lifting = LiftThread(runner, publisher, hop, default_blend_frames(lag), context)
+    batches = BatchLifter(runner, publisher, hop, default_blend_frames(lag), context)
     for seq, seen in enumerate(video.keypoints):
         xy = np.where(seen[:, 2:] > 0, seen[:, :2], np.nan).astype(np.float32)
         person = Keypoints(xy, seen[:, 2].copy(), "anna1")
         header = Header("cam0", seq, clock.now_ns(), clock.unix_ns())
-        intake.accept(KeypointFrame(header, video.size_wh, "h36m17", (person,), clock.now_ns()))
+        frame = KeypointFrame(header, video.size_wh, "h36m17", (person,), clock.now_ns())
+        buffer.push(frame, lifecycle.update(frame))
         clock.advance(0.02)
-        while lifting.once([intake]):
+        while batches.lift_next_batch([buffer]):
             pass
-    intake.end()
-    while lifting.once([intake]):
+    buffer.end()
+    while batches.lift_next_batch([buffer]):
         pass
     assert [frame.header.seq for frame in sent] == list(range(len(video.keypoints)))
     return np.stack([frame.persons[0].xyz for frame in sent])

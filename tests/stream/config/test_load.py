@@ -185,12 +185,12 @@ def test_cameras_behind_a_source_of_keypoints_may_have_any_name():
 @pytest.mark.parametrize(
     ("changes", "pace"),
     [
-        ({}, Timing(step_ns=20_000_000)),
-        ({"resample": 30}, Timing(step_ns=33_333_333)),
+        ({}, Timing(window_step_ns=20_000_000)),
+        ({"resample": 30}, Timing(window_step_ns=33_333_333)),
         ({"resample": "native"}, Timing()),
-        ({"output": "grid"}, Timing(step_ns=20_000_000, tick_ns=20_000_000)),
-        ({"output": "grid", "resample": 100}, Timing(step_ns=10_000_000, tick_ns=10_000_000)),
-        ({"output": "grid", "resample": "native"}, Timing(tick_ns=20_000_000)),
+        ({"output": "grid"}, Timing(window_step_ns=20_000_000, output_step_ns=20_000_000)),
+        ({"output": "grid", "resample": 100}, Timing(window_step_ns=10_000_000, output_step_ns=10_000_000)),
+        ({"output": "grid", "resample": "native"}, Timing(output_step_ns=20_000_000)),
     ],
 )
 def test_the_pace_of_windows_and_poses_is_that_of_the_weights_unless_said(changes: dict, pace: Timing):

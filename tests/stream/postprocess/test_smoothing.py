@@ -282,7 +282,7 @@ def test_the_daemon_steadies_what_it_publishes(tiny_weights: Path):
         )
         with pipeline:
             assert pipeline.wait(60)
-        frames = [m for m in pipeline.outlets["out"].sink.messages if isinstance(m, PoseFrame)]
+        frames = [m for m in pipeline.sink_threads["out"].sink.messages if isinstance(m, PoseFrame)]
         came.append(np.stack([frame.persons[0].xyz for frame in frames if frame.persons]))
     assert len(came[0]) == len(came[1]) == 60
     assert jitter(came[1]) < 0.7 * jitter(came[0])

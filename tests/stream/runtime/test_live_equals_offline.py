@@ -70,7 +70,7 @@ def run(pipeline: Pipeline) -> list[PoseFrame]:
     with pipeline:
         assert pipeline.wait(WAIT_S)
     assert pipeline.error is None
-    return [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
+    return [each for each in pipeline.sink_threads["out"].sink.messages if isinstance(each, PoseFrame)]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
         made = emitted(self, passes, *rest)
         moments = iter(made.frames)
         for one in passes:
-            for moment in islice(moments, len(one.due.arrivals)):
+            for moment in islice(moments, len(one.due.frames)):
                 if one.people:
                     kept[moment.header.seq] = max(
                         (int(each.window.captured_ns[-1]), moment.window.padded)
@@ -96,7 +96,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("resample", ["auto", "native"])
-def test_a_recording_through_the_live_path_says_what_lifting_it_offline_says(
+def test_a_recording_gives_the_same_poses_live_and_offline(
     tiny_weights: Path, walk: Path, ends: dict[int, tuple[int, int]], resample: str
 ):
     settings = {"lag": LAG, "blend": 0, "resample": resample}
@@ -145,7 +145,7 @@ def said(frame: PoseFrame) -> object:
     return plain(quiet)
 
 
-def test_a_steady_grid_says_what_the_captured_frames_say_in_between(tiny_weights: Path, walk: Path):
+def test_poses_on_the_output_grid_equal_the_poses_of_captured_frames(tiny_weights: Path, walk: Path):
     settings = {"lag": LAG, "hop": 1, "blend": 0}
     captured = run(Pipeline(config(tiny_weights, walk, **settings)))
     grid = run(Pipeline(config(tiny_weights, walk, output="grid", **settings)))

@@ -8,7 +8,7 @@ from stream.errors import PoseliftError
 from stream.runtime.offline import lift
 
 
-def test_a_lift_that_was_interrupted_does_not_pass_for_a_whole_one(tiny_weights: Path, tmp_path: Path):
+def test_an_interrupted_lift_raises(tiny_weights: Path, tmp_path: Path):
     config = resolve(
         {
             "sources": {"walk": {"type": "synthetic", "pace": "full"}},

@@ -41,7 +41,7 @@ def run(pipeline: Pipeline) -> list[PoseFrame]:
 
 
 def messages(pipeline: Pipeline) -> list:
-    return pipeline.outlets["out"].sink.messages
+    return pipeline.sink_threads["out"].sink.messages
 
 
 def test_every_frame_of_a_file_comes_out_once_and_in_order(tiny_weights: Path):
@@ -52,7 +52,7 @@ def test_every_frame_of_a_file_comes_out_once_and_in_order(tiny_weights: Path):
     assert {frame.mode for frame in frames} == {"offline"}
 
 
-def test_only_the_largest_person_is_followed_when_asked_for(tiny_weights: Path):
+def test_only_the_largest_person_is_published_with_persons_largest(tiny_weights: Path):
     everybody = config(tiny_weights)
     largest = dataclasses.replace(everybody, tracking=Tracker.Settings(persons="largest"))
     counts = [len(frame.persons) for frame in run(Pipeline(largest))]
@@ -67,7 +67,7 @@ def test_a_replay_is_identical_bit_for_bit(tiny_weights: Path):
             assert one.xyz.tobytes() == other.xyz.tobytes()
 
 
-def test_the_root_is_the_origin_and_nothing_is_missing(tiny_weights: Path):
+def test_the_root_is_the_origin_and_all_joints_have_positions(tiny_weights: Path):
     for frame in run(Pipeline(config(tiny_weights))):
         for person in frame.persons:
             assert np.isfinite(person.xyz).all()
@@ -76,7 +76,7 @@ def test_the_root_is_the_origin_and_nothing_is_missing(tiny_weights: Path):
             assert (person.origin[person.score > 0] == JointOrigin.OBSERVED).all()
 
 
-def test_subscribers_learn_what_they_listen_to(tiny_weights: Path):
+def test_meta_and_status_messages_are_sent(tiny_weights: Path):
     pipeline = Pipeline(config(tiny_weights))
     run(pipeline)
     meta = next(message for message in messages(pipeline) if isinstance(message, Meta))
@@ -86,14 +86,14 @@ def test_subscribers_learn_what_they_listen_to(tiny_weights: Path):
     assert status.report["counters"]["lift.frames"] == 60
 
 
-def test_several_sources_are_lifted_side_by_side(tiny_weights: Path):
+def test_all_frames_of_several_sources_are_lifted_in_order(tiny_weights: Path):
     walk = {"type": "synthetic", "pace": "full", "frames": 40}
     frames = run(Pipeline(config(tiny_weights, {"a": walk, "b": {**walk, "seed": 1}})))
     for name in ("a", "b"):
         assert [frame.header.seq for frame in frames if frame.header.source == name] == list(range(40))
 
 
-def test_a_source_that_is_not_there_does_not_stop_the_others(tiny_weights: Path):
+def test_a_source_that_cannot_be_opened_does_not_stop_the_others(tiny_weights: Path):
     walk = {"type": "synthetic", "frames": 10, "fps": 100.0}
     gone = {"type": "opencv", "url": "rtsp://127.0.0.1:9/none", "open_timeout_s": 1.0}
     pipeline = Pipeline(config(tiny_weights, {"walk": walk, "gone": gone}))
@@ -110,7 +110,7 @@ def test_a_source_that_is_not_there_does_not_stop_the_others(tiny_weights: Path)
     assert pipeline.health.report()["states"]["gone"]["state"] != "ok"
 
 
-def test_a_sink_that_cannot_go_on_is_named_at_the_end_and_the_others_get_everything(tiny_weights: Path):
+def test_a_failed_sink_is_reported_at_the_end_and_other_sinks_get_all_frames(tiny_weights: Path):
     tree = config(tiny_weights).to_dict()
     tree["sinks"]["full"] = {"type": "jsonl", "path": "/dev/full.jsonl"}
     with mock.patch("sinks.jsonl.FileIO", side_effect=OSError("No space left on device")):
@@ -122,7 +122,7 @@ def test_a_sink_that_cannot_go_on_is_named_at_the_end_and_the_others_get_everyth
     assert "No space left on device" in str(pipeline.error)
 
 
-def test_without_any_sink_left_there_is_nothing_to_go_on_for(tiny_weights: Path):
+def test_the_run_ends_when_no_sink_is_left(tiny_weights: Path):
     tree = config(tiny_weights, {"walk": {"type": "synthetic"}}).to_dict()
     tree["sinks"] = {"full": {"type": "jsonl", "path": "/dev/full.jsonl"}}
     with mock.patch("sinks.jsonl.FileIO", side_effect=OSError("No space left on device")):
@@ -132,7 +132,7 @@ def test_without_any_sink_left_there_is_nothing_to_go_on_for(tiny_weights: Path)
     assert isinstance(pipeline.error, ConfigError)
 
 
-def test_a_recording_into_a_folder_that_is_not_there_is_refused_before_anything_starts(tiny_weights: Path):
+def test_a_recording_into_a_missing_folder_is_refused_at_construction(tiny_weights: Path):
     tree = config(tiny_weights).to_dict()
     tree["sinks"] = {"out": {"type": "npz", "path": "/nowhere/poses.npz"}}
     with pytest.raises(ConfigError, match="the folder /nowhere does not exist"):
@@ -147,7 +147,7 @@ def test_stopping_ends_an_endless_source_and_all_threads(tiny_weights: Path):
     assert not names & {"source:walk", "lift", "sink:out"}
 
 
-def test_stopping_publishes_what_was_seen_and_still_waited_for_its_look_ahead(tiny_weights: Path):
+def test_stopping_publishes_the_frames_that_waited_for_look_ahead(tiny_weights: Path):
     pipeline = Pipeline(config(tiny_weights, {"walk": {"type": "synthetic"}}, lag=20))
     with pipeline:
         assert not pipeline.wait(0.5)
@@ -155,14 +155,14 @@ def test_stopping_publishes_what_was_seen_and_still_waited_for_its_look_ahead(ti
     assert published == list(range(pipeline.health.counter("walk", "frames")))
 
 
-def test_stopping_between_two_batches_still_publishes_the_pass_that_is_half_lifted(tiny_weights: Path):
+def test_stopping_between_two_batches_publishes_the_half_lifted_pass(tiny_weights: Path):
     crowd = {"type": "synthetic", "pace": "full", "frames": 3, "persons": 6}
     pipeline = Pipeline(config(tiny_weights, {"crowd": crowd}))
     lift, batches = pipeline.lifter.lift, []
 
     def stopped(windows, last):
         batches.append(len(windows))
-        pipeline.feeds[0].join(WAIT_S)
+        pipeline.source_threads[0].join(WAIT_S)
         pipeline.stop()
         return lift(windows, last)
 
@@ -190,7 +190,7 @@ def test_a_blend_longer_than_the_window_is_refused(tiny_weights: Path):
         Pipeline(config(tiny_weights, blend=28))
 
 
-def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
+def test_joints_below_min_score_count_as_missing(tiny_weights: Path):
     least = 0.9
     people = [who for frame in run(Pipeline(config(tiny_weights, min_score=least))) for who in frame.persons]
     scores = np.stack([who.score for who in people])
@@ -200,7 +200,7 @@ def test_joints_below_the_least_score_count_as_not_seen(tiny_weights: Path):
     assert ((origins == JointOrigin.OBSERVED) == (scores >= least)).all()
 
 
-def test_joints_that_cannot_be_in_any_image_do_not_count_and_end_nothing(tiny_weights: Path, tmp_path: Path):
+def test_joints_far_outside_the_image_count_as_missing(tiny_weights: Path, tmp_path: Path):
     standing = np.random.default_rng(0).uniform(100, 300, (1, 17, 2)).astype(np.float32)
     keypoints = np.repeat(standing, 60, axis=0)
     keypoints[::3, 16] = 3e38, -3e38
@@ -216,12 +216,12 @@ def test_joints_that_cannot_be_in_any_image_do_not_count_and_end_nothing(tiny_we
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-def test_keypoints_are_published_when_asked_for(tiny_weights: Path, wanted: bool):
+def test_keypoints_are_published_with_kp2d(tiny_weights: Path, wanted: bool):
     people = [who for frame in run(Pipeline(config(tiny_weights, kp2d=wanted))) for who in frame.persons]
     assert {who.kp2d is not None for who in people} == {wanted}
 
 
-def test_people_stand_where_they_are_unless_that_is_not_wanted():
+def test_the_root_position_is_published_unless_scene_is_disabled():
     walk = {"frames": 50, "pace": "full", "noise_px": 0.5}
     truth = Synthetic(Synthetic.Settings(**walk), ComponentContext("walk"))
     tree = config(Path("small"), {"walk": {"type": "synthetic", **walk}}).to_dict()
@@ -235,7 +235,7 @@ def test_people_stand_where_they_are_unless_that_is_not_wanted():
     assert {who.root is None for frame in run(Pipeline(resolve(tree))) for who in frame.persons} == {True}
 
 
-def test_a_calibrated_camera_changes_what_the_lifter_sees_and_not_what_is_published(tiny_weights: Path):
+def test_calibration_changes_the_lifter_input_and_not_the_published_keypoints(tiny_weights: Path):
     known = config(tiny_weights, kp2d=True)
     seen, size_wh = run(Pipeline(known)), (1280, 720)
     wide = CameraSettings(size_wh=size_wh, fx=600.0, fy=600.0, cx=640.0, cy=360.0)

@@ -13,37 +13,37 @@ def ages_ms(simulation: Simulation, name: str, since_s: float = 3.0) -> np.ndarr
     return np.array([each.age_ms for each in simulation.sent[name] if each.at_s > since_s])
 
 
-def test_a_cost_is_told_apart_into_a_fixed_part_and_one_per_window():
+def test_the_cost_model_separates_a_fixed_part_and_a_part_per_window():
     cost = BatchCostModel()
     for windows in (1, 4, 8, 2, 6):
-        cost.took(windows, 0.010 + 0.002 * windows)
+        cost.observe(windows, 0.010 + 0.002 * windows)
     assert cost.window_s == pytest.approx(0.002)
-    assert cost.windows() == 12  # 40 ms have room for 20, but more than twice as many as lately is a guess
+    assert cost.batch_size() == 12  # 40 ms have room for 20, but more than twice as many as lately is a guess
 
 
-def test_batches_grow_while_they_save_time_and_stay_small_where_they_do_not():
+def test_batches_grow_only_while_they_save_time():
     gpu, cpu, heavy = BatchCostModel(), BatchCostModel(), BatchCostModel()
     for _ in range(10):
-        gpu.took(gpu.windows(), 0.004 + 0.0001 * gpu.windows())
-        cpu.took(cpu.windows(), 0.035 * cpu.windows())
-        heavy.took(heavy.windows(), 0.500 * heavy.windows())
-    assert (gpu.windows(), cpu.windows(), heavy.windows()) == (32, 1, 1)
+        gpu.observe(gpu.batch_size(), 0.004 + 0.0001 * gpu.batch_size())
+        cpu.observe(cpu.batch_size(), 0.035 * cpu.batch_size())
+        heavy.observe(heavy.batch_size(), 0.500 * heavy.batch_size())
+    assert (gpu.batch_size(), cpu.batch_size(), heavy.batch_size()) == (32, 1, 1)
 
 
-def test_a_fixed_part_longer_than_a_batch_should_take_is_shared_by_many():
+def test_a_fixed_part_longer_than_the_target_batch_gives_large_batches():
     cost = BatchCostModel()
     for windows in (1, 2, 4, 8, 16):
-        cost.took(windows, 0.100 + 0.001 * windows)
-    assert cost.windows() == 32
+        cost.observe(windows, 0.100 + 0.001 * windows)
+    assert cost.batch_size() == 32
 
 
-def test_everybody_goes_into_one_batch_when_that_is_quick():
+def test_a_quick_lifter_gets_all_people_in_one_batch():
     simulation = Simulation(fixed_s=0.004, each_s=0.0001, a=Camera(20), b=Camera(3), c=Camera(1)).run(1)
     assert set(simulation.lifter.batches[5:]) == {24}
     assert {each.frame.hop for sent in simulation.sent.values() for each in sent[5:]} == {1}
 
 
-def test_a_source_with_many_people_does_not_hold_up_one_with_a_single_person():
+def test_a_camera_with_many_people_does_not_delay_a_camera_with_a_single_person():
     simulation = Simulation(each_s=0.035, crowd=Camera(20), one=Camera(1)).run(6)
     assert in_order(simulation)
     assert ages_ms(simulation, "one").max() <= 110  # two windows of each, and a frame
@@ -52,13 +52,13 @@ def test_a_source_with_many_people_does_not_hold_up_one_with_a_single_person():
     assert (simulation.dropped("one"), simulation.dropped("crowd")) == (0, 0)
 
 
-def test_a_source_that_asks_for_less_than_its_share_gets_it_at_once():
+def test_a_camera_that_needs_less_than_its_share_gets_it_at_once():
     simulation = Simulation(each_s=0.010, crowd=Camera(30), seldom=Camera(1, rate_hz=5)).run(6)
     assert ages_ms(simulation, "seldom").max() <= 100  # the batch that is on its way, and its own
     assert set(simulation.hops("seldom")) == {1}
 
 
-def test_sources_alike_are_served_alike():
+def test_equal_cameras_get_equal_latency():
     cameras = {name: Camera(3, phase_s=0.003 * i) for i, name in enumerate("abcd")}
     simulation = Simulation(each_s=0.020, **cameras).run(6)
     medians = [float(np.median(ages_ms(simulation, name))) for name in "abcd"]
@@ -67,7 +67,7 @@ def test_sources_alike_are_served_alike():
 
 
 @pytest.mark.parametrize(("persons", "widest"), [(1, 2), (2, 4), (4, 7), (8, 14)])
-def test_the_hop_is_as_wide_as_the_load_asks_for_and_steady(persons: int, widest: int):
+def test_the_hop_is_steady_and_as_wide_as_the_load_requires(persons: int, widest: int):
     simulation = Simulation(each_s=0.033, a=Camera(persons)).run(5)
     hops = simulation.hops("a")[3:-1]
     assert max(hops) == widest  # persons x 33 ms at 50 Hz, rounded up
@@ -75,7 +75,7 @@ def test_the_hop_is_as_wide_as_the_load_asks_for_and_steady(persons: int, widest
     assert in_order(simulation)
 
 
-def test_the_hop_shrinks_again_when_people_leave_and_nothing_was_lost():
+def test_the_hop_shrinks_again_when_people_leave_and_no_frame_is_lost():
     simulation = Simulation(each_s=0.035, a=Camera(lambda s: 10 if 4 <= s < 8 else 1)).run(12)
     assert (simulation.dropped("a"), len(simulation.sent["a"])) == (0, simulation.brought["a"])
     hop_at = {each.seq: each.frame.hop for each in simulation.sent["a"]}
@@ -85,7 +85,7 @@ def test_the_hop_shrinks_again_when_people_leave_and_nothing_was_lost():
     assert in_order(simulation)
 
 
-def test_nothing_is_lost_before_the_lifter_has_more_to_do_than_a_window_lasts():
+def test_no_frame_is_lost_while_a_pass_takes_less_time_than_a_window_spans():
     # A pass over the crowd takes 4.5 s of the 4.86 s that 243 frames last, less what the other takes.
     saved = Simulation(each_s=0.5, crowd=Camera(8), one=Camera(1)).run(20)
     assert (saved.dropped("crowd"), saved.dropped("one")) == (0, 0)
@@ -93,7 +93,7 @@ def test_nothing_is_lost_before_the_lifter_has_more_to_do_than_a_window_lasts():
     assert in_order(saved)
 
 
-def test_who_had_more_while_nobody_waited_does_not_pay_for_it_later():
+def test_lifter_time_used_without_competition_is_not_charged_later():
     """Light load first, in which a camera with more people has more of the lifter's time."""
 
     def each_s(batch: int) -> float:
@@ -107,14 +107,14 @@ def test_who_had_more_while_nobody_waited_does_not_pay_for_it_later():
     assert in_order(simulation)
 
 
-def test_who_cannot_be_saved_does_not_take_the_others_along():
+def test_a_camera_that_must_lose_frames_does_not_make_other_cameras_lose_frames():
     hopeless = Simulation(each_s=0.5, crowd=Camera(20), one=Camera(1)).run(25)
     assert hopeless.dropped("crowd") > 0
     assert hopeless.dropped("one") == 0
     assert ages_ms(hopeless, "one", 10).max() <= 2000
 
 
-def test_a_slow_start_is_caught_up_with():
+def test_a_slow_first_batch_is_caught_up():
     simulation = Simulation(each_s=lambda batch: 0.5 if batch == 0 else 0.010, a=Camera(2)).run(3)
     hops = simulation.hops("a")
     assert hops[0] == 1
@@ -123,7 +123,7 @@ def test_a_slow_start_is_caught_up_with():
     assert in_order(simulation)
 
 
-def test_a_file_is_lifted_in_the_same_passes_and_batches_however_fast_the_lifter_is():
+def test_a_file_is_lifted_in_the_same_passes_and_batches_at_any_lifter_speed():
     def run(each_s: float) -> Simulation:
         return Simulation(each_s=each_s, hop=5, frames=30, file=Camera(6, lossless=True)).run(2)
 
@@ -134,7 +134,7 @@ def test_a_file_is_lifted_in_the_same_passes_and_batches_however_fast_the_lifter
     assert set(run(0.001).lifter.batches) == {4, 2}
 
 
-def test_a_file_shares_the_lifter_with_a_camera_without_sharing_batches():
+def test_a_file_and_a_camera_share_the_lifter_but_no_batch():
     simulation = Simulation(
         each_s=0.005, hop=5, frames=30, file=Camera(3, lossless=True, rate_hz=200), live=Camera(2)
     ).run(2)
@@ -142,12 +142,12 @@ def test_a_file_shares_the_lifter_with_a_camera_without_sharing_batches():
     assert in_order(simulation)
 
 
-def test_a_lifter_can_be_stopped_between_batches():
+def test_an_open_pass_can_go_on_later():
     simulation = Simulation(each_s=0.035, a=Camera(20))
-    simulation._bring("a", 0.0)
-    assert simulation.lifting.once(simulation.intakes.values())
-    assert simulation.lifting.busy
+    simulation.bring("a", 0.0)
+    assert simulation.batches.lift_next_batch(simulation.buffers.values())
+    assert simulation.batches.busy
     assert (simulation.lifter.batches, simulation.sent["a"]) == ([4], [])
-    while simulation.lifting.busy:
-        simulation.lifting.once(simulation.intakes.values())
+    while simulation.batches.busy:
+        simulation.batches.lift_next_batch(simulation.buffers.values())
     assert len(simulation.sent["a"]) == 1

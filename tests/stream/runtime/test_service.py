@@ -95,7 +95,7 @@ def running(tiny_weights: Path, tmp_path: Path) -> Iterator[Running]:
     daemon.subscriber.close(0)
 
 
-def test_keypoints_go_in_and_poses_come_out(running: Running):
+def test_keypoints_sent_to_the_service_come_back_as_poses(running: Running):
     pose = running.hear(b"pose3d/v1/cam0/")
     person = pose["persons"][0]
     assert (pose["v"], pose["schema"], pose["source"], pose["skeleton"]) == (1, "pose3d", "cam0", "h36m17")
@@ -108,7 +108,7 @@ def test_keypoints_go_in_and_poses_come_out(running: Running):
     assert report["counters"]["cam0.frames"] > 0
 
 
-def test_junk_is_counted_and_the_rest_goes_on(running: Running):
+def test_undecodable_messages_are_counted_and_the_service_goes_on(running: Running):
     running.hear(b"pose3d/v1/cam0/")
     running.hear(b"pose3d/v1/cam0/", junk=b"\xff" * 100)
     for _ in range(20):
@@ -119,7 +119,7 @@ def test_junk_is_counted_and_the_rest_goes_on(running: Running):
     assert running.hear(b"pose3d/v1/cam0/")["persons"]
 
 
-def test_when_the_sender_falls_silent_its_people_are_lost_once(running: Running):
+def test_people_of_a_silent_sender_are_lost_once(running: Running):
     assert running.hear(b"pose3d/v1/cam0/")["persons"][0]["state"] in ("new", "ok")
     states = []
     while "lost" not in states:
@@ -130,7 +130,9 @@ def test_when_the_sender_falls_silent_its_people_are_lost_once(running: Running)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly_and_everything_is_flushed(running: Running, number: signal.Signals):
+def test_a_signal_ends_the_service_cleanly_and_all_poses_are_flushed(
+    running: Running, number: signal.Signals
+):
     last = running.hear(b"pose3d/v1/cam0/")["seq"]
     code, printed = running.end(number)
     assert code == 0, printed
@@ -141,7 +143,7 @@ def test_a_signal_ends_it_cleanly_and_everything_is_flushed(running: Running, nu
     assert last in [line["seq"] for line in recorded if line["schema"] == "pose3d"]
 
 
-def test_a_taken_port_is_retried_and_named(tiny_weights: Path, tmp_path: Path, running: Running):
+def test_a_port_in_use_is_reported_and_tried_again(tiny_weights: Path, tmp_path: Path, running: Running):
     text = (running.folder / "daemon.yaml").read_text().replace("poses.jsonl", "other.jsonl")
     (tmp_path / "second.yaml").write_text(text)
     running.hear(b"pose3d/v1/cam0/")
@@ -169,7 +171,7 @@ def test_a_taken_port_is_retried_and_named(tiny_weights: Path, tmp_path: Path, r
         ),
     ],
 )
-def test_what_a_person_must_edit_exits_with_2(tiny_weights: Path, tmp_path: Path, text: str, says: str):
+def test_config_errors_exit_with_code_2(tiny_weights: Path, tmp_path: Path, text: str, says: str):
     path = tmp_path / "bad.yaml"
     path.write_text(text.replace("TINY", str(tiny_weights)))
     done = subprocess.run(

@@ -60,30 +60,30 @@ def outlet(sink: Recorder, health: Health, lossless: bool = False) -> SinkThread
 def test_messages_arrive_in_order_and_closing_flushes_them():
     sink, health = Recorder(), Health()
     out = outlet(sink, health, lossless=True)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     for number in range(200):
         out.send(message(number))
     assert out.close(WAIT_S)
     assert (sink.got, sink.closed) == (list(range(200)), 1)
 
 
-def test_a_sink_that_is_unreachable_is_tried_again_and_says_so():
+def test_an_unreachable_sink_is_opened_again_until_it_works():
     sink, health = (
         Recorder({"open": [SinkUnavailable("port 5555 is taken"), SinkUnavailable("still")]}),
         Health(),
     )
     out = outlet(sink, health)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     assert health.report()["states"]["sink0"] == {"state": "ok", "detail": ""}
     out.send(message(99))
     assert sink.full.wait(WAIT_S)
     assert out.close(WAIT_S)
 
 
-def test_a_sink_lost_while_sending_is_opened_again_and_the_loss_counted():
+def test_a_sink_lost_while_sending_is_opened_again_and_the_drop_counted():
     sink, health = Recorder({"send": [None, SinkUnavailable("cable pulled"), None]}), Health()
     out = outlet(sink, health)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     for number in (1, 2, 99):
         out.send(message(number))
     assert sink.full.wait(WAIT_S)
@@ -91,7 +91,7 @@ def test_a_sink_lost_while_sending_is_opened_again_and_the_loss_counted():
     assert (sink.got, sink.closed, health.dropped("sink0")) == ([1, 99], 2, 1)
 
 
-def test_a_message_that_cannot_be_written_does_not_end_the_sink():
+def test_a_message_that_cannot_be_encoded_does_not_end_the_sink():
     sink, health = Recorder({"send": [EncodeError("NaN"), None]}), Health()
     out = outlet(sink, health)
     for number in (1, 99):
@@ -101,10 +101,10 @@ def test_a_message_that_cannot_be_written_does_not_end_the_sink():
     assert (sink.got, health.counter("sink0", "drop.encode")) == ([99], 1)
 
 
-def test_a_sink_that_breaks_is_out_and_nobody_waits_for_it(caplog: pytest.LogCaptureFixture):
+def test_a_sink_that_raises_ends_for_good_and_no_thread_waits_for_it(caplog: pytest.LogCaptureFixture):
     sink, health = Recorder({"open": [ValueError("bug")]}), Health()
     out = outlet(sink, health, lossless=True)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     for number in range(1000):
         out.send(message(number))
     assert out.close(WAIT_S)
@@ -113,7 +113,7 @@ def test_a_sink_that_breaks_is_out_and_nobody_waits_for_it(caplog: pytest.LogCap
     assert "bug" in caplog.text
 
 
-def test_a_stuck_sink_costs_its_own_messages_only():
+def test_a_stuck_sink_loses_only_its_own_messages():
     release = threading.Event()
 
     class Stuck(Recorder):
@@ -123,7 +123,7 @@ def test_a_stuck_sink_costs_its_own_messages_only():
 
     sink, health = Stuck(), Health()
     out = outlet(sink, health)
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     for number in range(100):
         out.send(message(number))  # returns at once, whatever the sink does
     release.set()
@@ -133,7 +133,7 @@ def test_a_stuck_sink_costs_its_own_messages_only():
     assert sink.got[-1] == 99
 
 
-def test_a_burst_fits_into_the_room_that_was_asked_for():
+def test_a_burst_of_queue_size_messages_loses_none():
     health, release = Health(), threading.Event()
 
     class Stuck(Recorder):
@@ -142,7 +142,7 @@ def test_a_burst_fits_into_the_room_that_was_asked_for():
             super().send(status)
 
     sink = Stuck()
-    out = SinkThread("sink0", lambda: sink, Impatient(), health, lossless=False, room=300)
+    out = SinkThread("sink0", lambda: sink, Impatient(), health, lossless=False, queue_size=300)
     out.start()
     for number in range(300):
         out.send(message(number))
@@ -151,7 +151,7 @@ def test_a_burst_fits_into_the_room_that_was_asked_for():
     assert (sink.got, health.dropped("sink0")) == (list(range(300)), 0)
 
 
-def test_what_is_wrong_with_a_sinks_settings_is_said_at_construction():
+def test_wrong_settings_of_a_sink_raise_at_construction():
     def make() -> Recorder:
         raise ConfigError("the folder does not exist")
 
@@ -159,7 +159,7 @@ def test_what_is_wrong_with_a_sinks_settings_is_said_at_construction():
         SinkThread("sink0", make, Impatient(), Health(), lossless=False)
 
 
-def test_nothing_is_lost_while_a_lossless_pipelines_sink_is_still_being_opened():
+def test_a_lossless_pipeline_loses_no_message_while_a_sink_opens():
     open_it = threading.Event()
 
     class Slow(Recorder):
@@ -177,7 +177,7 @@ def test_nothing_is_lost_while_a_lossless_pipelines_sink_is_still_being_opened()
     assert sink.got == list(range(100))
 
 
-def test_a_stop_waits_for_a_recording_that_is_written_only_at_the_end():
+def test_closing_waits_for_a_recording_written_at_close():
     class Recording(Recorder):
         close_timeout_s = WAIT_S
         leaving, write = threading.Event(), threading.Event()
@@ -189,7 +189,7 @@ def test_a_stop_waits_for_a_recording_that_is_written_only_at_the_end():
 
     sink = Recording()
     out = outlet(sink, Health())
-    assert out.ready(WAIT_S)
+    assert out.wait_until_open(WAIT_S)
     closed = []
     closer = threading.Thread(target=lambda: closed.append(out.close(0.001)))
     closer.start()

@@ -110,13 +110,13 @@ class Played:
         return {key.partition(".drop.")[2]: n for key, n in counters.items() if ".drop." in key}
 
 
-def test_a_frame_older_than_the_one_before_is_dropped_and_counted():
+def test_a_frame_older_than_the_frame_before_is_dropped_and_counted():
     played = Played(at(1000, 300), at(1040, 300), at(1020, 300), at(1060, 300))
     assert [ms for ms, _ in played.rows[:-1]] == [1000, 1040, 1060]
     assert played.drops() == {"out_of_order": 1}
 
 
-def test_a_frame_that_comes_twice_is_dropped_and_counted():
+def test_a_duplicate_frame_is_dropped_and_counted():
     played = Played(at(1000, 300), at(1040, 300), at(1040, 300), at(1060, 300))
     assert [ms for ms, _ in played.rows[:-1]] == [1000, 1040, 1060]
     assert played.drops() == {"duplicate": 1}
@@ -127,7 +127,7 @@ def test_frames_of_several_cameras_are_not_out_of_order_to_each_other():
     assert played.drops() == {}
 
 
-def test_after_a_clock_was_set_back_by_hours_the_source_starts_anew():
+def test_after_a_clock_reset_of_hours_tracking_starts_anew():
     later = [at(2 * HOUR + 20 * step, 300) for step in range(5)]
     played = Played(*later, *(at(1000 + 20 * step, 300) for step in range(5)))
     before, after = played.names
@@ -143,7 +143,7 @@ def test_after_a_clock_was_set_back_by_hours_the_source_starts_anew():
     assert played.health.counter("cam0", "clock_back") == 1
 
 
-def test_no_window_mixes_the_times_before_and_after_a_clock_was_set_back():
+def test_no_window_mixes_times_before_and_after_a_clock_reset():
     played = Played(at(2 * HOUR, 300), at(2 * HOUR + 20, 300), at(1000, 900), at(1020, 900))
     for window in played.windows:
         places = {round(x) for x in window.keypoints[:, 0, 0] - BODY[0, 0]}
@@ -158,7 +158,7 @@ def stamped(ms: float, unix_ms: float) -> KeypointFrame:
     return dataclasses.replace(frame, header=header)
 
 
-def test_a_sender_whose_clock_was_ahead_by_hours_and_is_put_right_starts_anew():
+def test_tracking_starts_anew_when_a_sender_clock_hours_ahead_is_corrected():
     ahead = [stamped(1000 + 20 * step, HOUR + 20 * step) for step in range(3)]
     right = [stamped(1060 + 20 * step, 1060 + 20 * step) for step in range(3)]
     played = Played(*ahead, *right)
@@ -166,7 +166,7 @@ def test_a_sender_whose_clock_was_ahead_by_hours_and_is_put_right_starts_anew():
     assert played.health.counter("cam0", "clock_back") == 1
 
 
-def test_frames_of_a_sender_whose_clock_is_ahead_are_published_in_the_order_of_its_stamps():
+def test_frames_of_a_sender_with_a_clock_ahead_keep_the_order_of_its_timestamps():
     stamps = [HOUR, HOUR + 40, HOUR + 20, HOUR + 60]
     played = Played(*(stamped(1000 + 20 * step, stamp) for step, stamp in enumerate(stamps)))
     published = [header.captured_unix_ns // MS for header in played.headers[:-1]]
@@ -174,7 +174,7 @@ def test_frames_of_a_sender_whose_clock_is_ahead_are_published_in_the_order_of_i
     assert played.drops() == {"out_of_order": 1}
 
 
-def test_a_clock_set_forward_by_hours_ends_windows_and_nothing_else():
+def test_a_clock_set_forward_by_hours_ends_windows_and_drops_no_frame():
     played = Played(at(1000, 300), at(1020, 300), at(1000 + HOUR, 300), at(1020 + HOUR, 300))
     before, after = played.names
     assert [states for _, states in played.rows] == [
@@ -187,12 +187,12 @@ def test_a_clock_set_forward_by_hours_ends_windows_and_nothing_else():
     assert played.drops() == {}
 
 
-def test_one_frame_from_the_future_does_not_stop_those_that_follow():
+def test_one_frame_from_the_future_does_not_stop_the_following_frames():
     played = Played(at(1000, 300), at(1020 + HOUR, 300), at(1040, 300), at(1060, 300))
     assert played.states == [["new"], ["new", "lost"], ["lost"], ["new"], ["ok"], ["lost"]]
 
 
-def test_who_was_announced_as_lost_never_comes_back_under_that_id():
+def test_a_lost_person_never_comes_back_with_the_same_id():
     empty = [at(1020 + 20 * step) for step in range(40)]  # 0.8 s
     played = Played(at(1000, 300), *empty, at(1820, 300), at(1840, 300))
     first, second = played.names
@@ -200,7 +200,7 @@ def test_who_was_announced_as_lost_never_comes_back_under_that_id():
     assert played.rows[-2:] == [(1840, {second: "ok"}), (1840, {second: "lost"})]
 
 
-def test_who_was_lost_by_silence_has_another_id_even_if_no_time_was_lost():
+def test_a_person_lost_by_silence_gets_a_new_id_although_captures_have_no_gap():
     played = Played(at(1000, 300), 600, at(1020, 300))  # on its way for more than half a second
     first, second = played.names
     assert [states for _, states in played.rows] == [
@@ -211,7 +211,7 @@ def test_who_was_lost_by_silence_has_another_id_even_if_no_time_was_lost():
     ]
 
 
-def test_who_loses_their_place_among_the_largest_has_another_id_when_they_get_it_back():
+def test_a_person_selected_again_as_the_largest_gets_a_new_id():
     def big(x: float) -> Keypoints:
         return Keypoints(BODY * np.float32(2) + np.float32((x, 360)), np.full(17, 0.9, np.float32))
 
@@ -229,17 +229,17 @@ def test_who_loses_their_place_among_the_largest_has_another_id_when_they_get_it
     assert len(played.names) == 3
 
 
-def test_ids_that_a_sender_gives_are_kept_even_after_they_were_lost():
+def test_ids_from_a_sender_are_kept_even_after_they_were_lost():
     played = Played(at(1000, (300, "anna")), at(3000, (300, "anna")))
     assert [states for _, states in played.rows] == [{"anna": "new"}, {"anna": "new"}, {"anna": "lost"}]
 
 
-def test_a_gap_longer_than_the_limit_is_not_bridged_in_a_window():
+def test_a_gap_longer_than_the_limit_starts_a_new_window():
     played = Played(*(at(20 * step, 300) for step in range(50)), at(2000, 900), at(2020, 900))
     assert {round(x) for x in played.windows[-1].keypoints[:, 0, 0] - BODY[0, 0]} == {900}
 
 
-def test_a_gap_below_the_limit_is_bridged():
+def test_a_gap_below_the_limit_keeps_the_person():
     played = Played(*(at(20 * step, 300) for step in range(50)), at(1180, 300), at(1200, 300))
     assert len(played.names) == 1
     assert played.states == [["new"], *[["ok"]] * 51, ["lost"]]
@@ -251,7 +251,7 @@ def test_a_live_source_that_ends_announces_its_people_as_lost():
     assert (played.headers[-1].seq, played.headers[-1].captured_ns) == (0, 1020 * MS)
 
 
-def test_a_file_that_ends_loses_nobody():
+def test_a_file_that_ends_loses_no_person():
     played = Played(at(1000, 300), at(1020, 300), live=False)
     assert played.states == [["new"], ["ok"]]
 
@@ -261,7 +261,7 @@ def test_a_file_gives_the_same_ids_every_time():
     assert names[0] == names[1]
 
 
-def test_ten_seconds_without_anybody_say_lost_once_and_then_nothing_of_them():
+def test_in_ten_seconds_without_detections_a_person_is_lost_once_and_then_absent():
     empty = [at(1020 + 20 * step) for step in range(500)]
     played = Played(at(1000, 300), *empty)
     states = [state[0] if state else None for state in played.states]
@@ -274,7 +274,7 @@ def test_one_frame_without_detection_is_predicted_and_then_ok_again():
     assert len(played.names) == 1
 
 
-def test_a_file_whose_times_go_back_starts_anew_too():
+def test_tracking_of_a_file_starts_anew_when_its_times_go_back():
     before = [at(5000 + 20 * step, 300) for step in range(8)]
     after = [at(1000 + 20 * step, 300) for step in range(8)]
     played = Played(*before, *after, live=False, people={"confirm_frames": 3})
@@ -283,7 +283,7 @@ def test_a_file_whose_times_go_back_starts_anew_too():
     assert played.headers[8].captured_ns == 5140 * MS
 
 
-def test_a_camera_that_falls_silent_beside_a_busy_one_loses_its_people():
+def test_a_camera_that_falls_silent_beside_a_busy_camera_loses_its_people():
     busy = [at(1000 + 20 * step, 300, camera="cam1") for step in range(60)]
     played = Played(at(1000, 300), *busy)
     rows = list(zip(played.headers, played.states, strict=True))
@@ -292,7 +292,7 @@ def test_a_camera_that_falls_silent_beside_a_busy_one_loses_its_people():
     assert alone[-1][0] < 1700 * MS  # not only when all ended
 
 
-def test_a_sender_whose_clock_stands_still_loses_its_people():
+def test_a_camera_with_a_stopped_clock_loses_its_people():
     class Stuck(Script):
         def read(self, timeout_s: float) -> KeypointFrame | None:
             self._clock.advance(0.02)

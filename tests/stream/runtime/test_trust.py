@@ -37,7 +37,7 @@ def lift(tiny_weights: Path, tmp_path: Path, seen: np.ndarray, **lifter) -> list
     with pipeline:
         assert pipeline.wait(60.0)
     assert pipeline.error is None
-    return [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
+    return [each for each in pipeline.sink_threads["out"].sink.messages if isinstance(each, PoseFrame)]
 
 
 def only(frames: list[PoseFrame]) -> list[Pose]:
@@ -45,7 +45,7 @@ def only(frames: list[PoseFrame]) -> list[Pose]:
     return [frame.persons[0] for frame in frames]
 
 
-def test_a_joint_missing_for_a_while_has_a_place_and_says_that_it_is_interpolated(tiny_weights, tmp_path):
+def test_a_joint_missing_for_a_while_has_a_position_marked_interpolated(tiny_weights, tmp_path):
     seen = film(40)
     seen[15:20, 16] = np.nan
     poses = only(lift(tiny_weights, tmp_path, seen, lag=10))
@@ -65,7 +65,7 @@ def test_without_look_ahead_a_missing_joint_is_predicted(tiny_weights, tmp_path)
     assert [pose.origin[16] for pose in poses] == [JointOrigin.OBSERVED] * 15 + [JointOrigin.PREDICTED] * 5
 
 
-def test_a_low_score_counts_as_not_seen_and_is_not_passed_on_as_one(tiny_weights, tmp_path):
+def test_a_joint_below_min_score_is_published_as_missing(tiny_weights, tmp_path):
     seen = film(30)
     seen[10:12, 3, 2] = 0.04
     poses = only(lift(tiny_weights, tmp_path, seen, lag=10, min_score=0.05))
@@ -73,9 +73,7 @@ def test_a_low_score_counts_as_not_seen_and_is_not_passed_on_as_one(tiny_weights
     assert [pose.origin[3] for pose in poses[9:13]] == [1, 2, 2, 1]
 
 
-def test_of_a_person_half_out_of_the_frame_the_other_half_is_predicted_and_nothing_is_absent(
-    tiny_weights, tmp_path
-):
+def test_joints_out_of_the_frame_are_predicted_not_absent(tiny_weights, tmp_path):
     seen = film(30)
     seen[:, LEGS] = np.nan
     for pose in only(lift(tiny_weights, tmp_path, seen)):
@@ -86,7 +84,7 @@ def test_of_a_person_half_out_of_the_frame_the_other_half_is_predicted_and_nothi
         assert (np.delete(pose.origin, LEGS) == JointOrigin.OBSERVED).all()
 
 
-def test_one_frame_without_detection_is_filled_and_says_so(tiny_weights, tmp_path):
+def test_one_frame_without_detection_is_interpolated_and_marked(tiny_weights, tmp_path):
     seen = film(30)
     seen[15] = np.nan
     poses = only(lift(tiny_weights, tmp_path, seen, lag=10))
@@ -98,7 +96,7 @@ def test_one_frame_without_detection_is_filled_and_says_so(tiny_weights, tmp_pat
 
 
 @pytest.mark.parametrize("output", ["captured", "grid"])
-def test_ten_seconds_without_detection_are_predicted_then_lost_once_then_empty(
+def test_a_person_missing_for_ten_seconds_is_predicted_then_lost_once_then_absent(
     tiny_weights, tmp_path, output
 ):
     seen = film(20 + 10 * FPS + 20)
@@ -117,7 +115,7 @@ def test_ten_seconds_without_detection_are_predicted_then_lost_once_then_empty(
     assert frames[lost].persons[0].id != frames[back].persons[0].id
 
 
-def test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero(tiny_weights, tmp_path):
+def test_absent_values_of_a_lost_person_are_null_on_the_wire_and_never_zero(tiny_weights, tmp_path):
     seen = film(60)
     seen[20:] = np.nan
     frames = lift(tiny_weights, tmp_path, seen, predict_s=0.4, kp2d=True)
@@ -132,7 +130,7 @@ def test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero(tiny_w
     assert [frame.persons[0].state for frame in frames if frame.persons][-1] == "lost"
 
 
-def test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_window(tiny_weights, tmp_path):
+def test_a_file_may_begin_without_people_and_be_shorter_than_a_window(tiny_weights, tmp_path):
     seen = film(9)
     seen[:5] = np.nan
     frames = lift(tiny_weights, tmp_path, seen)
@@ -141,7 +139,7 @@ def test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_w
 
 
 @pytest.mark.parametrize("frames", [1, 26, 27, 28, 54])
-def test_a_file_may_be_as_long_as_the_window_or_any_other_length(tiny_weights, tmp_path, frames):
+def test_a_file_of_any_length_is_lifted(tiny_weights, tmp_path, frames):
     poses = only(lift(tiny_weights, tmp_path, film(frames), lag="half", resample="native"))
     assert len(poses) == frames
     assert np.isfinite([pose.xyz for pose in poses]).all()

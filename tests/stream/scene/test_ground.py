@@ -34,7 +34,7 @@ def sent(pipeline: Pipeline) -> list:
     with pipeline:
         assert pipeline.wait(60)
     assert pipeline.error is None
-    return list(pipeline.outlets["out"].sink.messages)
+    return list(pipeline.sink_threads["out"].sink.messages)
 
 
 def test_the_floor_is_found_told_and_then_stood_on():
@@ -80,8 +80,8 @@ def test_a_subscriber_gets_frames_and_feet():
         {"out": {"type": "zeromq", "port": 0}},
     )
     with Pipeline(settings) as pipeline:
-        assert pipeline.outlets["out"].ready(10)
-        poses = subscribe(pipeline.outlets["out"].sink.endpoint, timeout_s=30)
+        assert pipeline.sink_threads["out"].wait_until_open(10)
+        poses = subscribe(pipeline.sink_threads["out"].sink.endpoint, timeout_s=30)
         frame = next(frame for frame in poses if frame.persons and frame.persons[0].contact is not None)
         poses.close()
     assert frame.frame_id == "world"

@@ -1,41 +1,84 @@
+import itertools
+import sys
+
 import numpy as np
 import pytest
 
-from stream.tracking.association import _likeness, _surely, associate
+from stream.tracking.association import (
+    MIN_SIMILARITY,
+    associate,
+    fast_accept,
+    similarity,
+    solve_assignment,
+    warm_up,
+)
 from stream.tracking.track import Track
 
 MS = 1_000_000
 
 
-def person(rng: np.random.Generator, spread_px: float = 0.0, away_px: float = 0.0) -> np.ndarray:
-    """(17, 2) px: the same body, its joints and its place off by so much."""
-    body = np.random.default_rng(1).uniform(100, 300, (17, 2))
-    return (body + rng.normal(0, spread_px, (17, 2)) + rng.normal(0, away_px, (1, 2))).astype(np.float32)
+def body(rng: np.random.Generator, joint_noise_px: float = 0.0, offset_px: float = 0.0) -> np.ndarray:
+    """(17, 2) px: the same body, with noise on its joints and its position."""
+    joints = np.random.default_rng(1).uniform(100, 300, (17, 2))
+    noise = rng.normal(0, joint_noise_px, (17, 2)) + rng.normal(0, offset_px, (1, 2))
+    return (joints + noise).astype(np.float32)
+
+
+def track_at(xy: np.ndarray) -> Track:
+    return Track(xy, 0, None, external_id=False)
 
 
 @pytest.mark.parametrize("hidden", [0.0, 0.5])
-def test_who_is_surely_matched_is_matched_by_likeness_too(hidden: float):
-    rng, sure, alike = np.random.default_rng(0), 0, 0
+def test_fast_accept_never_accepts_a_pair_below_the_minimal_similarity(hidden: float):
+    rng, accepted, similar = np.random.default_rng(0), 0, 0
     for _ in range(1000):
-        track = Track(person(rng), 0, None, given=False)
-        now = person(rng, rng.uniform(0, 40), rng.uniform(0, 80)) * np.float32(rng.uniform(0.8, 1.2))
-        now[rng.random(17) < hidden] = np.nan
+        track = track_at(body(rng))
+        xy = body(rng, rng.uniform(0, 40), rng.uniform(0, 80)) * np.float32(rng.uniform(0.8, 1.2))
+        xy[rng.random(17) < hidden] = np.nan
         now_ns = int(rng.integers(10, 1000)) * MS
-        likely = _likeness([now], [track], now_ns)[0, 0] > 0.01
-        assert likely or not _surely(now, track, now_ns)
-        sure, alike = sure + _surely(now, track, now_ns), alike + likely
-    assert 0.8 * alike < sure < 800  # it tells most of them apart
+        is_similar = similarity([xy], [track], now_ns)[0, 0] > MIN_SIMILARITY
+        is_accepted = fast_accept(xy, track, now_ns)
+        assert is_similar or not is_accepted
+        accepted, similar = accepted + is_accepted, similar + is_similar
+    assert 0.8 * similar < accepted < 800  # it decides most pairs
 
 
-def test_one_person_is_matched_when_near_and_not_when_far():
+def test_a_detection_is_associated_when_near_and_not_when_far():
     rng = np.random.default_rng(0)
-    track = Track(person(rng), 0, None, given=False)
-    assert associate([person(rng, 2)], [track], 20 * MS) == [(0, 0)]
-    assert associate([person(rng, 2) + np.float32(500)], [track], 20 * MS) == []
+    track = track_at(body(rng))
+    assert associate([body(rng, 2)], [track], 20 * MS) == [(0, 0)]
+    assert associate([body(rng, 2) + np.float32(500)], [track], 20 * MS) == []
 
 
-def test_who_shares_no_joint_with_a_track_is_somebody_else():
+def test_a_detection_without_common_joints_is_not_associated():
     rng = np.random.default_rng(0)
-    legs, arms = person(rng), person(rng)
+    legs, arms = body(rng), body(rng)
     legs[8:], arms[:8] = np.nan, np.nan
-    assert associate([legs], [Track(arms, 0, None, given=False)], 20 * MS) == []
+    assert associate([legs], [track_at(arms)], 20 * MS) == []
+
+
+def test_without_people_or_tracks_no_pair_is_associated():
+    rng = np.random.default_rng(0)
+    assert associate([], [track_at(body(rng))], 20 * MS) == []
+    assert associate([body(rng)], [], 20 * MS) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (4, 2), (5, 5), (6, 4)])
+def test_the_assignment_has_the_lowest_total_cost(shape: tuple[int, int]):
+    random = np.random.default_rng(7)
+    for _ in range(50):
+        cost = random.normal(size=shape).round(1)
+        pairs = solve_assignment(cost)
+        assert pairs == sorted(pairs)
+        assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == min(shape)
+        tall = cost if shape[0] >= shape[1] else cost.T
+        assignments = itertools.permutations(range(tall.shape[0]), tall.shape[1])
+        lowest = min(
+            sum(tall[row, column] for column, row in enumerate(assignment)) for assignment in assignments
+        )
+        assert sum(cost[pair] for pair in pairs) == pytest.approx(lowest)
+
+
+def test_warm_up_imports_the_solver():
+    warm_up()
+    assert "scipy.optimize" in sys.modules

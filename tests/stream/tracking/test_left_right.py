@@ -22,14 +22,14 @@ CAMERA = VirtualCamera()
 def walker(
     hz: float = 50.0, frames: int = 50, id: str = "a0000", start_rad: float = 0.0
 ) -> list[KeypointFrame]:
-    """Somebody walking towards the camera's side, seen with 2 px of noise."""
+    """Frames of a person who walks towards the side of the image, with 2 px of noise."""
     random = np.random.default_rng(0)
-    made = []
+    frames_2d = []
     for seq in range(frames):
         world = figure(seq / hz, Walk(start_rad=start_rad))
         xy = CAMERA.project(CAMERA.view(world)) + random.normal(0, 2, (17, 2))
-        made.append(keypoints(xy, seq, seq / hz, id))
-    return made
+        frames_2d.append(keypoints(xy, seq, seq / hz, id))
+    return frames_2d
 
 
 def keypoints(xy: np.ndarray, seq: int, t_s: float, id: str = "a0000") -> KeypointFrame:
@@ -41,6 +41,7 @@ def keypoints(xy: np.ndarray, seq: int, t_s: float, id: str = "a0000") -> Keypoi
 
 
 def mixed_up(frame: KeypointFrame, pairs: tuple[int, ...] = ALL) -> KeypointFrame:
+    """The frame with left and right exchanged in these pairs of joints."""
     order = np.arange(17)
     for left, right in (H36M17.flip_pairs[index] for index in pairs):
         order[[left, right]] = right, left
@@ -55,38 +56,38 @@ def same(one: KeypointFrame, other: KeypointFrame) -> bool:
     )
 
 
-def swaps() -> tuple[LeftRightRepair, ComponentContext]:
+def make_repair() -> tuple[LeftRightRepair, ComponentContext]:
     context = ComponentContext("cam0")
     return LeftRightRepair("h36m17", context), context
 
 
-def test_a_person_mixed_up_for_some_frames_is_put_right_with_scores_and_counted():
-    repair, context = swaps()
+def test_a_mix_up_of_some_frames_is_repaired_with_scores_and_counted():
+    repair, context = make_repair()
     frames = walker()
-    came = [repair.update(mixed_up(frame) if 20 <= frame.header.seq < 26 else frame) for frame in frames]
-    assert [same(a, b) for a, b in zip(came, frames, strict=True)] == [True] * 50
+    repaired = [repair.update(mixed_up(frame) if 20 <= frame.header.seq < 26 else frame) for frame in frames]
+    assert [same(a, b) for a, b in zip(repaired, frames, strict=True)] == [True] * 50
     assert context.health.counter("cam0", "swaps") == 6
 
 
-def test_legs_alone_are_put_right():
-    repair, _ = swaps()
+def test_a_mix_up_of_the_legs_alone_is_repaired():
+    repair, _ = make_repair()
     frames = walker()
-    came = [repair.update(mixed_up(frame, LEGS) if frame.header.seq == 30 else frame) for frame in frames]
-    assert same(came[30], frames[30])
-    assert same(came[31], frames[31])
+    repaired = [repair.update(mixed_up(frame, LEGS) if frame.header.seq == 30 else frame) for frame in frames]
+    assert same(repaired[30], frames[30])
+    assert same(repaired[31], frames[31])
 
 
-def test_somebody_walking_around_in_a_circle_is_left_alone():
+def test_a_person_walking_in_a_circle_is_not_repaired():
     for hz in (50.0, 25.0, 12.5):
-        repair, context = swaps()
+        repair, context = make_repair()
         frames = walker(hz, frames=round(12 * hz))
         assert all(same(repair.update(frame), frame) for frame in frames)
         assert context.health.counter("cam0", "swaps") == 0
 
 
-def test_a_person_who_really_turns_around_quickly_is_not_turned_back():
+def test_a_person_turning_around_quickly_is_not_repaired():
     for hz in (50.0, 25.0, 12.5):
-        repair, _ = swaps()
+        repair, _ = make_repair()
         still = figure(0.0, Walk())
         for seq in range(round(2 * hz)):
             angle = np.pi * np.clip((seq / hz - 1.0) / 0.3, 0, 1)  # half a turn in 0.3 s
@@ -96,17 +97,17 @@ def test_a_person_who_really_turns_around_quickly_is_not_turned_back():
             assert same(repair.update(frame), frame)
 
 
-def test_a_person_who_stays_the_other_way_round_is_believed_after_half_a_second():
-    repair, context = swaps()
+def test_a_lasting_mix_up_is_accepted_after_half_a_second():
+    repair, context = make_repair()
     frames = [mixed_up(frame) if frame.header.seq >= 20 else frame for frame in walker(frames=90)]
-    came = [repair.update(frame) for frame in frames]
-    kept = [same(a, b) for a, b in zip(came, frames, strict=True)]
-    assert kept == [True] * 20 + [False] * 26 + [True] * 44
+    repaired = [repair.update(frame) for frame in frames]
+    unchanged = [same(a, b) for a, b in zip(repaired, frames, strict=True)]
+    assert unchanged == [True] * 20 + [False] * 26 + [True] * 44
     assert context.health.counter("cam0", "swaps") == 26
 
 
-def test_after_a_gap_there_is_nothing_to_compare_with():
-    repair, _ = swaps()
+def test_after_a_gap_no_mix_up_is_repaired():
+    repair, _ = make_repair()
     frames = walker()
     for frame in frames[:20]:
         repair.update(frame)
@@ -114,16 +115,16 @@ def test_after_a_gap_there_is_nothing_to_compare_with():
     assert same(repair.update(late), late)
 
 
-def test_frames_that_go_back_in_time_are_passed_on():
-    repair, _ = swaps()
+def test_frames_that_go_back_in_time_are_not_repaired():
+    repair, _ = make_repair()
     frames = walker()
     for frame in frames[10:20]:
         repair.update(frame)
     assert same(repair.update(mixed_up(frames[5])), mixed_up(frames[5]))
 
 
-def test_nobody_is_judged_by_where_others_were():
-    repair, _ = swaps()
+def test_each_person_is_compared_only_with_the_same_person_before():
+    repair, _ = make_repair()
     frames = [
         replace(one, persons=(*one.persons, *mixed_up(other).persons))
         for one, other in zip(walker(), walker(id="b0000"), strict=True)
@@ -131,8 +132,8 @@ def test_nobody_is_judged_by_where_others_were():
     assert all(same(repair.update(frame), frame) for frame in frames)
 
 
-def test_joints_not_seen_stay_so_on_the_side_they_are_on():
-    repair, _ = swaps()
+def test_missing_joints_stay_missing_on_their_side():
+    repair, _ = make_repair()
     frames = walker()
     ankle = H36M17.joints.index("left_ankle")
     for frame in frames[:20]:
@@ -144,15 +145,15 @@ def test_joints_not_seen_stay_so_on_the_side_they_are_on():
     assert same(repair.update(mixed_up(hidden)), hidden)
 
 
-def test_a_frame_without_people_is_passed_on():
-    repair, _ = swaps()
+def test_a_frame_without_people_stays_as_it_is():
+    repair, _ = make_repair()
     empty = replace(walker(frames=1)[0], persons=())
     assert same(repair.update(empty), empty)
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_the_daemon_puts_sides_right_before_lifting_when_asked(
-    tiny_weights: Path, tmp_path: Path, asked: bool
+@pytest.mark.parametrize("fix_left_right", [False, True])
+def test_the_pipeline_repairs_sides_before_lifting_with_fix_left_right(
+    tiny_weights: Path, tmp_path: Path, fix_left_right: bool
 ):
     frames = [mixed_up(frame) if 20 <= frame.header.seq < 25 else frame for frame in walker(frames=40)]
     write(tmp_path / "walk.jsonl", frames)
@@ -161,17 +162,18 @@ def test_the_daemon_puts_sides_right_before_lifting_when_asked(
             {
                 "sources": {"cam0": {"type": "recording", "path": f"{tmp_path}/walk.jsonl", "speed": "full"}},
                 "lifter": {"weights": str(tiny_weights), "device": "cpu", "threads": 1, "kp2d": True},
-                "tracking": {"fix_left_right": asked},
+                "tracking": {"fix_left_right": fix_left_right},
                 "sinks": {"out": {"type": "memory"}},
             }
         )
     )
     with pipeline:
         assert pipeline.wait(60)
-    came = [each for each in pipeline.outlets["out"].sink.messages if isinstance(each, PoseFrame)]
-    given = [
+    messages = pipeline.sink_threads["out"].sink.messages
+    published = [message for message in messages if isinstance(message, PoseFrame)]
+    unchanged = [
         np.array_equal(pose.persons[0].kp2d[:, :2], frame.persons[0].xy)
-        for pose, frame in zip(came, frames, strict=True)
+        for pose, frame in zip(published, frames, strict=True)
     ]
-    assert given == [True] * 20 + [not asked] * 5 + [True] * 15
-    assert pipeline.health.counter("cam0", "swaps") == (5 if asked else 0)
+    assert unchanged == [True] * 20 + [not fix_left_right] * 5 + [True] * 15
+    assert pipeline.health.counter("cam0", "swaps") == (5 if fix_left_right else 0)

@@ -62,7 +62,7 @@ class Bench:
         return self.lifting.once(self.intakes.values())
 
 
-def test_every_frame_gets_its_own_pose_in_order():
+def test_every_frame_is_published_in_order_with_its_own_pose():
     bench = Bench()
     for seq in range(5):
         bench.see(seq, "a")
@@ -73,7 +73,7 @@ def test_every_frame_gets_its_own_pose_in_order():
     assert not bench.once()
 
 
-def test_people_of_all_sources_are_lifted_in_one_batch():
+def test_people_of_all_cameras_are_lifted_in_one_batch():
     bench = Bench()
     bench.see(0, "a", "b")
     bench.see(0, "c", camera="cam1")
@@ -82,14 +82,14 @@ def test_people_of_all_sources_are_lifted_in_one_batch():
     assert [[who.id for who in frame.persons] for frame in bench.sent] == [["a", "b"], ["c"]]
 
 
-def test_a_frame_without_people_is_published_too():
+def test_a_frame_without_people_is_published():
     bench = Bench()
     bench.see(0)
     bench.once()
     assert [frame.persons for frame in bench.sent] == [()]
 
 
-def test_the_window_says_how_much_of_it_is_real():
+def test_window_info_counts_real_and_padded_frames():
     bench = Bench()
     for seq in range(3):
         bench.see(seq, "a")
@@ -110,7 +110,7 @@ def test_the_pose_of_a_lost_person_is_absent_not_zero():
     assert lost.score.tolist() == [0.0] * 17
 
 
-def test_who_comes_back_under_the_same_id_after_being_lost_gets_the_poses_of_now():
+def test_a_person_who_returns_with_the_same_id_gets_current_poses():
     bench = Bench()
     for seq, ids in enumerate([("a",), ("a",), (), (), (), (), ("a",)]):
         bench.see(seq, *ids)
@@ -120,7 +120,7 @@ def test_who_comes_back_under_the_same_id_after_being_lost_gets_the_poses_of_now
     assert [bench.sent[seq].persons[0].xyz[0, 0] for seq in (0, 1, 6)] == [0, 1, 6]
 
 
-def test_latency_tells_where_the_time_went():
+def test_latency_is_measured_per_stage():
     bench = Bench()
     bench.see(0, "a")  # 100 ms pass before the lift starts, which takes 10 ms
     bench.once()
@@ -129,7 +129,7 @@ def test_latency_tells_where_the_time_went():
     assert frame.age_ms(frame.published_unix_ns) == 110.0
 
 
-def test_a_fixed_hop_waits_for_that_many_frames():
+def test_a_fixed_hop_waits_for_its_number_of_frames():
     bench = Bench(hop=3)
     bench.see(0, "a")
     bench.see(1, "a")
@@ -139,7 +139,7 @@ def test_a_fixed_hop_waits_for_that_many_frames():
     assert [frame.hop for frame in bench.sent] == [3, 3, 3]
 
 
-def test_a_missing_joint_is_marked_in_the_message():
+def test_a_missing_joint_is_marked_as_predicted_with_score_0():
     bench = Bench()
     bench.see(0, "a")
     bench.see(1, "a", joints_missing=(16,))
@@ -149,7 +149,7 @@ def test_a_missing_joint_is_marked_in_the_message():
     assert person.score.tolist() == [0.5] * 16 + [0.0]
 
 
-def test_only_poses_that_are_published_or_blended_are_asked_for():
+def test_the_lifter_computes_only_poses_to_publish_or_blend():
     """One per new frame, the one published last, and three before it."""
     bench = Bench(blend=5)
     for seq in range(20):

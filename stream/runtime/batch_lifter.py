@@ -1,0 +1,149 @@
+"""Passes over the pending frames of cameras: the people of all sources go through the lifter in batches."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from stream.messages import Window
+from stream.postprocess.assemble import LiftedPass, Publisher
+from stream.postprocess.blend import PassBlender
+from stream.postprocess.lifted import LiftedWindow
+from stream.protocols import ComponentContext, Lifter
+from stream.runtime.scheduler import FairScheduler
+from stream.windows.camera_buffer import CameraBuffer
+from stream.windows.pending import PendingFrame
+from stream.windows.ring import Ring
+
+_FILE_BATCH = 4  # windows of a file per batch: always the same, since the last bits of a pose depend on it
+# Above this fill level a camera's frames are taken immediately, so that none overflow while it waits.
+_HIGH_WATERMARK = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class _OpenPass:
+    """A pass that has begun; `remaining` are its windows that are not lifted yet.
+
+    first_ns, last_ns: captured times of the first and the last published frame of every ring.
+    """
+
+    buffer: CameraBuffer
+    result: LiftedPass
+    first_ns: dict[Ring, int]
+    last_ns: dict[Ring, int]
+    remaining: deque[tuple[Ring, Window]]
+
+
+class BatchLifter:
+    """Lifts and publishes pending frames, one batch of windows at a time.
+
+    hop "auto" begins a pass as soon as any frame is due. A slow machine widens any hop: a pass takes all
+    frames since the pass before, and costs the same. The people of a camera are lifted in as many batches as
+    needed, with those of other cameras in between; their frames are published when all of them are lifted.
+
+    blend: lifter frames over which the difference between passes fades. adapt: changes a window of the camera
+    named first to what the lifter expects.
+    """
+
+    def __init__(
+        self,
+        lifter: Lifter,
+        publisher: Publisher,
+        hop: int | Literal["auto"],
+        blend: int,
+        context: ComponentContext,
+        adapt: Callable[[str, Window], Window] = lambda _, window: window,
+    ) -> None:
+        self._lifter = lifter
+        self._publisher = publisher
+        self._frames: int = lifter.spec.frames
+        self._hop = hop
+        self._blender = PassBlender(blend)
+        self._clock, self._health = context.clock, context.health
+        self._adapt = adapt
+        self._scheduler = FairScheduler(context.clock)
+        self._open: dict[CameraBuffer, _OpenPass] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether some people of a camera are lifted and others not yet."""
+        return bool(self._open)
+
+    def lift_next_batch(self, buffers: Iterable[CameraBuffer]) -> bool:
+        """Lift one batch of due windows and publish the passes it completes; False when no frame was due."""
+        ordered = self._scheduler.order(
+            buffer for buffer in buffers if buffer.fill_level or buffer in self._open
+        )
+        batch = self._next_batch(ordered)
+        if batch:
+            self._lift(batch)
+        complete = [
+            open_pass
+            for buffer in ordered
+            if (open_pass := self._open.get(buffer)) and not open_pass.remaining
+        ]
+        for open_pass in complete:
+            del self._open[open_pass.buffer]
+        if complete:
+            self._publisher.publish([open_pass.result for open_pass in complete])
+        return bool(batch or complete)
+
+    def _next_batch(self, buffers: Iterable[CameraBuffer]) -> list[tuple[_OpenPass, Ring, Window]]:
+        """The next windows, beginning passes on the way; a file never shares a batch with other cameras."""
+        batch: list[tuple[_OpenPass, Ring, Window]] = []
+        batch_size = self._scheduler.cost.batch_size()
+        for buffer in buffers:
+            room = batch_size - len(batch)
+            if buffer.lossless:
+                room = 0 if batch else _FILE_BATCH
+            open_pass = self._open.get(buffer)
+            if open_pass is None and (room or buffer.fill_level > _HIGH_WATERMARK):
+                open_pass = self._begin_pass(buffer)
+            if open_pass is not None:
+                count = min(room, len(open_pass.remaining))
+                batch += [(open_pass, *open_pass.remaining.popleft()) for _ in range(count)]
+            if batch and buffer.lossless and room:
+                break
+        return batch
+
+    def _begin_pass(self, buffer: CameraBuffer) -> _OpenPass | None:
+        request = buffer.pop_due(self._hop_of(buffer), self._publisher.lag)
+        if request is None:
+            return None
+        windows = request.windows(self._frames)
+        self._scheduler.begin(buffer, len(windows))
+        open_pass = _OpenPass(
+            buffer,
+            LiftedPass(request, self._clock.now_ns()),
+            first_ns=_captured_by_ring(reversed(request.frames)),
+            last_ns=_captured_by_ring(request.frames),
+            remaining=deque(windows.items()),
+        )
+        self._open[buffer] = open_pass
+        return open_pass
+
+    def _hop_of(self, buffer: CameraBuffer) -> int:
+        if self._hop != "auto":
+            return min(self._hop, self._frames - self._publisher.lag)
+        # A file need not be lifted frame by frame: a third of the window keeps a long history for every pose.
+        return max(1, (self._frames - self._publisher.lag) // 3) if buffer.lossless else 1
+
+    def _lift(self, batch: Sequence[tuple[_OpenPass, Ring, Window]]) -> None:
+        started_ns = self._clock.now_ns()
+        last = max(
+            self._blender.reads(ring, window.captured_ns, open_pass.first_ns[ring])
+            for open_pass, ring, window in batch
+        )
+        windows = [self._adapt(open_pass.buffer.name, window) for open_pass, _, window in batch]
+        poses_by_window = self._lifter.lift(windows, last)
+        seconds = (self._clock.now_ns() - started_ns) / 1e9
+        self._scheduler.charge([open_pass.buffer for open_pass, _, _ in batch], seconds)
+        self._health.increment("lift", "batches")
+        for (open_pass, ring, window), poses in zip(batch, poses_by_window, strict=True):
+            blended = self._blender.blend(ring, window.captured_ns[-last:], poses, open_pass.last_ns[ring])
+            open_pass.result.people[ring] = LiftedWindow(window, blended)
+
+
+def _captured_by_ring(frames: Iterable[PendingFrame]) -> dict[Ring, int]:
+    """Captured time of the last of these frames in which a ring's person is present."""
+    return {person.ring: frame.header.captured_ns for frame in frames for person in frame.persons}

@@ -1,0 +1,86 @@
+"""What the keypoints of one camera pass between cleaning and lifting: tracker, repair, lifecycle, buffer."""
+
+from dataclasses import dataclass
+from zlib import crc32
+
+from stream.config.load import Config
+from stream.messages import Header, KeypointFrame, TrackedPerson
+from stream.protocols import ComponentContext
+from stream.tracking.left_right import LeftRightRepair
+from stream.tracking.lifecycle import Lifecycle, max_gap_s
+from stream.tracking.tracker import Tracker
+from stream.windows.camera_buffer import CameraBuffer
+from stream.windows.resample import AS_CAPTURED, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class LifterInput:
+    """Input of the lifter: skeleton of the keypoints, frames per window, times of windows and poses."""
+
+    skeleton: str
+    frames: int
+    timing: Timing = AS_CAPTURED
+
+
+class CameraStages:
+    """Stages of the camera that `context` names, and its newest frame.
+
+    size_wh: width and height of its images in pixels. newest: header of the newest frame, None at the start
+    and after `restart`. A file (not live) is tracked with look-ahead, waits for room in the buffer, and gets
+    the same ids in every replay.
+    """
+
+    def __init__(
+        self,
+        size_wh: tuple[int, int],
+        config: Config,
+        lifter_input: LifterInput,
+        live: bool,
+        context: ComponentContext,
+    ) -> None:
+        name, predict_s = context.name, config.lifter.predict_s
+        gap_s = max_gap_s(predict_s)
+        seed = None if live else crc32(name.encode())
+        fix_left_right = config.tracking.fix_left_right
+        self.size_wh = size_wh
+        self.newest: Header | None = None
+        self._tracker = Tracker(config.tracking, gap_s, seed, lookahead=not live)
+        self._left_right = LeftRightRepair(lifter_input.skeleton, context) if fix_left_right else None
+        self._lifecycle = Lifecycle(self._tracker, predict_s)
+        self.buffer = CameraBuffer(
+            name, lifter_input.frames, not live, gap_s, context.health, lifter_input.timing
+        )
+
+    def push(self, frame: KeypointFrame) -> None:
+        """Take a cleaned frame, newer than the frame before."""
+        self.newest, self.size_wh = frame.header, frame.size_wh
+        self._buffer_frames(self._tracker.update(frame))
+
+    def expire(self, now_ns: int) -> bool:
+        """Announce the people lost by silence; True when there were any."""
+        people = self._lifecycle.expire(now_ns)
+        self._announce(people, now_ns)
+        if self._lifecycle.is_silent(now_ns):
+            self.buffer.mark_silent()
+        return bool(people)
+
+    def finish(self) -> None:
+        """Buffer the frames that the tracker still holds back."""
+        self._buffer_frames(self._tracker.flush())
+
+    def restart(self, now_ns: int) -> None:
+        """Finish and lose all people; the next frame has nothing to do with the frames before."""
+        self.finish()
+        self._announce(self._lifecycle.restart(), now_ns)
+        self.buffer.restart()
+        self._tracker.restart()
+        self.newest = None
+
+    def _announce(self, people: tuple[TrackedPerson, ...], now_ns: int) -> None:
+        if people:
+            self.buffer.announce(people, now_ns)
+
+    def _buffer_frames(self, frames: list[KeypointFrame]) -> None:
+        for frame in frames:
+            repaired = self._left_right.update(frame) if self._left_right else frame
+            self.buffer.push(repaired, self._lifecycle.update(repaired))

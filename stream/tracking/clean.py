@@ -1,0 +1,48 @@
+"""Keypoints as the lifter needs them: in its skeleton, without joints that are too weak or too far out."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stream import skeletons
+from stream.health import Health
+from stream.messages import KeypointFrame, Keypoints, Mask
+
+MAX_IMAGE_SIDES = 10  # coordinates further out count as missing: they would overflow the lifter's input
+
+
+class Cleaner:
+    """Converts keypoint frames to `skeleton` and masks joints; counts joints too far out as `far_joints`.
+
+    min_score: a joint with a lower score after the conversion counts as missing.
+    """
+
+    def __init__(self, skeleton: str, min_score: float, health: Health) -> None:
+        self._skeleton = skeleton
+        self._min_score = min_score
+        self._health = health
+
+    def clean(self, frame: KeypointFrame) -> KeypointFrame:
+        """The cleaned frame; `frame` itself when nothing changes. Raises as `skeletons.convert`."""
+        limit_px = MAX_IMAGE_SIDES * max(frame.size_wh)
+        persons = tuple([self._clean_person(person, frame, limit_px) for person in frame.persons])
+        if all(cleaned is person for cleaned, person in zip(persons, frame.persons, strict=True)):
+            return frame
+        return replace(frame, skeleton=self._skeleton, persons=persons)
+
+    def _clean_person(self, person: Keypoints, frame: KeypointFrame, limit_px: int) -> Keypoints:
+        far = np.abs(person.xy) > limit_px
+        if np.count_nonzero(far):
+            far_joints: Mask = np.logical_or.reduce(far, axis=1)
+            self._health.increment(frame.header.source, "far_joints", int(far_joints.sum()))
+            person = mask_joints(person, far_joints)
+        converted = skeletons.convert(person, frame.skeleton, self._skeleton)
+        weak: Mask = converted.score < self._min_score
+        return mask_joints(converted, weak) if np.count_nonzero(weak) else converted
+
+
+def mask_joints(person: Keypoints, joints: Mask) -> Keypoints:
+    """The person with these joints (J,) missing: NaN with score 0."""
+    xy, score = person.xy.copy(), person.score.copy()
+    xy[joints], score[joints] = np.nan, 0.0
+    return replace(person, xy=xy, score=score)

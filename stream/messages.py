@@ -113,7 +113,7 @@ class KeypointFrame:
             raise ShapeError(f"size_wh: expected a positive width and height, got {self.size_wh}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class TrackedPerson:
     """One person of a camera at one time: id, state, and keypoints when the detector found the person.
 

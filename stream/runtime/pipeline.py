@@ -22,7 +22,7 @@ from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.postprocess.assemble import FrameAssembler, Publisher
 from stream.postprocess.batch import PostProcessor
 from stream.postprocess.smoothing import Smoother
-from stream.protocols import ComponentContext, Sink, Source
+from stream.protocols import ComponentContext, FrameSource, Sink, Source
 from stream.runtime.batch_lifter import BatchLifter
 from stream.runtime.camera_stages import LifterInput
 from stream.runtime.lift_thread import LiftThread
@@ -75,10 +75,13 @@ class Pipeline:
         context = self._context(component.name)
 
         def make() -> Source:
-            source: Source = component.make(component.settings, context)
             if component.detector is None:
+                source: Source = component.make(component.settings, context)
                 return source
-            return Detected(source, component.detector.make(component.detector.settings, context), context)
+            frame_source: FrameSource = component.make(component.settings, context)
+            return Detected(
+                frame_source, component.detector.make(component.detector.settings, context), context
+            )
 
         timing = self.config.lifter.timing(self.spec.rate_hz)
         lifter_input = LifterInput(self.spec.skeleton, self.spec.frames, timing)

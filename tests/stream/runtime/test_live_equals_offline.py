@@ -1,4 +1,4 @@
-"""Live and offline say the same, and a replay says it again."""
+"""Lifting live and offline gives the same poses, and a replay gives the same bits."""
 
 import dataclasses
 import time
@@ -20,37 +20,37 @@ from tests.examples import plain
 WAIT_S = 60.0
 FRAMES, FPS = 160, 25
 LAG = 4
-AHEAD = 15  # frames that the source may be ahead of the lifter
+MAX_AHEAD = 15  # frames that the source may be ahead of the lifter
 
 
-class Hurried(Recording):
-    """A recording as a camera that is as fast as the lifter takes it."""
+class RecordingAsCamera(Recording):
+    """A recording that counts as a live camera and is as fast as the lifter."""
 
     pipeline: Pipeline
 
     def __init__(self, *args) -> None:
         super().__init__(*args)
         self.live = True
-        self.given = 0
+        self.frames_read = 0
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
-        while self.pipeline.health.counter("lift", "frames") < self.given - LAG - AHEAD:
+        while self.pipeline.health.counter("lift", "frames") < self.frames_read - LAG - MAX_AHEAD:
             time.sleep(0.001)
         frame = super().read(timeout_s)
         assert frame is not None
-        self.given += 1
+        self.frames_read += 1
         return dataclasses.replace(frame, detected_ns=time.monotonic_ns())
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keypoints of a walker at 25 Hz, of which a tenth is missing."""
+    """Keypoints of a walker at 25 Hz; a tenth of the joints is missing."""
     settings = Synthetic.Settings(fps=FPS, frames=FRAMES, missing=0.1, pace="full")
     path = tmp_path_factory.mktemp("walk") / "walk.npy"
     with opened(Synthetic(settings, ComponentContext("walk"))) as source:
         frames = [source.read(0.0) for _ in range(FRAMES)]
     people = [frame.persons[0] for frame in frames if frame is not None]
-    np.save(path, np.stack([np.column_stack([who.xy, who.score]) for who in people]))
+    np.save(path, np.stack([np.column_stack([person.xy, person.score]) for person in people]))
     return path
 
 
@@ -75,24 +75,24 @@ def run(pipeline: Pipeline) -> list[PoseFrame]:
 
 @pytest.fixture
 def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
-    """Of every frame by seq: when the window ends that its pose is from, and how much of it is padded."""
-    kept: dict[int, tuple[int, int]] = {}
-    emitted = FrameAssembler.batch
+    """By seq of a frame: the end of the window that its pose comes from, and its padded frames."""
+    window_ends: dict[int, tuple[int, int]] = {}
+    assemble = FrameAssembler.batch
 
     def batch(self, passes, *rest):
-        made = emitted(self, passes, *rest)
-        moments = iter(made.frames)
+        assembled = assemble(self, passes, *rest)
+        frames = iter(assembled.frames)
         for one in passes:
-            for moment in islice(moments, len(one.due.frames)):
+            for frame in islice(frames, len(one.due.frames)):
                 if one.people:
-                    kept[moment.header.seq] = max(
-                        (int(each.window.captured_ns[-1]), moment.window.padded)
+                    window_ends[frame.header.seq] = max(
+                        (int(each.window.captured_ns[-1]), frame.window.padded)
                         for each in one.people.values()
                     )
-        return made
+        return assembled
 
     monkeypatch.setattr(FrameAssembler, "batch", batch)
-    return kept
+    return window_ends
 
 
 @pytest.mark.parametrize("resample", ["auto", "native"])
@@ -103,29 +103,29 @@ def test_a_recording_gives_the_same_poses_live_and_offline(
     offline = {
         frame.header.seq: frame for frame in run(Pipeline(config(tiny_weights, walk, hop=1, **settings)))
     }
-    there = dict(ends)
+    offline_ends = dict(ends)
     ends.clear()
 
     live_config = config(tiny_weights, walk, **settings)
-    part = dataclasses.replace(live_config.sources["walk"], make=Hurried)
+    part = dataclasses.replace(live_config.sources["walk"], make=RecordingAsCamera)
     pipeline = Pipeline(dataclasses.replace(live_config, sources={"walk": part}))
-    Hurried.pipeline = pipeline
-    live = [frame for frame in run(pipeline) if "lost" not in {who.state for who in frame.persons}]
+    RecordingAsCamera.pipeline = pipeline
+    live = [frame for frame in run(pipeline) if "lost" not in {person.state for person in frame.persons}]
 
     assert [frame.header.seq for frame in live] == list(offline)
     assert ({frame.mode for frame in live}, {frame.mode for frame in offline.values()}) == (
         {"fixed"},
         {"offline"},
     )
-    same = [frame for frame in live if ends[frame.header.seq] == there[frame.header.seq]]
+    same = [frame for frame in live if ends[frame.header.seq] == offline_ends[frame.header.seq]]
     assert len(same) > 10
     for frame in same:
-        (here,), (other,) = frame.persons, offline[frame.header.seq].persons
-        assert here.state == other.state
+        (person,), (other,) = frame.persons, offline[frame.header.seq].persons
+        assert person.state == other.state
         for value in ("score", "origin", "kp2d"):
-            assert getattr(here, value).tobytes() == getattr(other, value).tobytes()
-        # Only poses that are published are computed, and how many at once decides their last bits.
-        np.testing.assert_allclose(here.xyz, other.xyz, rtol=0, atol=1e-6)
+            assert getattr(person, value).tobytes() == getattr(other, value).tobytes()
+        # The number of poses computed at once decides their last bits.
+        np.testing.assert_allclose(person.xyz, other.xyz, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("output", ["captured", "grid"])
@@ -136,13 +136,15 @@ def test_a_replay_of_a_recording_is_identical_bit_for_bit(
     settings = {"lag": "half", "resample": resample, "output": output}
     first, second = (run(Pipeline(config(tiny_weights, walk, **settings))) for _ in range(2))
     assert len(first) >= FRAMES
-    assert [said(frame) for frame in first] == [said(frame) for frame in second]
+    assert [without_times(frame) for frame in first] == [without_times(frame) for frame in second]
 
 
-def said(frame: PoseFrame) -> object:
-    """All of a pose frame but what is a run's own: its name, and how long things took."""
-    quiet = dataclasses.replace(frame, session="", published_unix_ns=0, latency_ms=type(frame.latency_ms)())
-    return plain(quiet)
+def without_times(frame: PoseFrame) -> object:
+    """A pose frame without the session id, the publish time and the latencies, which differ between runs."""
+    stripped = dataclasses.replace(
+        frame, session="", published_unix_ns=0, latency_ms=type(frame.latency_ms)()
+    )
+    return plain(stripped)
 
 
 def test_poses_on_the_output_grid_equal_the_poses_of_captured_frames(tiny_weights: Path, walk: Path):
@@ -155,9 +157,9 @@ def test_poses_on_the_output_grid_equal_the_poses_of_captured_frames(tiny_weight
     assert times[-1] == captured[-1].header.captured_ns
     assert len(grid) == 2 * FRAMES - 1
     for frame, between, other in zip(grid[::2], [*grid[1::2], None], captured, strict=True):
-        (here,), (there,) = frame.persons, other.persons
-        np.testing.assert_allclose(here.xyz, there.xyz, atol=1e-5)
-        assert (here.state, here.origin.tolist()) == (there.state, there.origin.tolist())
+        (person,), (same,) = frame.persons, other.persons
+        np.testing.assert_allclose(person.xyz, same.xyz, atol=1e-5)
+        assert (person.state, person.origin.tolist()) == (same.state, same.origin.tolist())
         if between is not None:
             assert set(between.persons[0].origin.tolist()) <= {
                 JointOrigin.INTERPOLATED,

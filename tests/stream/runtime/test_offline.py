@@ -18,8 +18,8 @@ def test_an_interrupted_lift_raises(tiny_weights: Path, tmp_path: Path):
     )
     interruptions = iter([signal.SIGINT])
 
-    def progress(done: int) -> None:
-        for number in interruptions if done else ():
+    def progress(frames: int) -> None:
+        for number in interruptions if frames else ():
             signal.raise_signal(number)
 
     with pytest.raises(PoseliftError, match=r"stopped after \d+ frames"):

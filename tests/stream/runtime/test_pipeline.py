@@ -31,7 +31,7 @@ def config(weights: Path, sources: dict | None = None, **lifter):
 
 
 def run(pipeline: Pipeline) -> list[PoseFrame]:
-    """Run to the end; the pose frames that the memory sink got."""
+    """Run to the end; the pose frames that the memory sink received."""
     with pipeline:
         assert pipeline.wait(WAIT_S)
         pipeline.announce()
@@ -53,18 +53,17 @@ def test_every_frame_of_a_file_comes_out_once_and_in_order(tiny_weights: Path):
 
 
 def test_only_the_largest_person_is_published_with_persons_largest(tiny_weights: Path):
-    everybody = config(tiny_weights)
-    largest = dataclasses.replace(everybody, tracking=Tracker.Settings(persons="largest"))
+    largest = dataclasses.replace(config(tiny_weights), tracking=Tracker.Settings(persons="largest"))
     counts = [len(frame.persons) for frame in run(Pipeline(largest))]
-    assert counts == [1] * 60  # from the first frame on: a file's people are known from their beginning
+    assert counts == [1] * 60  # from the first frame on, since it is a file
 
 
 def test_a_replay_is_identical_bit_for_bit(tiny_weights: Path):
     first, second = (run(Pipeline(config(tiny_weights, lag="half"))) for _ in range(2))
     assert len(first) == len(second) == 60
-    for a, b in zip(first, second, strict=True):
-        for one, other in zip(a.persons, b.persons, strict=True):
-            assert one.xyz.tobytes() == other.xyz.tobytes()
+    for frame, replayed in zip(first, second, strict=True):
+        for person, same in zip(frame.persons, replayed.persons, strict=True):
+            assert person.xyz.tobytes() == same.xyz.tobytes()
 
 
 def test_the_root_is_the_origin_and_all_joints_have_positions(tiny_weights: Path):
@@ -95,19 +94,19 @@ def test_all_frames_of_several_sources_are_lifted_in_order(tiny_weights: Path):
 
 def test_a_source_that_cannot_be_opened_does_not_stop_the_others(tiny_weights: Path):
     walk = {"type": "synthetic", "frames": 10, "fps": 100.0}
-    gone = {"type": "opencv", "url": "rtsp://127.0.0.1:9/none", "open_timeout_s": 1.0}
-    pipeline = Pipeline(config(tiny_weights, {"walk": walk, "gone": gone}))
+    missing = {"type": "opencv", "url": "rtsp://127.0.0.1:9/none", "open_timeout_s": 1.0}
+    pipeline = Pipeline(config(tiny_weights, {"walk": walk, "missing": missing}))
     with pipeline:
-        seen = threading.Event()
+        never = threading.Event()
         for _ in range(600):
             if pipeline.health.counter("lift", "frames") == 11:
                 break
-            seen.wait(0.05)
+            never.wait(0.05)
     frames = [message for message in messages(pipeline) if isinstance(message, PoseFrame)]
     assert [frame.header.seq for frame in frames] == [*range(10), 9]
-    # Nobody stays behind of a live source that ends while others go on.
-    assert [who.state for who in frames[-1].persons] == ["lost"]
-    assert pipeline.health.report()["states"]["gone"]["state"] != "ok"
+    # A live source that ends loses its people, since the other sources go on.
+    assert [person.state for person in frames[-1].persons] == ["lost"]
+    assert pipeline.health.report()["states"]["missing"]["state"] != "ok"
 
 
 def test_a_failed_sink_is_reported_at_the_end_and_other_sinks_get_all_frames(tiny_weights: Path):
@@ -191,13 +190,14 @@ def test_a_blend_longer_than_the_window_is_refused(tiny_weights: Path):
 
 
 def test_joints_below_min_score_count_as_missing(tiny_weights: Path):
-    least = 0.9
-    people = [who for frame in run(Pipeline(config(tiny_weights, min_score=least))) for who in frame.persons]
-    scores = np.stack([who.score for who in people])
-    origins = np.stack([who.origin for who in people])
-    assert set(np.unique(scores < least)) == {True, False}
-    assert (scores[scores < least] == 0).all()
-    assert ((origins == JointOrigin.OBSERVED) == (scores >= least)).all()
+    min_score = 0.9
+    frames = run(Pipeline(config(tiny_weights, min_score=min_score)))
+    people = [person for frame in frames for person in frame.persons]
+    scores = np.stack([person.score for person in people])
+    origins = np.stack([person.origin for person in people])
+    assert set(np.unique(scores < min_score)) == {True, False}
+    assert (scores[scores < min_score] == 0).all()
+    assert ((origins == JointOrigin.OBSERVED) == (scores >= min_score)).all()
 
 
 def test_joints_far_outside_the_image_count_as_missing(tiny_weights: Path, tmp_path: Path):
@@ -208,17 +208,19 @@ def test_joints_far_outside_the_image_count_as_missing(tiny_weights: Path, tmp_p
     wild = {"type": "recording", "path": str(tmp_path / "wild.npy"), "speed": "full"}
     wild |= {"fps": 50, "skeleton": "h36m17", "size_wh": [640, 480]}
     pipeline = Pipeline(config(tiny_weights, {"wild": wild}))
-    people = [who for frame in run(pipeline) for who in frame.persons]
+    people = [person for frame in run(pipeline) for person in frame.persons]
     assert len(people) == 60
-    assert [who.origin[16] == JointOrigin.OBSERVED for who in people] == [bool(seq % 3) for seq in range(60)]
-    assert np.isfinite([who.xyz for who in people]).all()
+    assert [person.origin[16] == JointOrigin.OBSERVED for person in people] == [
+        bool(seq % 3) for seq in range(60)
+    ]
+    assert np.isfinite([person.xyz for person in people]).all()
     assert pipeline.health.counter("wild", "far_joints") == 20
 
 
-@pytest.mark.parametrize("wanted", [False, True])
-def test_keypoints_are_published_with_kp2d(tiny_weights: Path, wanted: bool):
-    people = [who for frame in run(Pipeline(config(tiny_weights, kp2d=wanted))) for who in frame.persons]
-    assert {who.kp2d is not None for who in people} == {wanted}
+@pytest.mark.parametrize("kp2d", [False, True])
+def test_keypoints_are_published_with_kp2d(tiny_weights: Path, kp2d: bool):
+    frames = run(Pipeline(config(tiny_weights, kp2d=kp2d)))
+    assert {person.kp2d is not None for frame in frames for person in frame.persons} == {kp2d}
 
 
 def test_the_root_position_is_published_unless_scene_is_disabled():
@@ -227,21 +229,22 @@ def test_the_root_position_is_published_unless_scene_is_disabled():
     tree = config(Path("small"), {"walk": {"type": "synthetic", **walk}}).to_dict()
     tree["scene"] = {"height_m": truth.walks[0].height_m, "fov_deg": 65.2}
     people = [frame.persons[0] for frame in run(Pipeline(resolve(tree)))]
-    assert {who.root_status for who in people} == {"height"}
-    for seq, who in enumerate(people):
+    assert {person.root_status for person in people} == {"height"}
+    for seq, person in enumerate(people):
         root = truth.truth(seq)[0, 0]
-        assert np.linalg.norm(who.root - root) < 0.15 * np.linalg.norm(root)
+        assert np.linalg.norm(person.root - root) < 0.15 * np.linalg.norm(root)
     tree["scene"] = {"enabled": False}
-    assert {who.root is None for frame in run(Pipeline(resolve(tree))) for who in frame.persons} == {True}
+    frames = run(Pipeline(resolve(tree)))
+    assert {person.root is None for frame in frames for person in frame.persons} == {True}
 
 
 def test_calibration_changes_the_lifter_input_and_not_the_published_keypoints(tiny_weights: Path):
-    known = config(tiny_weights, kp2d=True)
-    seen, size_wh = run(Pipeline(known)), (1280, 720)
+    assumed = config(tiny_weights, kp2d=True)
+    frames, size_wh = run(Pipeline(assumed)), (1280, 720)
     wide = CameraSettings(size_wh=size_wh, fx=600.0, fy=600.0, cx=640.0, cy=360.0)
-    scene = msgspec.structs.replace(known.scene, cameras={"walk": wide})
-    other = run(Pipeline(dataclasses.replace(known, scene=scene)))
-    for frame, again in zip(seen, other, strict=True):
+    scene = msgspec.structs.replace(assumed.scene, cameras={"walk": wide})
+    calibrated = run(Pipeline(dataclasses.replace(assumed, scene=scene)))
+    for frame, again in zip(frames, calibrated, strict=True):
         for person, same in zip(frame.persons, again.persons, strict=True):
             np.testing.assert_array_equal(person.kp2d, same.kp2d)
             assert np.abs(person.xyz - same.xyz).max() > 1e-3

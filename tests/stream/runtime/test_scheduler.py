@@ -6,11 +6,11 @@ from stream.runtime.scheduler import BatchCostModel
 
 
 def in_order(simulation: Simulation) -> bool:
-    return all([each.seq for each in sent] == list(range(len(sent))) for sent in simulation.sent.values())
+    return all([pose.seq for pose in sent] == list(range(len(sent))) for sent in simulation.sent.values())
 
 
 def ages_ms(simulation: Simulation, name: str, since_s: float = 3.0) -> np.ndarray:
-    return np.array([each.age_ms for each in simulation.sent[name] if each.at_s > since_s])
+    return np.array([pose.age_ms for pose in simulation.sent[name] if pose.at_s > since_s])
 
 
 def test_the_cost_model_separates_a_fixed_part_and_a_part_per_window():
@@ -18,7 +18,9 @@ def test_the_cost_model_separates_a_fixed_part_and_a_part_per_window():
     for windows in (1, 4, 8, 2, 6):
         cost.observe(windows, 0.010 + 0.002 * windows)
     assert cost.window_s == pytest.approx(0.002)
-    assert cost.batch_size() == 12  # 40 ms have room for 20, but more than twice as many as lately is a guess
+    assert (
+        cost.batch_size() == 12
+    )  # 20 fit into 40 ms, but the fit is a guess beyond twice the largest recent batch
 
 
 def test_batches_grow_only_while_they_save_time():
@@ -40,21 +42,21 @@ def test_a_fixed_part_longer_than_the_target_batch_gives_large_batches():
 def test_a_quick_lifter_gets_all_people_in_one_batch():
     simulation = Simulation(fixed_s=0.004, each_s=0.0001, a=Camera(20), b=Camera(3), c=Camera(1)).run(1)
     assert set(simulation.lifter.batches[5:]) == {24}
-    assert {each.frame.hop for sent in simulation.sent.values() for each in sent[5:]} == {1}
+    assert {pose.frame.hop for sent in simulation.sent.values() for pose in sent[5:]} == {1}
 
 
 def test_a_camera_with_many_people_does_not_delay_a_camera_with_a_single_person():
-    simulation = Simulation(each_s=0.035, crowd=Camera(20), one=Camera(1)).run(6)
+    simulation = Simulation(each_s=0.035, crowd=Camera(20), single=Camera(1)).run(6)
     assert in_order(simulation)
-    assert ages_ms(simulation, "one").max() <= 110  # two windows of each, and a frame
-    assert max(simulation.hops("one")[3:]) <= 4
-    assert max(simulation.hops("crowd")) <= 71  # 20 x 35 ms at half of the time, at 50 Hz
-    assert (simulation.dropped("one"), simulation.dropped("crowd")) == (0, 0)
+    assert ages_ms(simulation, "single").max() <= 110  # two windows of both cameras, and a frame
+    assert max(simulation.hops("single")[3:]) <= 4
+    assert max(simulation.hops("crowd")) <= 71  # 20 x 35 ms with half of the lifter time, at 50 Hz
+    assert (simulation.dropped("single"), simulation.dropped("crowd")) == (0, 0)
 
 
 def test_a_camera_that_needs_less_than_its_share_gets_it_at_once():
     simulation = Simulation(each_s=0.010, crowd=Camera(30), seldom=Camera(1, rate_hz=5)).run(6)
-    assert ages_ms(simulation, "seldom").max() <= 100  # the batch that is on its way, and its own
+    assert ages_ms(simulation, "seldom").max() <= 100  # the running batch, and its own
     assert set(simulation.hops("seldom")) == {1}
 
 
@@ -78,23 +80,23 @@ def test_the_hop_is_steady_and_as_wide_as_the_load_requires(persons: int, widest
 def test_the_hop_shrinks_again_when_people_leave_and_no_frame_is_lost():
     simulation = Simulation(each_s=0.035, a=Camera(lambda s: 10 if 4 <= s < 8 else 1)).run(12)
     assert (simulation.dropped("a"), len(simulation.sent["a"])) == (0, simulation.brought["a"])
-    hop_at = {each.seq: each.frame.hop for each in simulation.sent["a"]}
+    hop_at = {pose.seq: pose.frame.hop for pose in simulation.sent["a"]}
     assert hop_at[150] == 2
     assert 17 <= hop_at[350] <= 18
-    assert hop_at[460] == 2  # half a second after the predicted are lost
+    assert hop_at[460] == 2  # half a second after the predicted people are lost
     assert in_order(simulation)
 
 
 def test_no_frame_is_lost_while_a_pass_takes_less_time_than_a_window_spans():
-    # A pass over the crowd takes 4.5 s of the 4.86 s that 243 frames last, less what the other takes.
-    saved = Simulation(each_s=0.5, crowd=Camera(8), one=Camera(1)).run(20)
-    assert (saved.dropped("crowd"), saved.dropped("one")) == (0, 0)
-    assert max(saved.hops("crowd")) <= 243
-    assert in_order(saved)
+    # A pass over the crowd takes 4.5 s, with the windows of the other camera; 243 frames span 4.86 s.
+    simulation = Simulation(each_s=0.5, crowd=Camera(8), single=Camera(1)).run(20)
+    assert (simulation.dropped("crowd"), simulation.dropped("single")) == (0, 0)
+    assert max(simulation.hops("crowd")) <= 243
+    assert in_order(simulation)
 
 
 def test_lifter_time_used_without_competition_is_not_charged_later():
-    """Light load first, in which a camera with more people has more of the lifter's time."""
+    """The load is light at first, and a camera with more people gets more lifter time then."""
 
     def each_s(batch: int) -> float:
         return 0.0025 if simulation.clock.now_ns() < 3e9 else 0.015
@@ -102,23 +104,23 @@ def test_lifter_time_used_without_competition_is_not_charged_later():
     cameras = {"one": Camera(1, 25), "two": Camera(2, 25), "five": Camera(5, 25)}
     simulation = Simulation(each_s=each_s, **cameras)
     simulation.run(6)
-    assert max(simulation.hops("five")) <= 10  # 6 when it has settled
+    assert max(simulation.hops("five")) <= 10  # 6 in the steady state
     assert max(simulation.hops("one")) <= 5
     assert in_order(simulation)
 
 
 def test_a_camera_that_must_lose_frames_does_not_make_other_cameras_lose_frames():
-    hopeless = Simulation(each_s=0.5, crowd=Camera(20), one=Camera(1)).run(25)
-    assert hopeless.dropped("crowd") > 0
-    assert hopeless.dropped("one") == 0
-    assert ages_ms(hopeless, "one", 10).max() <= 2000
+    simulation = Simulation(each_s=0.5, crowd=Camera(20), single=Camera(1)).run(25)
+    assert simulation.dropped("crowd") > 0
+    assert simulation.dropped("single") == 0
+    assert ages_ms(simulation, "single", 10).max() <= 2000
 
 
 def test_a_slow_first_batch_is_caught_up():
     simulation = Simulation(each_s=lambda batch: 0.5 if batch == 0 else 0.010, a=Camera(2)).run(3)
     hops = simulation.hops("a")
     assert hops[0] == 1
-    assert hops[1] == 49  # all that came in the second that two windows took
+    assert hops[1] == 49  # all frames of the second that two windows took
     assert max(hops[4:]) <= 2
     assert in_order(simulation)
 
@@ -127,10 +129,10 @@ def test_a_file_is_lifted_in_the_same_passes_and_batches_at_any_lifter_speed():
     def run(each_s: float) -> Simulation:
         return Simulation(each_s=each_s, hop=5, frames=30, file=Camera(6, lossless=True)).run(2)
 
-    def made(simulation: Simulation) -> tuple:
+    def passes_and_batches(simulation: Simulation) -> tuple:
         return simulation.hops("file"), simulation.lifter.batches
 
-    assert made(run(0.0001)) == made(run(0.001))
+    assert passes_and_batches(run(0.0001)) == passes_and_batches(run(0.001))
     assert set(run(0.001).lifter.batches) == {4, 2}
 
 

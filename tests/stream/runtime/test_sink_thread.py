@@ -16,19 +16,19 @@ def message(number: int) -> Status:
 
 
 class Recorder:
-    """A sink that keeps what it gets; `script` says what happens at each opening and sending."""
+    """A sink that keeps its messages; `script` has the errors of successive openings and sendings."""
 
     endpoint = ""
     close_timeout_s = 0.0
 
     def __init__(self, script: dict[str, list[Exception | None]] | None = None) -> None:
         self.script = script or {}
-        self.got: list[int] = []
+        self.received: list[int] = []
         self.closed = 0
-        self.full = threading.Event()
+        self.got_last = threading.Event()
 
-    def _next(self, what: str) -> None:
-        if self.script.get(what) and (error := self.script[what].pop(0)) is not None:
+    def _next(self, action: str) -> None:
+        if self.script.get(action) and (error := self.script[action].pop(0)) is not None:
             raise error
 
     def open(self) -> None:
@@ -39,32 +39,32 @@ class Recorder:
 
     def send(self, status: Status) -> None:
         self._next("send")
-        self.got.append(status.unix_ns)
+        self.received.append(status.unix_ns)
         if status.unix_ns == 99:
-            self.full.set()
+            self.got_last.set()
 
 
-class Impatient(SystemClock):
+class NoWaitClock(SystemClock):
     """A clock that does not wait between attempts."""
 
     def wait(self, event: threading.Event, timeout_s: float) -> bool:
         return event.wait(0.001)
 
 
-def outlet(sink: Recorder, health: Health, lossless: bool = False) -> SinkThread:
-    out = SinkThread("sink0", lambda: sink, Impatient(), health, lossless)
-    out.start()
-    return out
+def started(sink: Recorder, health: Health, lossless: bool = False) -> SinkThread:
+    thread = SinkThread("sink0", lambda: sink, NoWaitClock(), health, lossless)
+    thread.start()
+    return thread
 
 
 def test_messages_arrive_in_order_and_closing_flushes_them():
     sink, health = Recorder(), Health()
-    out = outlet(sink, health, lossless=True)
-    assert out.wait_until_open(WAIT_S)
+    thread = started(sink, health, lossless=True)
+    assert thread.wait_until_open(WAIT_S)
     for number in range(200):
-        out.send(message(number))
-    assert out.close(WAIT_S)
-    assert (sink.got, sink.closed) == (list(range(200)), 1)
+        thread.send(message(number))
+    assert thread.close(WAIT_S)
+    assert (sink.received, sink.closed) == (list(range(200)), 1)
 
 
 def test_an_unreachable_sink_is_opened_again_until_it_works():
@@ -72,83 +72,83 @@ def test_an_unreachable_sink_is_opened_again_until_it_works():
         Recorder({"open": [SinkUnavailable("port 5555 is taken"), SinkUnavailable("still")]}),
         Health(),
     )
-    out = outlet(sink, health)
-    assert out.wait_until_open(WAIT_S)
+    thread = started(sink, health)
+    assert thread.wait_until_open(WAIT_S)
     assert health.report()["states"]["sink0"] == {"state": "ok", "detail": ""}
-    out.send(message(99))
-    assert sink.full.wait(WAIT_S)
-    assert out.close(WAIT_S)
+    thread.send(message(99))
+    assert sink.got_last.wait(WAIT_S)
+    assert thread.close(WAIT_S)
 
 
 def test_a_sink_lost_while_sending_is_opened_again_and_the_drop_counted():
     sink, health = Recorder({"send": [None, SinkUnavailable("cable pulled"), None]}), Health()
-    out = outlet(sink, health)
-    assert out.wait_until_open(WAIT_S)
+    thread = started(sink, health)
+    assert thread.wait_until_open(WAIT_S)
     for number in (1, 2, 99):
-        out.send(message(number))
-    assert sink.full.wait(WAIT_S)
-    assert out.close(WAIT_S)
-    assert (sink.got, sink.closed, health.dropped("sink0")) == ([1, 99], 2, 1)
+        thread.send(message(number))
+    assert sink.got_last.wait(WAIT_S)
+    assert thread.close(WAIT_S)
+    assert (sink.received, sink.closed, health.dropped("sink0")) == ([1, 99], 2, 1)
 
 
 def test_a_message_that_cannot_be_encoded_does_not_end_the_sink():
     sink, health = Recorder({"send": [EncodeError("NaN"), None]}), Health()
-    out = outlet(sink, health)
+    thread = started(sink, health)
     for number in (1, 99):
-        out.send(message(number))
-    assert sink.full.wait(WAIT_S)
-    assert out.close(WAIT_S)
-    assert (sink.got, health.counter("sink0", "drop.encode")) == ([99], 1)
+        thread.send(message(number))
+    assert sink.got_last.wait(WAIT_S)
+    assert thread.close(WAIT_S)
+    assert (sink.received, health.counter("sink0", "drop.encode")) == ([99], 1)
 
 
 def test_a_sink_that_raises_ends_for_good_and_no_thread_waits_for_it(caplog: pytest.LogCaptureFixture):
     sink, health = Recorder({"open": [ValueError("bug")]}), Health()
-    out = outlet(sink, health, lossless=True)
-    assert out.wait_until_open(WAIT_S)
+    thread = started(sink, health, lossless=True)
+    assert thread.wait_until_open(WAIT_S)
     for number in range(1000):
-        out.send(message(number))
-    assert out.close(WAIT_S)
+        thread.send(message(number))
+    assert thread.close(WAIT_S)
     assert health.report()["states"]["sink0"] == {"state": "failed", "detail": "ValueError: bug"}
-    assert repr(out.error) == "ValueError('bug')"
+    assert repr(thread.error) == "ValueError('bug')"
     assert "bug" in caplog.text
 
 
 def test_a_stuck_sink_loses_only_its_own_messages():
     release = threading.Event()
 
-    class Stuck(Recorder):
+    class StuckSink(Recorder):
         def send(self, status: Status) -> None:
             release.wait(WAIT_S)
             super().send(status)
 
-    sink, health = Stuck(), Health()
-    out = outlet(sink, health)
-    assert out.wait_until_open(WAIT_S)
+    sink, health = StuckSink(), Health()
+    thread = started(sink, health)
+    assert thread.wait_until_open(WAIT_S)
     for number in range(100):
-        out.send(message(number))  # returns at once, whatever the sink does
+        thread.send(message(number))  # returns at once
     release.set()
-    assert sink.full.wait(WAIT_S)
-    assert out.close(WAIT_S)
-    assert health.counter("sink0", "drop.sink_slow") == 100 - len(sink.got) > 0
-    assert sink.got[-1] == 99
+    assert sink.got_last.wait(WAIT_S)
+    assert thread.close(WAIT_S)
+    assert health.counter("sink0", "drop.sink_slow") == 100 - len(sink.received) > 0
+    assert sink.received[-1] == 99
 
 
 def test_a_burst_of_queue_size_messages_loses_none():
     health, release = Health(), threading.Event()
 
-    class Stuck(Recorder):
+    class StuckSink(Recorder):
         def send(self, status: Status) -> None:
             release.wait(WAIT_S)
             super().send(status)
 
-    sink = Stuck()
-    out = SinkThread("sink0", lambda: sink, Impatient(), health, lossless=False, queue_size=300)
-    out.start()
+    sink = StuckSink()
+    thread = SinkThread("sink0", lambda: sink, NoWaitClock(), health, lossless=False, queue_size=300)
+    thread.start()
     for number in range(300):
-        out.send(message(number))
+        thread.send(message(number))
     release.set()
-    assert out.close(WAIT_S)
-    assert (sink.got, health.dropped("sink0")) == (list(range(300)), 0)
+    assert thread.close(WAIT_S)
+    assert (sink.received, health.dropped("sink0")) == (list(range(300)), 0)
 
 
 def test_wrong_settings_of_a_sink_raise_at_construction():
@@ -156,25 +156,25 @@ def test_wrong_settings_of_a_sink_raise_at_construction():
         raise ConfigError("the folder does not exist")
 
     with pytest.raises(ConfigError, match="the folder does not exist"):
-        SinkThread("sink0", make, Impatient(), Health(), lossless=False)
+        SinkThread("sink0", make, NoWaitClock(), Health(), lossless=False)
 
 
 def test_a_lossless_pipeline_loses_no_message_while_a_sink_opens():
-    open_it = threading.Event()
+    may_open = threading.Event()
 
-    class Slow(Recorder):
+    class SlowSink(Recorder):
         def open(self) -> None:
-            open_it.wait(WAIT_S)
+            may_open.wait(WAIT_S)
 
-    sink, health = Slow(), Health()
-    out = outlet(sink, health, lossless=True)
-    sender = threading.Thread(target=lambda: [out.send(message(number)) for number in range(100)])
+    sink, health = SlowSink(), Health()
+    thread = started(sink, health, lossless=True)
+    sender = threading.Thread(target=lambda: [thread.send(message(number)) for number in range(100)])
     sender.start()
-    sender.join(0.05)  # it waits, the slot being full
-    open_it.set()
+    sender.join(0.05)  # it waits for room in the queue
+    may_open.set()
     sender.join(WAIT_S)
-    assert out.close(WAIT_S)
-    assert sink.got == list(range(100))
+    assert thread.close(WAIT_S)
+    assert sink.received == list(range(100))
 
 
 def test_closing_waits_for_a_recording_written_at_close():
@@ -188,10 +188,10 @@ def test_closing_waits_for_a_recording_written_at_close():
             super().close()
 
     sink = Recording()
-    out = outlet(sink, Health())
-    assert out.wait_until_open(WAIT_S)
+    thread = started(sink, Health())
+    assert thread.wait_until_open(WAIT_S)
     closed = []
-    closer = threading.Thread(target=lambda: closed.append(out.close(0.001)))
+    closer = threading.Thread(target=lambda: closed.append(thread.close(0.001)))
     closer.start()
     assert sink.leaving.wait(WAIT_S)
     sink.write.set()

@@ -7,7 +7,8 @@ from stream.config.load import resolve
 from stream.errors import EndOfStream
 from stream.messages import Header, KeypointFrame, Keypoints
 from stream.protocols import ComponentContext
-from stream.runtime.source_thread import LifterInput, SourceThread
+from stream.runtime.camera_stages import LifterInput
+from stream.runtime.source_thread import SourceThread
 from stream.windows.resample import Timing
 
 MS = 1_000_000
@@ -15,14 +16,14 @@ BODY = np.random.default_rng(5).uniform((-50, -150), (50, 150), (17, 2)).astype(
 HOUR = 3600 * 1000
 
 
-def at(ms: float, *places: float | tuple[float, str], seq: int = 0, camera: str = "cam0") -> KeypointFrame:
-    """A frame captured at `ms`, with somebody at each of these x, or (x, id)."""
-    people = []
-    for place in places:
-        x, id = place if isinstance(place, tuple) else (place, None)
-        people.append(Keypoints(BODY + np.float32((x, 360)), np.full(17, 0.9, np.float32), id))
+def at(ms: float, *people: float | tuple[float, str], seq: int = 0, camera: str = "cam0") -> KeypointFrame:
+    """A frame captured at `ms`, with a person at each of these x, or (x, id)."""
+    persons = []
+    for person in people:
+        x, id = person if isinstance(person, tuple) else (person, None)
+        persons.append(Keypoints(BODY + np.float32((x, 360)), np.full(17, 0.9, np.float32), id))
     at_ns = round(ms * MS)
-    return KeypointFrame(Header(camera, seq, at_ns, at_ns), (1280, 720), "h36m17", tuple(people), at_ns)
+    return KeypointFrame(Header(camera, seq, at_ns, at_ns), (1280, 720), "h36m17", tuple(persons), at_ns)
 
 
 class Script:
@@ -50,58 +51,58 @@ class Script:
         return None
 
 
-class Nobody:
-    """Listens to nothing, but does not hide a failure."""
+class ErrorListener:
+    """Keeps the error of a source thread."""
 
     error: Exception | None = None
 
-    def seen(self, camera: str, size_wh: tuple[int, int]) -> None:
+    def on_camera(self, camera: str, size_wh: tuple[int, int]) -> None:
         pass
 
-    def arrived(self) -> None:
+    def on_frames(self) -> None:
         pass
 
-    def failed(self, part: str, error: Exception) -> None:
+    def on_error(self, component: str, error: Exception) -> None:
         self.error = error
 
 
 class Played:
-    """What came of a script: rows of (ms, {id: state}) in the order they will be published."""
+    """Results of a script: rows of (ms, {id: state}) in the order in which they are published."""
 
     def __init__(
         self,
         *items: KeypointFrame | float,
         live: bool = True,
-        people: dict | None = None,
+        tracking: dict | None = None,
         script: type[Script] = Script,
     ) -> None:
         tree = {"sources": {"cam0": {"type": "synthetic"}}, "sinks": {"out": {"type": "memory"}}}
-        config = resolve(tree | {"tracking": {"confirm_frames": 1} | (people or {})})
+        config = resolve(tree | {"tracking": {"confirm_frames": 1} | (tracking or {})})
         clock = FakeClock(now_ns=0)
-        context, listener = ComponentContext("cam0", clock=clock), Nobody()
-        wanted = LifterInput("h36m17", 243, Timing(20 * MS))
-        feed = SourceThread(script(clock, *items, live=live), config, wanted, context, listener)
-        feed.start()
-        assert feed.join(20.0)
+        context, listener = ComponentContext("cam0", clock=clock), ErrorListener()
+        lifter_input = LifterInput("h36m17", 243, Timing(20 * MS))
+        source = SourceThread(script(clock, *items, live=live), config, lifter_input, context, listener)
+        source.start()
+        assert source.join(20.0)
         assert listener.error is None
         self.health = context.health
         self.rows = []
         self.headers: list[Header] = []
         self.windows = []
-        for intake in feed.intakes:
-            while due := intake.take(1, 0):
-                self.windows += due.windows(243).values()
-                for arrival in due.arrivals:
-                    self.headers.append(arrival.header)
-                    states = {who.id: who.state for who in arrival.sightings}
-                    self.rows.append((arrival.header.captured_ns / MS, states))
+        for buffer in source.buffers:
+            while request := buffer.pop_due(1, 0):
+                self.windows += request.windows(243).values()
+                for frame in request.frames:
+                    self.headers.append(frame.header)
+                    states = {person.id: person.state for person in frame.persons}
+                    self.rows.append((frame.header.captured_ns / MS, states))
 
     @property
     def states(self) -> list[list[str]]:
         return [list(states.values()) for _, states in self.rows]
 
     @property
-    def names(self) -> list[str]:
+    def ids(self) -> list[str]:
         """Ids in the order in which they first appear."""
         return list(dict.fromkeys(id for _, states in self.rows for id in states))
 
@@ -130,7 +131,7 @@ def test_frames_of_several_cameras_are_not_out_of_order_to_each_other():
 def test_after_a_clock_reset_of_hours_tracking_starts_anew():
     later = [at(2 * HOUR + 20 * step, 300) for step in range(5)]
     played = Played(*later, *(at(1000 + 20 * step, 300) for step in range(5)))
-    before, after = played.names
+    before, after = played.ids
     assert [states for _, states in played.rows] == [
         {before: "new"},
         *[{before: "ok"}] * 4,
@@ -146,22 +147,22 @@ def test_after_a_clock_reset_of_hours_tracking_starts_anew():
 def test_no_window_mixes_times_before_and_after_a_clock_reset():
     played = Played(at(2 * HOUR, 300), at(2 * HOUR + 20, 300), at(1000, 900), at(1020, 900))
     for window in played.windows:
-        places = {round(x) for x in window.keypoints[:, 0, 0] - BODY[0, 0]}
-        assert places in ({300}, {900})
+        positions = {round(x) for x in window.keypoints[:, 0, 0] - BODY[0, 0]}
+        assert positions in ({300}, {900})
         assert np.ptp(window.captured_ns) == 242 * 20 * MS
 
 
 def stamped(ms: float, unix_ms: float) -> KeypointFrame:
-    """A frame of a sender whose clock differs from the time that a capture counts as."""
+    """A frame captured at `ms` on our clock, which the sender's clock calls `unix_ms`."""
     frame = at(ms, 300)
     header = dataclasses.replace(frame.header, captured_unix_ns=round(unix_ms * MS))
     return dataclasses.replace(frame, header=header)
 
 
 def test_tracking_starts_anew_when_a_sender_clock_hours_ahead_is_corrected():
-    ahead = [stamped(1000 + 20 * step, HOUR + 20 * step) for step in range(3)]
-    right = [stamped(1060 + 20 * step, 1060 + 20 * step) for step in range(3)]
-    played = Played(*ahead, *right)
+    early = [stamped(1000 + 20 * step, HOUR + 20 * step) for step in range(3)]
+    corrected = [stamped(1060 + 20 * step, 1060 + 20 * step) for step in range(3)]
+    played = Played(*early, *corrected)
     assert played.states == [["new"], ["ok"], ["ok"], ["lost"], ["new"], ["ok"], ["ok"], ["lost"]]
     assert played.health.counter("cam0", "clock_back") == 1
 
@@ -176,7 +177,7 @@ def test_frames_of_a_sender_with_a_clock_ahead_keep_the_order_of_its_timestamps(
 
 def test_a_clock_set_forward_by_hours_ends_windows_and_drops_no_frame():
     played = Played(at(1000, 300), at(1020, 300), at(1000 + HOUR, 300), at(1020 + HOUR, 300))
-    before, after = played.names
+    before, after = played.ids
     assert [states for _, states in played.rows] == [
         {before: "new"},
         {before: "ok"},
@@ -195,14 +196,14 @@ def test_one_frame_from_the_future_does_not_stop_the_following_frames():
 def test_a_lost_person_never_comes_back_with_the_same_id():
     empty = [at(1020 + 20 * step) for step in range(40)]  # 0.8 s
     played = Played(at(1000, 300), *empty, at(1820, 300), at(1840, 300))
-    first, second = played.names
+    first, second = played.ids
     assert [states.get(first) for _, states in played.rows].count("lost") == 1
     assert played.rows[-2:] == [(1840, {second: "ok"}), (1840, {second: "lost"})]
 
 
 def test_a_person_lost_by_silence_gets_a_new_id_although_captures_have_no_gap():
-    played = Played(at(1000, 300), 600, at(1020, 300))  # on its way for more than half a second
-    first, second = played.names
+    played = Played(at(1000, 300), 600, at(1020, 300))  # the second frame arrives 0.6 s late
+    first, second = played.ids
     assert [states for _, states in played.rows] == [
         {first: "new"},
         {first: "lost"},
@@ -212,21 +213,21 @@ def test_a_person_lost_by_silence_gets_a_new_id_although_captures_have_no_gap():
 
 
 def test_a_person_selected_again_as_the_largest_gets_a_new_id():
-    def big(x: float) -> Keypoints:
+    def large_person(x: float) -> Keypoints:
         return Keypoints(BODY * np.float32(2) + np.float32((x, 360)), np.full(17, 0.9, np.float32))
 
-    def scene(step: int, with_big: bool) -> KeypointFrame:
+    def scene(step: int, with_large: bool) -> KeypointFrame:
         frame = at(20 * step, 300)
-        people = (*frame.persons, big(1000)) if with_big else frame.persons
+        people = (*frame.persons, large_person(1000)) if with_large else frame.persons
         return KeypointFrame(frame.header, frame.size_wh, frame.skeleton, people, frame.detected_ns)
 
     shown = [scene(step, 5 <= step < 60) for step in range(1, 150)]
-    played = Played(*shown, people={"persons": "largest"})
+    played = Played(*shown, tracking={"persons": "largest"})
     lost: set[str] = set()
     for _, states in played.rows:
         assert not lost & states.keys()
         lost |= {id for id, state in states.items() if state == "lost"}
-    assert len(played.names) == 3
+    assert len(played.ids) == 3
 
 
 def test_ids_from_a_sender_are_kept_even_after_they_were_lost():
@@ -241,7 +242,7 @@ def test_a_gap_longer_than_the_limit_starts_a_new_window():
 
 def test_a_gap_below_the_limit_keeps_the_person():
     played = Played(*(at(20 * step, 300) for step in range(50)), at(1180, 300), at(1200, 300))
-    assert len(played.names) == 1
+    assert len(played.ids) == 1
     assert played.states == [["new"], *[["ok"]] * 51, ["lost"]]
 
 
@@ -257,8 +258,8 @@ def test_a_file_that_ends_loses_no_person():
 
 
 def test_a_file_gives_the_same_ids_every_time():
-    names = [Played(at(1000, 300, 900), at(1020, 300, 900), live=False).names for _ in range(2)]
-    assert names[0] == names[1]
+    first, second = (Played(at(1000, 300, 900), at(1020, 300, 900), live=False) for _ in range(2))
+    assert first.ids == second.ids
 
 
 def test_in_ten_seconds_without_detections_a_person_is_lost_once_and_then_absent():
@@ -271,15 +272,15 @@ def test_in_ten_seconds_without_detections_a_person_is_lost_once_and_then_absent
 def test_one_frame_without_detection_is_predicted_and_then_ok_again():
     played = Played(at(1000, 300), at(1020, 300), at(1040), at(1060, 300))
     assert played.states == [["new"], ["ok"], ["predicted"], ["ok"], ["lost"]]
-    assert len(played.names) == 1
+    assert len(played.ids) == 1
 
 
 def test_tracking_of_a_file_starts_anew_when_its_times_go_back():
     before = [at(5000 + 20 * step, 300) for step in range(8)]
     after = [at(1000 + 20 * step, 300) for step in range(8)]
-    played = Played(*before, *after, live=False, people={"confirm_frames": 3})
+    played = Played(*before, *after, live=False, tracking={"confirm_frames": 3})
     assert played.states == [["new"], *[["ok"]] * 7, ["lost"], ["new"], *[["ok"]] * 7]
-    assert len(played.names) == 2
+    assert len(played.ids) == 2
     assert played.headers[8].captured_ns == 5140 * MS
 
 
@@ -287,17 +288,17 @@ def test_a_camera_that_falls_silent_beside_a_busy_camera_loses_its_people():
     busy = [at(1000 + 20 * step, 300, camera="cam1") for step in range(60)]
     played = Played(at(1000, 300), *busy)
     rows = list(zip(played.headers, played.states, strict=True))
-    alone = [(header.captured_ns, states) for header, states in rows if header.source == "cam0"]
-    assert [states for _, states in alone] == [["new"], ["lost"]]
-    assert alone[-1][0] < 1700 * MS  # not only when all ended
+    silent = [(header.captured_ns, states) for header, states in rows if header.source == "cam0"]
+    assert [states for _, states in silent] == [["new"], ["lost"]]
+    assert silent[-1][0] < 1700 * MS  # before the source ended
 
 
 def test_a_camera_with_a_stopped_clock_loses_its_people():
-    class Stuck(Script):
+    class StoppedClock(Script):
         def read(self, timeout_s: float) -> KeypointFrame | None:
             self._clock.advance(0.02)
             return next(self._items, None) or super().read(timeout_s)
 
-    played = Played(*[at(1000, 300)] * 60, script=Stuck)
+    played = Played(*[at(1000, 300)] * 60, script=StoppedClock)
     assert played.states == [["new"], ["lost"]]
     assert played.drops() == {"duplicate": 59}

@@ -1,4 +1,4 @@
-"""What a subscriber is told when a person is seen badly, partly, or not at all."""
+"""Published states, origins and scores of people who are detected badly, partly, or not at all."""
 
 import json
 from pathlib import Path
@@ -16,15 +16,20 @@ LEGS = (2, 3, 5, 6)  # knees and ankles of h36m17
 BODY = np.random.default_rng(5).uniform((500, 100), (700, 400), (17, 2))
 
 
-def film(frames: int) -> np.ndarray:
-    """Somebody who sways, seen well: (F, 17, 3) px and score."""
+def swaying_person(frames: int) -> np.ndarray:
+    """Keypoints (F, 17, 3) px and score of a swaying person, all detected."""
     sway = 10 * np.sin(np.arange(frames) / 8)[:, None, None]
     return np.concatenate([BODY + sway, np.full((frames, 17, 1), 0.9)], axis=2).astype(np.float32)
 
 
-def lift(tiny_weights: Path, tmp_path: Path, seen: np.ndarray, **lifter) -> list[PoseFrame]:
-    np.save(tmp_path / "seen.npy", seen)
-    source = {"type": "recording", "path": str(tmp_path / "seen.npy"), "speed": "full", "skeleton": "h36m17"}
+def lift(tiny_weights: Path, tmp_path: Path, keypoints: np.ndarray, **lifter) -> list[PoseFrame]:
+    np.save(tmp_path / "keypoints.npy", keypoints)
+    source = {
+        "type": "recording",
+        "path": str(tmp_path / "keypoints.npy"),
+        "speed": "full",
+        "skeleton": "h36m17",
+    }
     pipeline = Pipeline(
         resolve(
             {
@@ -40,15 +45,16 @@ def lift(tiny_weights: Path, tmp_path: Path, seen: np.ndarray, **lifter) -> list
     return [each for each in pipeline.sink_threads["out"].sink.messages if isinstance(each, PoseFrame)]
 
 
-def only(frames: list[PoseFrame]) -> list[Pose]:
+def single_person(frames: list[PoseFrame]) -> list[Pose]:
+    """The pose of every frame, which all have one person."""
     assert {len(frame.persons) for frame in frames} == {1}
     return [frame.persons[0] for frame in frames]
 
 
 def test_a_joint_missing_for_a_while_has_a_position_marked_interpolated(tiny_weights, tmp_path):
-    seen = film(40)
-    seen[15:20, 16] = np.nan
-    poses = only(lift(tiny_weights, tmp_path, seen, lag=10))
+    keypoints = swaying_person(40)
+    keypoints[15:20, 16] = np.nan
+    poses = single_person(lift(tiny_weights, tmp_path, keypoints, lag=10))
     for frame, pose in enumerate(poses):
         missing = 15 <= frame < 20
         assert pose.state == ("new" if frame == 0 else "ok")
@@ -59,24 +65,24 @@ def test_a_joint_missing_for_a_while_has_a_position_marked_interpolated(tiny_wei
 
 
 def test_without_look_ahead_a_missing_joint_is_predicted(tiny_weights, tmp_path):
-    seen = film(20)
-    seen[15:, 16] = np.nan
-    poses = only(lift(tiny_weights, tmp_path, seen, hop=1))
+    keypoints = swaying_person(20)
+    keypoints[15:, 16] = np.nan
+    poses = single_person(lift(tiny_weights, tmp_path, keypoints, hop=1))
     assert [pose.origin[16] for pose in poses] == [JointOrigin.OBSERVED] * 15 + [JointOrigin.PREDICTED] * 5
 
 
 def test_a_joint_below_min_score_is_published_as_missing(tiny_weights, tmp_path):
-    seen = film(30)
-    seen[10:12, 3, 2] = 0.04
-    poses = only(lift(tiny_weights, tmp_path, seen, lag=10, min_score=0.05))
+    keypoints = swaying_person(30)
+    keypoints[10:12, 3, 2] = 0.04
+    poses = single_person(lift(tiny_weights, tmp_path, keypoints, lag=10, min_score=0.05))
     assert [pose.score[3] for pose in poses[9:13]] == [np.float32(0.9), 0, 0, np.float32(0.9)]
     assert [pose.origin[3] for pose in poses[9:13]] == [1, 2, 2, 1]
 
 
 def test_joints_out_of_the_frame_are_predicted_not_absent(tiny_weights, tmp_path):
-    seen = film(30)
-    seen[:, LEGS] = np.nan
-    for pose in only(lift(tiny_weights, tmp_path, seen)):
+    keypoints = swaying_person(30)
+    keypoints[:, LEGS] = np.nan
+    for pose in single_person(lift(tiny_weights, tmp_path, keypoints)):
         assert pose.state in ("new", "ok")
         assert np.isfinite(pose.xyz).all()
         assert {int(pose.origin[joint]) for joint in LEGS} == {JointOrigin.PREDICTED}
@@ -85,9 +91,9 @@ def test_joints_out_of_the_frame_are_predicted_not_absent(tiny_weights, tmp_path
 
 
 def test_one_frame_without_detection_is_interpolated_and_marked(tiny_weights, tmp_path):
-    seen = film(30)
-    seen[15] = np.nan
-    poses = only(lift(tiny_weights, tmp_path, seen, lag=10))
+    keypoints = swaying_person(30)
+    keypoints[15] = np.nan
+    poses = single_person(lift(tiny_weights, tmp_path, keypoints, lag=10))
     assert [pose.state for pose in poses[14:17]] == ["ok", "predicted", "ok"]
     assert poses[15].origin.tolist() == [JointOrigin.INTERPOLATED] * 17
     assert poses[15].score.tolist() == [0.0] * 17
@@ -99,11 +105,11 @@ def test_one_frame_without_detection_is_interpolated_and_marked(tiny_weights, tm
 def test_a_person_missing_for_ten_seconds_is_predicted_then_lost_once_then_absent(
     tiny_weights, tmp_path, output
 ):
-    seen = film(20 + 10 * FPS + 20)
-    seen[20 : 20 + 10 * FPS] = np.nan
-    frames = lift(tiny_weights, tmp_path, seen, predict_s=0.4, output=output)
+    keypoints = swaying_person(20 + 10 * FPS + 20)
+    keypoints[20 : 20 + 10 * FPS] = np.nan
+    frames = lift(tiny_weights, tmp_path, keypoints, predict_s=0.4, output=output)
     per_frame = 2 if output == "grid" else 1  # 50 Hz
-    states = [[who.state for who in frame.persons] for frame in frames]
+    states = [[person.state for person in frame.persons] for frame in frames]
     assert states.count(["lost"]) == 1
     lost = states.index(["lost"])
     assert {state for (state,) in states[1 : 20 * per_frame - 1]} == {"ok"}
@@ -116,9 +122,9 @@ def test_a_person_missing_for_ten_seconds_is_predicted_then_lost_once_then_absen
 
 
 def test_absent_values_of_a_lost_person_are_null_on_the_wire_and_never_zero(tiny_weights, tmp_path):
-    seen = film(60)
-    seen[20:] = np.nan
-    frames = lift(tiny_weights, tmp_path, seen, predict_s=0.4, kp2d=True)
+    keypoints = swaying_person(60)
+    keypoints[20:] = np.nan
+    frames = lift(tiny_weights, tmp_path, keypoints, predict_s=0.4, kp2d=True)
     for frame in frames:
         for person in json.loads(wire.encode(frame, "json"))["persons"]:
             if person["state"] == "lost":
@@ -131,15 +137,15 @@ def test_absent_values_of_a_lost_person_are_null_on_the_wire_and_never_zero(tiny
 
 
 def test_a_file_may_begin_without_people_and_be_shorter_than_a_window(tiny_weights, tmp_path):
-    seen = film(9)
-    seen[:5] = np.nan
-    frames = lift(tiny_weights, tmp_path, seen)
+    keypoints = swaying_person(9)
+    keypoints[:5] = np.nan
+    frames = lift(tiny_weights, tmp_path, keypoints)
     assert [len(frame.persons) for frame in frames] == [0] * 5 + [1] * 4
     assert np.isfinite([frame.persons[0].xyz for frame in frames[5:]]).all()
 
 
 @pytest.mark.parametrize("frames", [1, 26, 27, 28, 54])
 def test_a_file_of_any_length_is_lifted(tiny_weights, tmp_path, frames):
-    poses = only(lift(tiny_weights, tmp_path, film(frames), lag="half", resample="native"))
+    poses = single_person(lift(tiny_weights, tmp_path, swaying_person(frames), lag="half", resample="native"))
     assert len(poses) == frames
     assert np.isfinite([pose.xyz for pose in poses]).all()

@@ -1,4 +1,4 @@
-"""A person in pictures becomes a person in 3D: the real decoder, detector, tracker and default weights."""
+"""A video and an image folder are lifted with the real decoder, detector, tracker and default weights."""
 
 import subprocess
 from pathlib import Path
@@ -15,7 +15,7 @@ FRAMES = 40
 RIGHT_SHOULDER, LEFT_SHOULDER, HEAD, PELVIS = 14, 11, 10, 0
 
 
-def film(path: Path) -> Path:
+def write_video(path: Path) -> Path:
     """A portrait of a woman facing the camera, drifting a little, visible from the waist up."""
     picture = np.pad(data.astronaut(), ((20, 0), (60, 60), (0, 0)), mode="edge")
     height, width = 500, 560
@@ -28,6 +28,7 @@ def film(path: Path) -> Path:
 
 
 def check(output: Path) -> None:
+    """One person in nearly all frames, facing the camera."""
     messages = [decode(line) for line in output.read_bytes().splitlines()]
     frames = [message for message in messages if isinstance(message, PoseFrame)]
     assert [frame.header.seq for frame in frames] == list(range(FRAMES))
@@ -36,7 +37,7 @@ def check(output: Path) -> None:
     assert len({person.id for person in people}) == 1
     person = people[len(people) // 2]
     x, y, z = person.xyz.T
-    assert x[RIGHT_SHOULDER] < x[LEFT_SHOULDER]  # she faces us: her right is at our left
+    assert x[RIGHT_SHOULDER] < x[LEFT_SHOULDER]  # she faces the camera: her right is at the left of the image
     assert y[HEAD] < y[RIGHT_SHOULDER] < y[PELVIS] == 0  # y points down
     assert 0.2 < x[LEFT_SHOULDER] - x[RIGHT_SHOULDER] < 0.55
     assert abs(z[LEFT_SHOULDER] - z[RIGHT_SHOULDER]) < 0.3
@@ -45,30 +46,30 @@ def check(output: Path) -> None:
 
 
 def test_a_video_of_a_person_is_lifted(tmp_path: Path):
-    video, output = film(tmp_path / "portrait.mp4"), tmp_path / "poses.jsonl"
+    video, output = write_video(tmp_path / "portrait.mp4"), tmp_path / "poses.jsonl"
     assert count(video) == FRAMES
-    assert lift(config_for(video, output, {"weights": "small"}, ()), lambda done: None) == FRAMES
+    assert lift(config_for(video, output, {"weights": "small"}, ()), lambda frames: None) == FRAMES
     check(output)
 
 
-def test_a_folder_of_pictures_is_lifted(tmp_path: Path):
-    (tmp_path / "pictures").mkdir()
-    film(tmp_path / "portrait.mp4")
+def test_a_folder_of_images_is_lifted(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    write_video(tmp_path / "portrait.mp4")
     command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "portrait.mp4")]
-    subprocess.run([*command, str(tmp_path / "pictures" / "%d.png")], check=True)
-    (tmp_path / "pictures" / "notes.txt").write_text("not a picture")
+    subprocess.run([*command, str(tmp_path / "images" / "%d.png")], check=True)
+    (tmp_path / "images" / "notes.txt").write_text("not an image")
     output = tmp_path / "poses.jsonl"
-    assert count(tmp_path / "pictures") == FRAMES
-    config = config_for(tmp_path / "pictures", output, {"weights": "small"}, ["source.fps=25"])
-    assert lift(config, lambda done: None) == FRAMES
+    assert count(tmp_path / "images") == FRAMES
+    config = config_for(tmp_path / "images", output, {"weights": "small"}, ["source.fps=25"])
+    assert lift(config, lambda frames: None) == FRAMES
     check(output)
 
 
-def test_a_picture_without_a_person_gives_frames_without_persons(tmp_path: Path):
+def test_images_without_a_person_give_frames_without_persons(tmp_path: Path):
     (tmp_path / "wall").mkdir()
     for number in range(5):
         Image.new("RGB", (320, 240), (90, 90, 90)).save(tmp_path / "wall" / f"{number}.png")
     output = tmp_path / "poses.jsonl"
-    lift(config_for(tmp_path / "wall", output, {"weights": "small"}, ()), lambda done: None)
+    lift(config_for(tmp_path / "wall", output, {"weights": "small"}, ()), lambda frames: None)
     messages = [decode(line) for line in output.read_bytes().splitlines()]
     assert [len(m.persons) for m in messages if isinstance(m, PoseFrame)] == [0] * 5

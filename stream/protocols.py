@@ -26,7 +26,7 @@ class Openable(Protocol):
         ...
 
     def close(self) -> None:
-        """Release it. Closing a closed component is harmless; it can be opened again."""
+        """Release it. Closing a closed component is harmless."""
         ...
 
 

@@ -5,30 +5,30 @@ import numpy as np
 import pytest
 
 from sources.opencv import OpenCV, capture
-from sources.opencv.grabber import LatestFrameReader
+from sources.opencv.latest_frame_reader import LatestFrameReader
 from stream.clock import FakeClock
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import U8, Header
 from stream.protocols import ComponentContext, opened
-from tests.sources.media import play
+from tests.sources.media import read_all
 
 
 class FakeCapture:
-    """A camera that shows `images` (None: undecodable), then hangs until it is let go, then ends."""
+    """A camera that gives `images` (None: undecodable), then blocks until `unblock` is set, then ends."""
 
     def __init__(self, *images: U8 | None) -> None:
         self._images = list(images)
         self._image: U8 | None = None
-        self.hangs = threading.Event()
-        self.let_go = threading.Event()
+        self.blocked = threading.Event()
+        self.unblock = threading.Event()
         self.released = threading.Event()
 
     def grab(self) -> bool:
         if self._images:
             self._image = self._images.pop(0)
             return True
-        self.hangs.set()
-        self.let_go.wait()
+        self.blocked.set()
+        self.unblock.wait()
         return False
 
     def image(self) -> U8 | None:
@@ -41,34 +41,34 @@ class FakeCapture:
 IMAGE = np.full((2, 3, 3), 7, np.uint8)
 
 
-def test_closing_returns_though_the_camera_hangs_and_the_camera_is_released_when_it_answers() -> None:
+def test_closing_returns_while_a_read_blocks_and_the_camera_is_released_once_it_returns() -> None:
     camera = FakeCapture(IMAGE)
-    grabber = LatestFrameReader(lambda: camera, "camera 0", 5.0, ComponentContext("cam0"))
-    grabber.open(5.0)
-    camera.hangs.wait()
-    grabber.close()
+    reader = LatestFrameReader(lambda: camera, "camera 0", 5.0, ComponentContext("cam0"))
+    reader.open(5.0)
+    camera.blocked.wait()
+    reader.close()
     assert not camera.released.is_set()
-    camera.let_go.set()
+    camera.unblock.set()
     assert camera.released.wait(10)
 
 
-def test_a_camera_that_hangs_while_opening_is_unavailable() -> None:
-    answer = threading.Event()
+def test_a_camera_that_blocks_while_it_opens_is_unavailable() -> None:
+    may_open = threading.Event()
     camera = FakeCapture()
 
     def connect() -> FakeCapture:
-        answer.wait()
+        may_open.wait()
         return camera
 
-    grabber = LatestFrameReader(connect, "camera 0", 5.0, ComponentContext("cam0", clock=FakeClock()))
+    reader = LatestFrameReader(connect, "camera 0", 5.0, ComponentContext("cam0", clock=FakeClock()))
     with pytest.raises(SourceUnavailable, match="camera 0 did not open within 3 s"):
-        grabber.open(3.0)
-    camera.let_go.set()
-    answer.set()
-    assert camera.released.wait(10)  # what opens too late is closed again
+        reader.open(3.0)
+    camera.unblock.set()
+    may_open.set()
+    assert camera.released.wait(10)  # a capture that opens too late is closed again
 
 
-def test_what_opening_raises_is_raised_to_the_opener() -> None:
+def test_errors_of_opening_are_raised_to_the_caller_of_open() -> None:
     def connect() -> FakeCapture:
         raise ConfigError("no such camera")
 
@@ -76,61 +76,61 @@ def test_what_opening_raises_is_raised_to_the_opener() -> None:
         LatestFrameReader(connect, "camera 0", 5.0, ComponentContext("cam0")).open(5.0)
 
 
-def test_the_last_frame_is_read_before_the_loss_is_told_again_and_again() -> None:
+def test_the_last_frame_is_read_before_every_further_read_raises_source_lost() -> None:
     camera = FakeCapture(IMAGE)
-    camera.let_go.set()
+    camera.unblock.set()
     clock = FakeClock()
-    grabber = LatestFrameReader(lambda: camera, "camera 0", 5.0, ComponentContext("cam0", clock=clock))
-    grabber.open(5.0)
-    frame = grabber.read(5.0)
+    reader = LatestFrameReader(lambda: camera, "camera 0", 5.0, ComponentContext("cam0", clock=clock))
+    reader.open(5.0)
+    frame = reader.read(5.0)
     assert frame is not None
     assert frame.header == Header("cam0", 0, clock.now_ns(), clock.unix_ns())
     assert frame.image is IMAGE
     for _ in range(2):
         with pytest.raises(SourceLost, match="camera 0 has stopped sending"):
-            grabber.read(5.0)
-    grabber.close()
+            reader.read(5.0)
+    reader.close()
 
 
-def test_a_camera_that_falls_silent_is_lost_though_its_read_hangs() -> None:
+def test_a_camera_without_frames_for_too_long_is_lost_while_its_read_blocks() -> None:
     camera = FakeCapture()
     clock = FakeClock()
-    grabber = LatestFrameReader(lambda: camera, "camera 0", 2.0, ComponentContext("cam0", clock=clock))
-    grabber.open(5.0)
+    reader = LatestFrameReader(lambda: camera, "camera 0", 2.0, ComponentContext("cam0", clock=clock))
+    reader.open(5.0)
     clock.advance(2.0)
-    assert grabber.read(0.0) is None
+    assert reader.read(0.0) is None
     clock.advance(0.1)
     with pytest.raises(SourceLost, match="camera 0 has sent no frame for 2 s"):
-        grabber.read(0.0)
-    camera.let_go.set()
-    grabber.close()
+        reader.read(0.0)
+    camera.unblock.set()
+    reader.close()
 
 
 def test_a_frame_that_cannot_be_decoded_is_counted_and_leaves_a_gap_in_seq() -> None:
     camera = FakeCapture(None, IMAGE)
     context = ComponentContext("cam0")
-    grabber = LatestFrameReader(lambda: camera, "camera 0", 5.0, context)
-    grabber.open(5.0)
-    frame = grabber.read(5.0)
+    reader = LatestFrameReader(lambda: camera, "camera 0", 5.0, context)
+    reader.open(5.0)
+    frame = reader.read(5.0)
     assert frame is not None
     assert frame.header.seq == 1
     assert context.health.counter("cam0", "drop.undecodable") == 1
-    camera.let_go.set()
-    grabber.close()
+    camera.unblock.set()
+    reader.close()
 
 
-def test_a_camera_is_asked_for_its_format_before_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[object, ...]] = []
+def test_the_format_is_requested_from_a_camera_before_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
 
     class FakeVideoCapture:
         def __init__(self, *camera: object) -> None:
-            asked.append(("open", *camera))
+            calls.append(("open", *camera))
 
         def isOpened(self) -> bool:  # noqa: N802
             return True
 
         def set(self, prop: str, value: object) -> None:
-            asked.append((prop, value))
+            calls.append((prop, value))
 
         def get(self, prop: str) -> float:
             return {"width": 1280.0, "height": 720.0}[prop]
@@ -139,7 +139,7 @@ def test_a_camera_is_asked_for_its_format_before_its_size(monkeypatch: pytest.Mo
             return False
 
         def release(self) -> None:
-            asked.append(("release",))
+            calls.append(("release",))
 
     cv2 = SimpleNamespace(
         VideoCapture=FakeVideoCapture,
@@ -152,8 +152,8 @@ def test_a_camera_is_asked_for_its_format_before_its_size(monkeypatch: pytest.Mo
     monkeypatch.setattr(capture, "load_cv2", lambda: cv2)
     settings = OpenCV.Settings(url="2", width=1280, height=720, fps=60.0, fourcc="MJPG")
     with opened(OpenCV(settings, ComponentContext("cam0"))) as source, pytest.raises(SourceLost):
-        next(play(source))
-    assert asked == [
+        next(read_all(source))
+    assert calls == [
         ("open", 2),
         ("fourcc", "MJPG"),
         ("width", 1280),

@@ -19,7 +19,7 @@ class DetectorSource:
 
     def open(self) -> None:
         with contextlib.ExitStack() as parts:
-            # The camera first: while it is away, each further attempt would load a detector in vain.
+            # The camera first: a failed attempt to open it then costs no loading of the detector.
             parts.enter_context(opened(self._frame_source))
             parts.enter_context(opened(self._detector))
             self._open_parts = parts.pop_all()

@@ -15,7 +15,7 @@ from stream.protocols import ComponentContext
 from stream.queues import DropOldestQueue
 
 QUEUE_SIZE = 64  # messages that may wait for the reader; further ones replace the oldest
-BROKER_TIMEOUT_S = 5.0  # for each answer of the broker
+BROKER_TIMEOUT_S = 5.0  # for every answer of the broker
 
 
 class MQTT:
@@ -133,7 +133,7 @@ class MQTT:
         class DropOldestMessages(asyncio.Queue[aiomqtt.Message]):
             """Drops the oldest message when full, and counts it; aiomqtt's own drops the newest, uncounted.
 
-            `DropOldestQueue` hands over between threads; this one is read by a coroutine.
+            `DropOldestQueue` hands over between threads; aiomqtt reads this queue in a coroutine.
             """
 
             def put_nowait(self, item: aiomqtt.Message) -> None:

@@ -1,4 +1,4 @@
-"""Timing of recorded frames: each is held back until its playback time."""
+"""Timing of recorded frames: a frame is held back until its playback time."""
 
 import threading
 

@@ -55,7 +55,7 @@ class ReconnectingSource:
         self._unopened: Source | None = make_source()
         self.live = self._unopened.live
         self._source: Source | None = None  # the open source; used by the reading thread only
-        self._result: Source | Exception | None = None  # what the opening thread hands over
+        self._result: Source | Exception | None = None  # handed over by the opening thread
         self._result_ready = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards the hand-over of `_result` against `close`

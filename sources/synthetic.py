@@ -11,7 +11,7 @@ from stream.errors import ConfigError, EndOfStream
 from stream.messages import KeypointFrame, Keypoints
 from stream.protocols import ComponentContext
 
-LAP_S = 12.0  # one lap; after it all people are back at their place and phase of the step
+LAP_S = 12.0  # duration of a lap; after it all people are back at the same place and phase of the step
 MAX_PERSONS = 8
 FIRST_UNIX_NS = 1_700_000_000_000_000_000  # wall-clock time of the first frame at full pace
 

@@ -2,7 +2,7 @@
 
 A `.task` file is an uncompressed zip of two TensorFlow Lite networks. The landmark network in the wheel lacks
 the metadata that tells MediaPipe how to normalise its input image; this module adds it. The bytes of the
-result depend on the two networks alone, so its SHA-256 is known in advance.
+result depend on the two networks alone, so its SHA-256 can be pinned.
 
 Needs flatbuffers and the schemas of model metadata, which come with mediapipe.
 """

@@ -31,7 +31,7 @@ class MediaPipe:
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """variant: lite, full or heavy, from the fastest to the most accurate. path: a `.task` file to use
-        instead of the fetched one. num_poses: maximum number of people; each that is missing costs time.
+        instead of the fetched one. num_poses: maximum number of people; more cost time.
 
         Minimum scores (0..1): min_detection to detect a person, min_presence to accept the landmarks, and
         min_tracking to continue tracking instead of detecting again.

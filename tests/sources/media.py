@@ -63,7 +63,7 @@ class MotionJPEG:
         self.sent = first - 1  # number of the newest image sent
         self._changed = threading.Condition()
         self._stalled = False
-        self._dead = threading.Event()
+        self.killed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self.port = self._server.server_port
@@ -83,7 +83,7 @@ class MotionJPEG:
 
     def kill(self) -> None:
         """Cut all connections and stop listening, which frees the port."""
-        self._dead.set()
+        self.killed.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -103,8 +103,8 @@ class MotionJPEG:
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
                 try:
-                    while not camera._dead.wait(0.01):
-                        camera._send(self.wfile)
+                    while not camera.killed.wait(0.01):
+                        camera.send_image(self.wfile)
                 except OSError:  # the client has disconnected
                     pass
 
@@ -113,7 +113,8 @@ class MotionJPEG:
 
         return Handler
 
-    def _send(self, file: Any) -> None:
+    def send_image(self, file: Any) -> None:
+        """Write the next image to the connection `file`, unless stalled."""
         with self._changed:
             if self._stalled:
                 return

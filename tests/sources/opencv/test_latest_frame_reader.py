@@ -1,16 +1,13 @@
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from sources.opencv import OpenCV, capture
 from sources.opencv.latest_frame_reader import LatestFrameReader
 from stream.clock import FakeClock
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import U8, Header
-from stream.protocols import ComponentContext, opened
-from tests.sources.media import read_all
+from stream.protocols import ComponentContext
 
 
 class FakeCapture:
@@ -117,47 +114,3 @@ def test_a_frame_that_cannot_be_decoded_is_counted_and_leaves_a_gap_in_seq() -> 
     assert context.health.counter("cam0", "drop.undecodable") == 1
     camera.unblock.set()
     reader.close()
-
-
-def test_the_format_is_requested_from_a_camera_before_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[object, ...]] = []
-
-    class FakeVideoCapture:
-        def __init__(self, *camera: object) -> None:
-            calls.append(("open", *camera))
-
-        def isOpened(self) -> bool:  # noqa: N802
-            return True
-
-        def set(self, prop: str, value: object) -> None:
-            calls.append((prop, value))
-
-        def get(self, prop: str) -> float:
-            return {"width": 1280.0, "height": 720.0}[prop]
-
-        def grab(self) -> bool:
-            return False
-
-        def release(self) -> None:
-            calls.append(("release",))
-
-    cv2 = SimpleNamespace(
-        VideoCapture=FakeVideoCapture,
-        VideoWriter=SimpleNamespace(fourcc=lambda *letters: "".join(letters)),
-        CAP_PROP_FOURCC="fourcc",
-        CAP_PROP_FRAME_WIDTH="width",
-        CAP_PROP_FRAME_HEIGHT="height",
-        CAP_PROP_FPS="fps",
-    )
-    monkeypatch.setattr(capture, "load_cv2", lambda: cv2)
-    settings = OpenCV.Settings(url="2", width=1280, height=720, fps=60.0, fourcc="MJPG")
-    with opened(OpenCV(settings, ComponentContext("cam0"))) as source, pytest.raises(SourceLost):
-        next(read_all(source))
-    assert calls == [
-        ("open", 2),
-        ("fourcc", "MJPG"),
-        ("width", 1280),
-        ("height", 720),
-        ("fps", 60.0),
-        ("release",),
-    ]

@@ -27,9 +27,11 @@ class ImageFolder:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the folder; fps: images per second.
+        """path: Folder of the images.
 
-        pace: "recorded", at fps, or "full", as fast as images are read.
+        fps: Images per second, for the times of the frames.
+
+        pace: Speed: "recorded", at fps, or "full", as fast as images are read.
         """
 
         path: str

@@ -19,7 +19,7 @@ BROKER_TIMEOUT_S = 5.0  # for every answer of the broker
 
 
 class MQTT:
-    """Subscribes to `keypoints2d` messages at a broker, MessagePack or JSON.
+    """Receives keypoints of other programs from a broker: `keypoints2d` messages, MessagePack or JSON.
 
     One source may deliver the keypoints of many cameras: every message keeps its own source name. Retained
     messages are ignored because their age is unknown.
@@ -28,12 +28,21 @@ class MQTT:
     live = True
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host, port: of the broker; topic: may contain the wildcards + and #.
+        """host: Name or address of the broker.
 
-        username: null for a broker without users; password_env: the environment variable that holds the
-        password. tls: encrypt, and verify the broker's certificate; ca_file: of its authority, when the
-        system does not trust that one. timeout_s: seconds without a valid message after which the source
-        counts as lost.
+        port: Port of the broker.
+
+        topic: Topic to subscribe to; may contain the wildcards + and #.
+
+        username: User name at the broker; null for a broker without users.
+
+        password_env: Environment variable that holds the password.
+
+        tls: Encrypt the connection and verify the broker's certificate.
+
+        ca_file: Certificate of the authority that signed the broker's, when the system does not trust it.
+
+        timeout_s: Seconds without a valid message after which the source counts as lost.
         """
 
         host: str = "127.0.0.1"

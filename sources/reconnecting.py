@@ -13,28 +13,35 @@ from stream.protocols import ComponentContext, Source
 log = logging.getLogger("poselift")
 
 MIN_DELAY_S, MAX_DELAY_S = 0.5, 15.0
+DELAY_JITTER = 0.5  # cameras behind one switch must not all reconnect in the same instant
 CLOSE_GRACE_S = 0.5  # how long `close` waits for an attempt to open that is still running
 
 
 class Backoff:
-    """Delays between attempts to open: doubled up to a maximum, each shortened at random by up to half.
+    """Delays between attempts: doubling from `first_s` up to `max_s` seconds.
 
-    The randomness keeps the cameras behind one switch from reconnecting in the same instant.
+    jitter: each delay is shortened at random by up to this share of it (0 to 1), so that components that
+    failed together do not all try again at the same moment.
     """
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._delay_s = MIN_DELAY_S
+    def __init__(
+        self, first_s: float, max_s: float, jitter: float = 0.2, rng: random.Random | None = None
+    ) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self._jitter = jitter
+        self._rng = rng or random.Random()
+        self._delay_s = first_s
 
     def next_delay_s(self) -> float:
         """Seconds to wait before the next attempt."""
-        delay_s = self._delay_s * self._rng.uniform(0.5, 1.0)
-        self._delay_s = min(2 * self._delay_s, MAX_DELAY_S)
-        return delay_s
+        delay_s = self._delay_s
+        self._delay_s = min(2 * delay_s, self._max_s)
+        return delay_s * (1 - self._jitter * self._rng.random())
 
     def reset(self) -> None:
-        """Begin again with the shortest delay."""
-        self._delay_s = MIN_DELAY_S
+        """Start again at `first_s`, after an attempt that succeeded."""
+        self._delay_s = self._first_s
 
 
 class ReconnectingSource:
@@ -51,7 +58,7 @@ class ReconnectingSource:
     ) -> None:
         self._make_source = make_source
         self._context = context
-        self._backoff = Backoff(rng or random.Random())
+        self._backoff = Backoff(MIN_DELAY_S, MAX_DELAY_S, DELAY_JITTER, rng)
         self._unopened: Source | None = make_source()
         self.live = self._unopened.live
         self._source: Source | None = None  # the open source; used by the reading thread only

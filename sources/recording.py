@@ -17,16 +17,24 @@ from stream.protocols import ComponentContext
 
 
 class Recording:
-    """Plays a recorded `.jsonl` or `.npz`, or an array of another tool; layouts in `stream.files.keypoints`.
+    """Plays recorded keypoints: a `.jsonl` or `.npz` of poselift, or an array of another tool.
 
+    The layouts are those of `stream.files.keypoints`.
     Frames keep the source names in the file; a frame without one gets this source's name.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file (null = the packaged walk); loop: begin again at its end.
+        """path: The file, .jsonl, .npz or .npy; null = the packaged walk.
 
         speed: 1.0 as recorded, 2.0 twice as fast, or "full", as fast as frames are read.
-        skeleton, fps, size_wh: of an array file, which does not contain them.
+
+        loop: Begin again at the end of the file.
+
+        skeleton: Skeleton of the keypoints in an array file, which does not contain its name.
+
+        fps: Frames per second of an array file.
+
+        size_wh: Width and height in pixels of the images behind an array file.
         """
 
         path: str | None = None

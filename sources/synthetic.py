@@ -17,18 +17,28 @@ FIRST_UNIX_NS = 1_700_000_000_000_000_000  # wall-clock time of the first frame 
 
 
 class Synthetic:
-    """A source that needs no camera; equal settings always give equal keypoints.
+    """Keypoints of simulated people, without a camera; equal settings always give equal keypoints.
 
     Frame `seq` shows the people at time seq / fps: their true joints `truth(seq)`, projected into the image,
     with noise and missing joints.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """fps: frames per second; frames: their number (null = endless); persons: 0 to 8.
+        """fps: Frames per second.
 
-        noise_px: standard deviation of a joint's position; missing: fraction of joints not detected, 0 to 1.
-        pace: "realtime", as a camera delivers frames, or "full", as fast as they are read.
-        size_wh: of the image.
+        frames: Number of frames; null = endless.
+
+        persons: Number of people, 0 to 8.
+
+        noise_px: Standard deviation of the noise of a joint's position, in pixels.
+
+        missing: Fraction of the joints that are not detected, 0 to 1.
+
+        pace: Speed: "realtime", as a camera delivers frames, or "full", as fast as they are read.
+
+        seed: Seed of all random numbers; equal seeds give equal keypoints.
+
+        size_wh: Width and height of the image in pixels.
         """
 
         fps: float = 50.0

@@ -24,7 +24,7 @@ HEARTBEAT_MS = 2000  # detects a publisher whose machine has gone
 
 
 class ZeroMQ:
-    """Subscribes to `keypoints2d` messages: two parts [topic, payload], or the payload alone.
+    """Receives keypoints of other programs: `keypoints2d` messages of [topic, payload], or of a payload alone.
 
     One source may deliver the keypoints of many cameras: every message keeps its own source name.
     """
@@ -32,11 +32,17 @@ class ZeroMQ:
     live = True
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """endpoint: to connect to; with bind, to accept publishers at.
+        """endpoint: Address to connect to; with bind, the address at which publishers connect.
 
-        topic: prefix of the topics to subscribe to; "" subscribes to all and also accepts payloads without
-        a topic. newest_only: of the waiting messages of a topic read the newest alone and count the others
-        as dropped. timeout_s: seconds without a valid message after which the source counts as lost.
+        bind: Accept publishers at the endpoint instead of connecting to one.
+
+        topic: Prefix of the topics to subscribe to; "" subscribes to all and accepts payloads without a
+        topic.
+
+        newest_only: Read only the newest of the waiting messages of a topic, and count the others as
+        dropped.
+
+        timeout_s: Seconds without a valid message after which the source counts as lost.
         """
 
         endpoint: str = "tcp://127.0.0.1:5557"

@@ -23,18 +23,24 @@ MIN_STEP_NS = 1_000_000  # MediaPipe rejects two frames with the same millisecon
 
 
 class MediaPipe:
-    """Detects people with a landmarker of its own: one instance per camera.
+    """Detects 33 landmarks per person with MediaPipe's pose landmarker.
 
-    The landmarker tracks people from frame to frame and smooths them over time, so the frames must come
-    from one camera and in order.
+    The landmarker tracks people from frame to frame and smooths their landmarks over time. So every camera
+    needs a detector of its own, and its frames must come in order.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """variant: lite, full or heavy, from the fastest to the most accurate. path: a `.task` file to use
-        instead of the fetched one. num_poses: maximum number of people; more cost time.
+        """variant: The model: lite, full or heavy, from the fastest to the most accurate.
 
-        Minimum scores (0..1): min_detection to detect a person, min_presence to accept the landmarks, and
-        min_tracking to continue tracking instead of detecting again.
+        path: A `.task` model file to use instead of the fetched one.
+
+        num_poses: Maximum number of people; a higher number costs time.
+
+        min_detection: Minimum score, 0 to 1, to detect a person.
+
+        min_presence: Minimum score, 0 to 1, to accept the landmarks of a person.
+
+        min_tracking: Minimum score, 0 to 1, to keep tracking a person instead of detecting again.
         """
 
         variant: Literal["lite", "full", "heavy"] = "full"

@@ -1,4 +1,4 @@
-"""Cameras, network streams and video files as a frame source."""
+"""Cameras, network streams and video files as frame sources."""
 
 import logging
 from pathlib import Path
@@ -28,12 +28,21 @@ class OpenCV:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """url: number (0) or device (/dev/video0) of a camera, a video file, or the URL of a stream (rtsp://,
-        or http:// with MJPEG or other video). pace: read files as fast as "recorded", or at "full" speed.
+        """url: Number (0) or device (/dev/video0) of a camera, a video file, or the URL of a stream: rtsp://,
+        or http:// with MJPEG or other video.
 
-        width, height, fps, fourcc (such as MJPG): requested from cameras, which may choose similar values;
-        null requests nothing. open_timeout_s, read_timeout_s: seconds until a stream counts as unavailable,
-        or lost. ffmpeg_options: for streams, key;value|key;value.
+        pace: Speed of a video file: "recorded", at the times in the file, or "full", as fast as frames are
+        read.
+
+        width, height, fps: Requested from a camera, which may choose a similar value; null requests nothing.
+
+        fourcc: Pixel format requested from a camera, for example MJPG; null requests nothing.
+
+        open_timeout_s: Seconds after which a stream that does not open counts as unavailable.
+
+        read_timeout_s: Seconds without a frame after which a camera or stream counts as lost.
+
+        ffmpeg_options: Options of FFmpeg for streams, as key;value|key;value.
         """
 
         url: int | str = 0

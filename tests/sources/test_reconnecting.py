@@ -202,7 +202,7 @@ def test_the_time_of_opening_counts_towards_the_timeout_of_the_read() -> None:
 
 
 def test_delays_double_up_to_fifteen_seconds_and_are_shortened_by_a_seeded_random_part() -> None:
-    first, again, other = (Backoff(random.Random(seed)) for seed in (7, 7, 8))
+    first, again, other = (Backoff(0.5, 15.0, 0.5, random.Random(seed)) for seed in (7, 7, 8))
     delays_s = [first.next_delay_s() for _ in range(8)]
     assert delays_s == [again.next_delay_s() for _ in range(8)]
     other_delays_s = [other.next_delay_s() for _ in range(8)]
@@ -212,7 +212,7 @@ def test_delays_double_up_to_fifteen_seconds_and_are_shortened_by_a_seeded_rando
 
 
 def test_after_a_reset_delays_begin_with_the_shortest() -> None:
-    backoff = Backoff(random.Random(1))
+    backoff = Backoff(0.5, 15.0, 0.5, random.Random(1))
     for _ in range(5):
         backoff.next_delay_s()
     backoff.reset()

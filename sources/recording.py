@@ -19,8 +19,8 @@ from stream.protocols import ComponentContext
 class Recording:
     """Plays recorded keypoints: a `.jsonl` or `.npz` of poselift, or an array of another tool.
 
-    The layouts are those of `stream.files.keypoints`.
-    Frames keep the source names in the file; a frame without one gets this source's name.
+    The layouts are those of `stream.files.keypoints`. Frames keep the source names in the file; a frame
+    without one gets this source's name.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

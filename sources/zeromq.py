@@ -24,7 +24,7 @@ HEARTBEAT_MS = 2000  # detects a publisher whose machine has gone
 
 
 class ZeroMQ:
-    """Receives keypoints of other programs: `keypoints2d` messages of [topic, payload], or of a payload alone.
+    """Receives keypoints of other programs: `keypoints2d` messages, [topic, payload] or the payload alone.
 
     One source may deliver the keypoints of many cameras: every message keeps its own source name.
     """

@@ -17,7 +17,7 @@ class JSONL:
     close_timeout_s = 1.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file; an existing file is replaced. {time} in it becomes the start time in UTC."""
+        """path: Path of the file; {time} in it becomes the start time in UTC. An existing file is replaced."""
 
         path: str = "poses.jsonl"
 

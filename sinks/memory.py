@@ -16,7 +16,7 @@ class Memory:
     close_timeout_s = 0.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """keep: maximum number of messages; the oldest are dropped first."""
+        """keep: Maximum number of messages; the oldest are dropped first."""
 
         keep: int = 10_000
 

@@ -25,9 +25,9 @@ class NPZ:
     close_timeout_s = 60.0  # writes the recording
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file; an existing file is replaced. {time} in it becomes the start time in UTC.
+        """path: Path of the file; {time} in it becomes the start time in UTC. An existing file is replaced.
 
-        max_mb: memory for poses not yet written, in megabytes; 512 holds about two hours of one person at
+        max_mb: Memory for poses not yet written, in megabytes; 512 holds about two hours of one person at
         30 Hz. Writing briefly needs the same amount again.
         """
 

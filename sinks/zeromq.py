@@ -32,11 +32,15 @@ class ZeroMQ:
     close_timeout_s = 1.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host: address of the interface to publish on, "0.0.0.0" for all. port: 0 picks a free one.
+        """host: Address of the interface to publish on; 0.0.0.0 for all interfaces.
 
-        queue: messages kept for each subscriber that is behind.
-        curve_secret_file: the node's .key_secret file, to use CURVE. curve_clients_folder: folder with the
-        .key files of the clients that may subscribe.
+        port: Port to publish on; 0 picks a free port.
+
+        queue: Messages kept for each subscriber that is behind.
+
+        curve_secret_file: The node's .key_secret file, to encrypt with CURVE.
+
+        curve_clients_folder: Folder with the .key files of the clients that may subscribe.
         """
 
         host: str = "127.0.0.1"

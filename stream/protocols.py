@@ -1,8 +1,8 @@
 """Interfaces of sources, detectors, lifters and sinks. No base classes: having the methods is enough.
 
 A component is built as `Component(settings, context)`. `Component.Settings` is a frozen `msgspec.Struct`;
-`ComponentContext` carries the component's name, clock and health. Construction checks the settings and
-touches no device, file or network; `open` does:
+`ComponentContext` carries the component's name, clock and health. Construction checks the settings; `open`
+acquires the device, file, connection or thread that the component needs:
 
     with opened(Synthetic(settings, context)) as source:
         frame = source.read(timeout_s=1.0)
@@ -26,7 +26,7 @@ class Openable(Protocol):
         ...
 
     def close(self) -> None:
-        """Release it. Closing a closed component is harmless; it can be opened again."""
+        """Release it. Closing a closed component is harmless."""
         ...
 
 

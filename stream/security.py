@@ -115,11 +115,19 @@ def _key_error(error: Exception) -> ConfigError:
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The part of an MQTT component's settings that describes the broker.
+    """Settings that describe an MQTT broker, shared by the source and the sink.
 
-    host, port: of the broker. username: null if the broker needs none. password_env: the environment variable
-    that holds the password. tls: encrypt, and check the broker's certificate against the system's authorities
-    or those in ca_file.
+    host: Name or address of the broker.
+
+    port: Port of the broker.
+
+    username: User name at the broker; null for a broker without users.
+
+    password_env: Environment variable that holds the password.
+
+    tls: Encrypt the connection and verify the broker's certificate.
+
+    ca_file: Certificate of the authority that signed the broker's, when the system does not trust it.
     """
 
     host: str = "127.0.0.1"

@@ -83,7 +83,7 @@ KEPT_OUT = {
     ],
     "(h, w) is passed where (w, h) is read": [
         "test_known_mistakes.py::test_an_upright_image_is_upright_on_its_way",
-        "sources/mediapipe/test_detector.py::test_pixels_are_those_of_a_picture_that_is_not_square",
+        "sources/mediapipe/test_detector.py::test_landmarks_are_in_pixels_also_of_an_image_that_is_not_square",
     ],
     "the first frame must contain a person": [
         "stream/runtime/test_trust.py::test_a_file_may_begin_without_people_and_be_shorter_than_a_window",
@@ -105,7 +105,7 @@ KEPT_OUT = {
     ],
     "a source counts as connected though it could not be": [
         "stream/runtime/test_pipeline.py::test_a_source_that_cannot_be_opened_does_not_stop_the_others",
-        "sources/test_reconnecting.py::test_outages_are_told_in_health_and_once_per_change_in_the_log",
+        "sources/test_reconnecting.py::test_outages_are_reported_in_health_and_each_change_is_logged_once",
     ],
     "what raises in a reader's thread leaves it hanging": [
         "test_known_mistakes.py::test_a_reader_that_breaks_ends_the_run_and_says_why",

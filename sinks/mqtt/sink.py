@@ -37,11 +37,15 @@ class MQTT:
     close_timeout_s = 3 * CLOSE_GRACE_S
 
     class Settings(security.BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """The broker's settings as in `BrokerSettings`, and:
+        """prefix: Beginning of all topics; nodes at one broker need different prefixes.
 
-        prefix: of all topics; nodes at the same broker need different ones. format: of poses, json or
-        msgpack; all else is JSON. max_hz: maximum rate of poses per source. discovery: announce the node to
-        Home Assistant, under discovery_prefix.
+        format: Format of poses; all other messages are JSON.
+
+        max_hz: Maximum rate of poses per source.
+
+        discovery: Announce the node and its sources to Home Assistant.
+
+        discovery_prefix: Beginning of Home Assistant's topics.
         """
 
         prefix: str = "poselift"

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from sources.images import Images
+from sources.images import ImageFolder
 from sources.opencv import OpenCV
 from stream.cameras.intrinsics import CameraSettings
 from stream.cli.output import print_line
@@ -99,9 +99,9 @@ def _only_warnings() -> Iterator[None]:
 def images(path: Path) -> Iterator[U8]:
     """The images (H, W, 3) uint8 RGB of a folder, or five a second of a video."""
     context = ComponentContext(path.name)
-    source: Images | OpenCV
+    source: ImageFolder | OpenCV
     if path.is_dir():
-        source, every_ns = Images(Images.Settings(path=str(path), pace="full"), context), 0
+        source, every_ns = ImageFolder(ImageFolder.Settings(path=str(path), pace="full"), context), 0
     else:
         source = OpenCV(OpenCV.Settings(url=str(path), pace="full"), context)
         every_ns = round(_EVERY_S * 1e9)

@@ -95,7 +95,7 @@ def _detected(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int],
                 return
             if frame is None:
                 continue
-            seen, spatial = detector.detect_in_space(frame)
+            seen, spatial = detector.detect_with_3d(frame)
             keypoints, world = np.zeros((17, 3), np.float32), np.full((17, 3), np.nan, np.float32)
             if seen.persons:
                 person = skeletons.convert(seen.persons[0], seen.skeleton)

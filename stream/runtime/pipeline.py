@@ -10,8 +10,8 @@ import uuid
 from functools import partial
 
 from lifter import load
-from sources.detected import Detected
-from sources.reconnecting import Reconnecting
+from sources.detected import DetectorSource
+from sources.reconnecting import ReconnectingSource
 from stream import skeletons
 from stream.cameras.registry import Cameras
 from stream.clock import Clock, SystemClock
@@ -22,7 +22,7 @@ from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.postprocess.assemble import FrameAssembler, Publisher
 from stream.postprocess.batch import PostProcessor
 from stream.postprocess.smoothing import Smoother
-from stream.protocols import ComponentContext, FrameSource, Sink, Source
+from stream.protocols import ComponentContext, Detector, FrameSource, Sink, Source
 from stream.runtime.batch_lifter import BatchLifter
 from stream.runtime.camera_stages import LifterInput
 from stream.runtime.lift_thread import LiftThread
@@ -79,13 +79,12 @@ class Pipeline:
                 source: Source = component.make(component.settings, context)
                 return source
             frame_source: FrameSource = component.make(component.settings, context)
-            return Detected(
-                frame_source, component.detector.make(component.detector.settings, context), context
-            )
+            detector: Detector = component.detector.make(component.detector.settings, context)
+            return DetectorSource(frame_source, detector, context)
 
         timing = self.config.lifter.timing(self.spec.rate_hz)
         lifter_input = LifterInput(self.spec.skeleton, self.spec.frames, timing)
-        return SourceThread(Reconnecting(make, context), self.config, lifter_input, context, self)
+        return SourceThread(ReconnectingSource(make, context), self.config, lifter_input, context, self)
 
     def _sink_thread(self, component: ComponentConfig) -> SinkThread:
         def make() -> Sink:

@@ -17,7 +17,7 @@ class JSONL:
     close_timeout_s = 1.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: Path of the file, which is replaced if it exists; {time} in it becomes the start time in UTC."""
+        """path: Path of the file, replaced if it exists; {time} in it becomes the start time in UTC."""
 
         path: str = "poses.jsonl"
 

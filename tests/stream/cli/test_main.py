@@ -131,7 +131,7 @@ def test_any_name_a_file_can_have_makes_a_source(
         ("folder", "out.npz", "folder"),
         ("notes.txt", "nowhere/out.npz", "does not exist"),
         ("notes.txt", "folder/../broken.npz", "expected a video"),
-        ("broken.npz", "folder/../broken.npz", "expected another file than the input"),
+        ("broken.npz", "folder/../broken.npz", "this is the input, which would be overwritten"),
         ("walk.npz", "folder.npz", "folder.npz: cannot be written"),
         ("walk.npz", "folder.jsonl", "folder.jsonl: cannot be written"),
     ],

@@ -82,10 +82,11 @@ class Pipeline:
         context = self._context(component.name)
 
         def make() -> Source:
-            source: Source = component.make(component.settings, context)
+            made = component.make(component.settings, context)
             if component.detector is None:
+                source: Source = made
                 return source
-            return Detected(source, component.detector.make(component.detector.settings, context), context)
+            return Detected(made, component.detector.make(component.detector.settings, context), context)
 
         timing = self.config.lifter.timing(self.spec.rate_hz)
         lifter_input = LifterInput(self.spec.skeleton, self.spec.frames, timing)

@@ -88,7 +88,7 @@ def follow(arguments: argparse.Namespace, scene: str, people: int, run: int, tal
         began = time.thread_time()
         out += tracker.update(frame)
         tally.ms.append((time.thread_time() - began) * 1e3)
-    compare(frames, out + tracker.end(), tally)
+    compare(frames, out + tracker.flush(), tally)
 
 
 def compare(frames: list[tuple[KeypointFrame, list[int]]], out: list[KeypointFrame], tally: Tally) -> None:

@@ -1,1 +1,1 @@
-"""What runs: threads of sources, lifter and sinks, the scheduler, the service, lifting of whole files."""
+"""Everything that runs: threads of sources, lifter and sinks, scheduler, service, lifting of files."""

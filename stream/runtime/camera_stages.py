@@ -1,4 +1,4 @@
-"""What the keypoints of one camera pass between cleaning and lifting: tracker, repair, lifecycle, buffer."""
+"""Stages of one camera's keypoints between cleaning and lifting: tracker, repair, lifecycle, buffer."""
 
 from dataclasses import dataclass
 from zlib import crc32

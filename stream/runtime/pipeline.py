@@ -8,6 +8,7 @@ sink threads:  pose frames, meta and status messages -> subscribers
 import logging
 import uuid
 from functools import partial
+from typing import TYPE_CHECKING
 
 from lifter import load
 from sources.detected import DetectorSource
@@ -31,6 +32,9 @@ from stream.runtime.source_thread import SourceThread
 from stream.scene.root_position import RootPosition
 from stream.scene.world_frame import CameraPlacements, WorldFrame
 
+if TYPE_CHECKING:
+    from lifter.runner import Runner
+
 log = logging.getLogger("poselift")
 
 _STOP_S = 1.0  # how long a stop waits for the sources and the lifter, and again for the sinks
@@ -49,16 +53,9 @@ class Pipeline:
         self.health = Health()
         self.session = str(uuid.uuid4())
         self._error: Exception | None = None
-        settings = config.lifter
-        self.lifter = load(
-            settings.weights,
-            device=settings.device,
-            dtype=settings.dtype,
-            threads=settings.threads,
-            engine=settings.engine,
-        )
+        self.lifter = self._load_lifter()
         self.spec = self.lifter.spec
-        settings.check(self.spec)
+        config.lifter.check(self.spec)
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
         self._cameras = Cameras(config.scene.cameras, config.scene.fov_deg)
         # Subscribers get a camera's placement before the first pose that depends on it.
@@ -67,6 +64,16 @@ class Pipeline:
         self.lossless = not any(source.live for source in self.source_threads)
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
         self._lift_thread = LiftThread(self._batch_lifter(), self.source_threads, self.clock, self.on_error)
+
+    def _load_lifter(self) -> "Runner":
+        settings = self.config.lifter
+        return load(
+            settings.weights,
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            engine=settings.engine,
+        )
 
     def _context(self, name: str) -> ComponentContext:
         return ComponentContext(name, self.config.node, self.session, self.clock, self.health)
@@ -100,9 +107,7 @@ class Pipeline:
         settings, context = self.config.lifter, self._context("lift")
         lag = settings.lag_frames(self.spec.frames)
         mode: Mode = "offline" if self.lossless else "fixed" if lag else "live"
-        assembler = FrameAssembler(
-            self.spec.skeleton, self._model, self.session, mode, lag, self.config.lifter.kp2d
-        )
+        assembler = FrameAssembler(self.spec.skeleton, self._model, self.session, mode, lag, settings.kp2d)
         return BatchLifter(
             self.lifter,
             Publisher(assembler, self._post_processors(context), self._send, context),

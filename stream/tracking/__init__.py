@@ -1,1 +1,1 @@
-"""Who is who: cleans keypoints, gives every person an id and a state, repairs left/right mix-ups."""
+"""Identity of people: cleans keypoints, gives every person an id and a state, repairs left/right mix-ups."""

@@ -3,7 +3,7 @@
 A whole person, both arms, both legs or one pair of joints may be mixed up. Each joint is expected where its
 velocity takes it. The hypothesis that explains the new frame best wins, and a mix-up must explain it much
 better than the frame as it is. A joint that was missing a moment ago expects nothing, so no person is turned
-by force, and a person who stays the other way round is accepted so.
+by force. A mix-up that lasts is accepted as the truth.
 """
 
 from dataclasses import dataclass, replace

@@ -7,11 +7,11 @@ person comes back under another id, unless the source itself gives the ids.
 from stream.messages import KeypointFrame, Keypoints, State, TrackedPerson
 from stream.tracking.tracker import Tracker
 
-MIN_GAP_S = 0.25  # a shorter gap between two detections never makes a person new, however small predict_s is
+MIN_GAP_S = 0.25  # a shorter gap between two detections keeps the person, however small predict_s is
 
 
 def max_gap_s(predict_s: float) -> float:
-    """The longest gap in seconds between two detections of one person who does not become new by it."""
+    """The longest gap in seconds between two detections that keeps a person; a longer gap ends it."""
     return max(predict_s, MIN_GAP_S)
 
 

@@ -73,8 +73,7 @@ class CameraBuffer:
                 self._append(self._newest)
                 return
             for point in self._output_grid.push(self._newest):
-                # A window grid counts in ns, so a point lies as far before the frame there as it does in
-                # time.
+                # With a window step, grid positions are in ns.
                 before = captured_ns - point.header.captured_ns if self._timing.window_step_ns else 0
                 self._append(replace(point, grid_position=point.grid_position - before))
 

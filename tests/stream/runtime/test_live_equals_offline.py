@@ -70,7 +70,8 @@ def run(pipeline: Pipeline) -> list[PoseFrame]:
     with pipeline:
         assert pipeline.wait(WAIT_S)
     assert pipeline.error is None
-    return [each for each in pipeline.sink_threads["out"].sink.messages if isinstance(each, PoseFrame)]
+    messages = pipeline.sink_threads["out"].sink.messages
+    return [message for message in messages if isinstance(message, PoseFrame)]
 
 
 @pytest.fixture
@@ -82,12 +83,12 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
     def batch(self, passes, *rest):
         assembled = assemble(self, passes, *rest)
         frames = iter(assembled.frames)
-        for one in passes:
-            for frame in islice(frames, len(one.due.frames)):
-                if one.people:
+        for lifted_pass in passes:
+            for frame in islice(frames, len(lifted_pass.due.frames)):
+                if lifted_pass.people:
                     window_ends[frame.header.seq] = max(
-                        (int(each.window.captured_ns[-1]), frame.window.padded)
-                        for each in one.people.values()
+                        (int(lifted.window.captured_ns[-1]), frame.window.padded)
+                        for lifted in lifted_pass.people.values()
                     )
         return assembled
 

@@ -1,4 +1,4 @@
-"""The service as a process that receives and publishes over real sockets and is stopped by a signal."""
+"""The service as users run it: a process with real sockets, stopped by a signal."""
 
 import json
 import signal

@@ -42,7 +42,8 @@ def lift(tiny_weights: Path, tmp_path: Path, keypoints: np.ndarray, **lifter) ->
     with pipeline:
         assert pipeline.wait(60.0)
     assert pipeline.error is None
-    return [each for each in pipeline.sink_threads["out"].sink.messages if isinstance(each, PoseFrame)]
+    messages = pipeline.sink_threads["out"].sink.messages
+    return [message for message in messages if isinstance(message, PoseFrame)]
 
 
 def single_person(frames: list[PoseFrame]) -> list[Pose]:

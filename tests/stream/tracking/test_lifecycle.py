@@ -53,7 +53,7 @@ def test_a_window_starts_with_a_new_person_after_a_long_gap_and_with_another_ima
     lifecycle = Lifecycle(Tracker(), predict_s=0.25)
     resized = dataclasses.replace(frame(2.1, "a"), size_wh=(1280, 960))
     frames = frame(0, "a"), frame(0.1, "a"), frame(2.0, "a"), resized
-    people = [lifecycle.update(each)[0] for each in frames]
+    people = [lifecycle.update(keypoints)[0] for keypoints in frames]
     assert [(person.state, person.starts_window) for person in people] == [
         ("new", True),
         ("ok", False),

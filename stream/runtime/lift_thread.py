@@ -115,7 +115,9 @@ class LiftThread:
 
     def _lift(self, batch: list[tuple[_Open, Ring, Window]]) -> None:
         began_ns = self._clock.now_ns()
-        last = max(self._seams.reads(ring, w.captured_ns, one.since_ns[ring]) for one, ring, w in batch)
+        last = max(
+            self._seams.frames_needed(ring, w.captured_ns, one.since_ns[ring]) for one, ring, w in batch
+        )
         answers = self._lifter.lift([self._view(one.intake.name, window) for one, _, window in batch], last)
         seconds = (self._clock.now_ns() - began_ns) / 1e9
         self._schedule.served([one.intake for one, _, _ in batch], seconds)

@@ -68,13 +68,12 @@ class Pipeline:
             for name, part in config.sinks.items()
         }
         self._cameras = Cameras(config.scene.cameras, config.scene.fov_deg)
-        # Whoever listens learns where a camera stands before the first pose that rests on it.
-        self._worlds = CameraPlacements(config.scene.world, lambda *source: self._send(self._meta(*source)))
+        self._placements = CameraPlacements(config.scene.world.camera_pose)
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
         context = self._context("lift")
         self._lifting = LiftThread(
             self.lifter,
-            Publisher(self._emitter(), self._steps(), self._send, context),
+            Publisher(self._emitter(), self._steps(), self._send, context, self._meta),
             settings.hop,
             settings.blend_frames(self._lag),
             context,
@@ -96,7 +95,7 @@ class Pipeline:
             steps.append(Smoother(smoothing, self._context("lift")))
         if scene.enabled:
             steps.append(RootPosition(scene))
-            steps.append(WorldFrame(scene.world, scene.contact, self._context("lift"), self._worlds))
+            steps.append(WorldFrame(scene.world, scene.contact, self._context("lift"), self._placements))
         return steps
 
     def _context(self, name: str) -> ComponentContext:
@@ -229,7 +228,7 @@ class Pipeline:
 
     def _meta(self, name: str, size_wh: tuple[int, int]) -> Meta:
         skeleton = skeletons.skeleton_named(self.spec.skeleton)
-        scene, place = self.config.scene, self._worlds.of(name)
+        scene, place = self.config.scene, self._placements.get(name)
         return Meta(
             source=name,
             session=self.session,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sources.synthetic import Synthetic
-from stream.cameras.intrinsics import CameraSettings
+from stream.cameras.intrinsics import Camera
 from stream.config.load import resolve
 from stream.errors import ConfigError
 from stream.messages import JointOrigin, Meta, PoseFrame, Status
@@ -238,7 +238,7 @@ def test_people_stand_where_they_are_unless_that_is_not_wanted():
 def test_a_calibrated_camera_changes_what_the_lifter_sees_and_not_what_is_published(tiny_weights: Path):
     known = config(tiny_weights, kp2d=True)
     seen, size_wh = run(Pipeline(known)), (1280, 720)
-    wide = CameraSettings(size_wh=size_wh, fx=600.0, fy=600.0, cx=640.0, cy=360.0)
+    wide = Camera.Settings(size_wh=size_wh, fx=600.0, fy=600.0, cx=640.0, cy=360.0)
     scene = msgspec.structs.replace(known.scene, cameras={"walk": wide})
     other = run(Pipeline(dataclasses.replace(known, scene=scene)))
     for frame, again in zip(seen, other, strict=True):

@@ -25,7 +25,7 @@ def default_blend_frames(lag: int) -> int:
     """Frames to fade over when the config does not set them, for `lag` frames of look-ahead.
 
     Without look-ahead a long fade costs accuracy; the more frames two passes share, the less it costs.
-    Measured by benchmarks/seams.py.
+    Measured by benchmarks/pass_blending.py.
     """
     return min(_MIN_AUTO_FRAMES + lag, _MAX_AUTO_FRAMES)
 

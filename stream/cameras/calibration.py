@@ -70,7 +70,7 @@ def calibrate(images: Iterable[U8], board: Board) -> Calibration:
     find_corners = corner_finder(cv2, board)
     size_wh: tuple[int, int] | None = None
     views: list[_View] = []
-    min_distance, searched, found = _MIN_VIEW_DISTANCE, 0, 0
+    min_distance, searched, boards = _MIN_VIEW_DISTANCE, 0, 0
     for image in images:
         searched += 1
         image_wh = (image.shape[1], image.shape[0])
@@ -80,7 +80,7 @@ def calibrate(images: Iterable[U8], board: Board) -> Calibration:
                 f"expected images of one size, got {size_wh} and {image_wh}; calibrate each size alone"
             )
         view = _view(cv2, find_corners, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), board)
-        found += view is not None
+        boards += view is not None
         if view is not None and _is_new(view, views, min_distance, size_wh):
             views.append(view)
         while len(views) > _MAX_VIEWS:
@@ -89,8 +89,9 @@ def calibrate(images: Iterable[U8], board: Board) -> Calibration:
     if size_wh is None or len(views) < _MIN_VIEWS:
         raise ConfigError(
             f"expected at least {_MIN_VIEWS} different views of the board, got {len(views)} "
-            f"(it was found in {found} of {searched} images); show it flat and evenly lit, in many positions "
-            "and tilts, and check the numbers: a chessboard counts its inner corners, charuco its squares"
+            f"(it was found in {boards} of {searched} images); show it flat and evenly lit, in many "
+            "positions and tilts, and check the numbers: a chessboard counts its inner corners, charuco its "
+            "squares"
         )
     return _solve(cv2, views, size_wh, searched)
 

@@ -118,7 +118,7 @@ class Camera:
 
 
 def batch_rays(cameras: Sequence[Camera], xy: F32) -> F64:
-    """Rays (P, J, 2) float64 of pixels (P, J, 2), as `Camera.rays`; row p is seen by cameras[p]."""
+    """Rays (P, J, 2) float64 of pixels (P, J, 2), as `Camera.rays`; row p belongs to cameras[p]."""
     focal, centre = (np.array([getattr(camera, name) for camera in cameras]) for name in ("focal", "centre"))
     rays: F64 = (xy - centre[:, None]) / focal[:, None]
     for row, camera in enumerate(cameras):

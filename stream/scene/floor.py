@@ -6,7 +6,7 @@ by least squares, so that a person who walks to and fro on a line determines the
 their posture the tilt across it. Body sizes, and so distances, are guesses, so each person has a level of
 their own; only the tilt is common to all.
 
-People who have never moved do not count, since a poster on a wall shows a person too; nor do those who
+People who have never moved do not count, since a poster on a wall shows a person too; nor do people who
 crouch, lie or fall.
 """
 

@@ -58,7 +58,7 @@ class RootPosition:
         """enabled: find where people are (`root`). fov_deg: field of view along the longer image side, for
         cameras without calibration; webcams have 50 to 80. cameras: intrinsics by source, see
         `poselift calibrate`. height_m: body height of all people; null = average adults. world: axes with
-        z up instead of the camera's, see `stream.scene.world_frame`. contact: tell which feet rest on the
+        z up instead of the camera's, see `stream.scene.world_frame`. contact: find which feet rest on the
         floor.
         """
 
@@ -219,7 +219,7 @@ def _initial_translation(points: F64, rays: F64, mask: Mask | None) -> tuple[F64
     differences *= differences
     in_space2, on_plane2 = differences[0] + differences[1], differences[2] + differences[3]
     both_visible = None if mask is None else mask @ np.abs(pairs) == 2
-    # The nearer half of the pairs says little about the distance.
+    # Joints that are close together determine the distance poorly: only the farther half of the pairs counts.
     far_pairs: Mask = in_space2 >= _median(in_space2, both_visible)[:, None]
     far_pairs = far_pairs if both_visible is None else far_pairs & both_visible
     depth = np.sqrt(_median(in_space2 / np.maximum(on_plane2, 1e-12), far_pairs))

@@ -4,7 +4,7 @@ There are two ways to it. `camera_pose` gives the pose of a camera; all cameras 
 "world". With `floor: auto` the floor before a camera is found once, from people's feet and postures, and then
 kept for the rest of the run, so that a person who jumps leaves it. Nothing relates two such cameras, so each
 has a frame of its own, "<source>_world": its origin lies on the floor below the camera, x points where the
-camera looks. Until the floor is found, poses are in the camera's axes, and `frame_id` tells which.
+camera looks. Until the floor is found, poses are in the camera's axes; their `frame_id` names the axes.
 """
 
 import logging

@@ -83,7 +83,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
         made = emitted(self, passes, *rest)
         moments = iter(made.frames)
         for one in passes:
-            for moment in islice(moments, len(one.due.arrivals)):
+            for moment in islice(moments, len(one.request.arrivals)):
                 if one.people:
                     kept[moment.header.seq] = max(
                         (int(each.window.captured_ns[-1]), moment.window.padded)

@@ -42,12 +42,12 @@ def walk(at_s: float) -> tuple:
 
 @pytest.mark.parametrize("reference", [FLOOR, NO_FLOOR])
 def test_the_feet_of_a_walker_rest_in_turns(reference: HeightReference):
-    found = np.array([(contact.left, contact.right) for contact in contacts(walk, 6.0, reference)[10:]])
+    measured = np.array([(contact.left, contact.right) for contact in contacts(walk, 6.0, reference)[10:]])
     ankles = np.array([walk(tick / HZ) for tick in range(6 * HZ)])
     true = ankles[10:, :, 2] < 0.051 * WALK.height_m  # a resting ankle of the walker is that high
     # A foot that begins to swing is slow at first, and its speed is measured 0.05 s late.
-    assert (found & true).sum() / found.sum() > 0.8
-    assert (found & true).sum() / true.sum() > 0.88
+    assert (measured & true).sum() / measured.sum() > 0.8
+    assert (measured & true).sum() / true.sum() > 0.88
 
 
 def test_the_contact_of_a_hidden_foot_and_of_one_that_just_appeared_is_unknown():

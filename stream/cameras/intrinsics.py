@@ -23,10 +23,13 @@ class Camera:
     """Focal lengths and principal point, (2,) px each, and distortion, for one size of a camera's images."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """Intrinsics as `poselift calibrate` writes them, all in pixels of images of size_wh.
+        """Intrinsics as `poselift calibrate` writes them, in pixels.
 
-        fx, fy: focal lengths; cx, cy: principal point; distortion: OpenCV's k1, k2, p1, p2, k3 ...
-        Images of another size with the same aspect ratio are taken to be scaled, not cropped.
+        size_wh: width and height of the images of the calibration. Images of another size with the same
+        aspect ratio are taken to be scaled, not cropped.
+        fx, fy: focal lengths.
+        cx, cy: principal point; the centre of the first pixel is (0, 0).
+        distortion: OpenCV's coefficients k1, k2, p1, p2, k3 ...
         """
 
         size_wh: tuple[int, int]

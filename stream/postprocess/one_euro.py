@@ -17,8 +17,11 @@ class OneEuro:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """min_cutoff_hz: cutoff of a joint at rest, which follows 1 / (2 pi min_cutoff_hz) seconds late.
-        beta: increase of the cutoff in Hz per m/s of speed. speed_cutoff_hz: cutoff of the speed itself.
+        """Settings of the One Euro filter.
+
+        min_cutoff_hz: cutoff of a joint at rest, which follows 1 / (2 pi min_cutoff_hz) seconds late.
+        beta: increase of the cutoff in Hz per m/s of speed.
+        speed_cutoff_hz: cutoff of the speed itself.
         """
 
         min_cutoff_hz: float = 2.0

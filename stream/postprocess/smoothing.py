@@ -16,7 +16,10 @@ class Smoother:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """one_euro: settings of the filter, {} for its defaults, null for no filter. bones: keep lengths."""
+        """one_euro: settings of the One Euro filter, {} for its defaults, null for no filter.
+
+        bones: give each person's bones a constant length.
+        """
 
         one_euro: OneEuro.Settings | None = None
         bones: bool = False

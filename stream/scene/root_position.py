@@ -55,11 +55,14 @@ class RootPosition:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """enabled: find where people are (`root`). fov_deg: field of view along the longer image side, for
-        cameras without calibration; webcams have 50 to 80. cameras: intrinsics by source, see
-        `poselift calibrate`. height_m: body height of all people; null = average adults. world: axes with
-        z up instead of the camera's, see `stream.scene.world_frame`. contact: find which feet rest on the
-        floor.
+        """enabled: find where people are (`root`).
+
+        fov_deg: field of view along the longer image side, for cameras without calibration; webcams have
+        50 to 80.
+        height_m: body height of all people; null assumes average adults.
+        cameras: intrinsics by source, as `poselift calibrate` writes them.
+        world: poses in a world with z up instead of the camera's axes.
+        contact: find which feet rest on the floor.
         """
 
         enabled: bool = True

@@ -54,9 +54,12 @@ class WorldFrame:
     """A post-processor that finds foot contacts and moves poses into the world."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """camera_pose: by source, see CameraPose. floor: "auto" finds the floor of sources without a pose;
-        null leaves them in the camera's axes. patience_s: seconds of upright people after which a floor from
-        their postures alone is accepted; before that, people must have walked about.
+        """camera_pose: the pose of cameras in the world, by source.
+
+        floor: "auto" finds the floor before each camera without a pose; null leaves its people in the
+        camera's axes.
+        patience_s: seconds of upright people after which a floor from their postures alone is accepted;
+        before that, people must have walked about.
         """
 
         camera_pose: dict[str, CameraPose] = {}

@@ -116,7 +116,7 @@ def _solve_up(posture: F64, steps: list[F64]) -> tuple[F64, float]:
     """The up vector (3,) and its standard deviation in degrees.
 
     posture (3,): the mean of postures; steps: of each person (N, 3) metres. up = posture + tilt (2,) @ basis
-    (2, 3) for small tilts; robust least squares as in `stream.scene.root_position`.
+    (2, 3) for small tilts; robust least squares as in `stream.scene.translation`.
     """
     basis = np.linalg.svd(posture[None])[2][1:]  # (2, 3), orthogonal to the posture
     offsets = np.concatenate([person_steps - np.median(person_steps, axis=0) for person_steps in steps])

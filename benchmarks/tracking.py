@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lifter.machine import machine
-from sources.walking_figure import F64, VirtualCamera, Walk, figure
+from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.messages import Header, KeypointFrame, Keypoints
+from stream.rotations import F64
 from stream.tracking.association import solve_assignment
 from stream.tracking.tracker import Tracker
 

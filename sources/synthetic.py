@@ -6,10 +6,11 @@ import msgspec
 import numpy as np
 
 from sources.playback import Playback
-from sources.walking_figure import F64, VirtualCamera, Walk, figure
+from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import KeypointFrame, Keypoints
 from stream.protocols import ComponentContext
+from stream.rotations import F64
 
 LAP_S = 12.0  # duration of a lap; after it all people are back at the same place and phase of the step
 MAX_PERSONS = 8

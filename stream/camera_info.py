@@ -1,4 +1,4 @@
-"""A camera's viewpoint as it is published: its lens, and where it stands in the world."""
+"""What subscribers learn about a camera: its intrinsics, and where it stands in the world."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -8,15 +8,16 @@ import numpy as np
 
 from stream.rotations import F64, matrix_from_quaternion
 
-Number = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]  # no NaN either
+Number = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]  # excludes NaN too
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 
 
 @dataclass(frozen=True, slots=True)
 class Intrinsics:
-    """A lens, in pixels of the images it makes; distortion: OpenCV's coefficients, k1, k2, p1, p2, k3 ...
+    """Focal lengths fx, fy and principal point cx, cy of a camera, in pixels of its images.
 
-    status: "calibrated", or "assumed" from a field of view. The centre of the first pixel is (0, 0).
+    distortion: OpenCV's coefficients k1, k2, p1, p2, k3 ... status: "calibrated", or "assumed" from a field
+    of view. The centre of the first pixel is (0, 0).
     """
 
     status: Literal["calibrated", "assumed"]
@@ -31,8 +32,8 @@ class Intrinsics:
 class Extrinsics:
     """The transform from a camera's optical axes to a world with z up: rotate by quat (xyzw), then add pos.
 
-    It is what a static transform from `frame_id` to `child_frame_id` says; metres. status: "given" by the
-    config, or "estimated" from the feet of people, then with standard deviations of its tilt and height.
+    It equals a ROS static transform from `frame_id` to `child_frame_id`; pos is in metres. status: "given" by
+    the config, or "estimated" from the feet of people, then with standard deviations of its tilt and height.
     """
 
     frame_id: str
@@ -48,10 +49,10 @@ class Extrinsics:
         return matrix_from_quaternion(self.quat)
 
     def to_world(self, points: F64) -> F64:
-        """Points (..., 3) in the camera's axes, in the world."""
+        """World points (..., 3) of points (..., 3) in the camera's axes, in metres."""
         return points @ self.matrix().T + self.pos
 
     def to_camera(self, points: F64) -> F64:
-        """Points (..., 3) in the world, in the camera's axes."""
-        seen: F64 = (points - np.array(self.pos)) @ self.matrix()
-        return seen
+        """Points (..., 3) in the camera's axes of world points (..., 3), in metres."""
+        camera: F64 = (points - np.array(self.pos)) @ self.matrix()
+        return camera

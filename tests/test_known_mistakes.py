@@ -37,17 +37,17 @@ SECOND = 1_000_000_000
 
 KEPT_OUT = {
     "one filter is shared by all people": [
-        "stream/postprocess/test_smoothing.py::test_two_people_do_not_share_one_filter"
+        "stream/postprocess/test_smoothing.py::test_people_do_not_share_a_filter"
     ],
     "one filter of the root is shared by all people": [
         "stream/scene/test_root_position.py::test_people_do_not_share_a_filter"
     ],
     "a new id resets the filters of the others": [
-        "stream/postprocess/test_smoothing.py::test_a_new_id_does_not_reset_the_filters_of_those_already_there",
-        "stream/scene/test_root_position.py::test_a_newcomer_does_not_reset_the_others",
+        "stream/postprocess/test_smoothing.py::test_a_new_person_does_not_reset_the_filters_of_the_others",
+        "stream/scene/test_root_position.py::test_a_new_person_does_not_reset_the_filters_of_the_others",
     ],
     "a filter runs at 30 Hz whatever the camera does": [
-        "stream/postprocess/test_smoothing.py::test_the_delay_is_the_stated_one_at_every_frame_rate",
+        "stream/postprocess/test_one_euro.py::test_a_steady_joint_is_followed_with_the_stated_delay_at_every_frame_rate",
     ],
     "a 50 Hz model is run at whatever rate frames come": [
         "stream/windows/test_resample.py::test_at_any_camera_rate_windows_have_the_lifters_rate",
@@ -64,22 +64,22 @@ KEPT_OUT = {
         "stream/runtime/test_source_thread.py::test_a_live_source_that_ends_announces_its_people_as_lost",
     ],
     "the floor snaps to the lowest joint, so that nobody can jump": [
-        "stream/scene/test_world_frame.py::test_who_jumps_leaves_the_floor_and_who_crouches_does_not_lower_it",
+        "stream/scene/test_world_frame.py::test_a_jump_leaves_the_floor_and_a_crouch_does_not_lower_it",
         "stream/scene/test_foot_contact.py::test_both_feet_leave_the_floor_in_a_jump",
     ],
     "poses are divided by their own size every frame": [
         "test_known_mistakes.py::test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one",
     ],
     "a camera rotation is written into the code": [
-        "stream/scene/test_world_frame.py::test_the_floor_under_a_walker_is_found_however_the_camera_is_turned",
-        "stream/scene/test_world_frame.py::test_without_a_world_poses_stay_in_the_cameras_axes_and_feet_are_told",
+        "stream/scene/test_world_frame.py::test_the_floor_below_a_walker_is_found_for_every_rotation_of_the_camera",
+        "stream/scene/test_world_frame.py::test_without_a_world_poses_stay_in_the_camera_s_axes_and_have_contacts",
     ],
     "keypoints are normalised by the extent of the whole video": [
         "stream/runtime/test_live_equals_offline.py::test_a_recording_gives_the_same_poses_live_and_offline",
         "lifter/test_normalise.py::test_nothing_jumps_when_the_window_moves_on",
     ],
     "there is a seam every window": [
-        "stream/postprocess/test_blend.py::test_what_two_passes_say_becomes_one_motion"
+        "stream/postprocess/test_blend.py::test_successive_passes_become_one_smooth_motion"
     ],
     "(h, w) is passed where (w, h) is read": [
         "test_known_mistakes.py::test_an_upright_image_is_upright_on_its_way",
@@ -115,7 +115,7 @@ KEPT_OUT = {
         "stream/wire/test_golden_bytes.py::test_another_library_reads_every_field_of_a_pose",
     ],
     "the one euro filter gets millimetres for metres": [
-        "stream/postprocess/test_smoothing.py::test_speed_counts_in_metres_per_second_not_in_millimetres",
+        "stream/postprocess/test_one_euro.py::test_the_cutoff_rises_with_the_speed_in_metres_per_second",
     ],
     "left and right are listed anew in every file": [
         "test_known_mistakes.py::test_every_list_of_left_and_right_says_the_same",

@@ -1,11 +1,10 @@
 """The four cameras of Human3.6M as the dataset publishes them: 54138969, 55011271, 58860488, 60457274."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.messages import F32
+from stream.rotations import F64, matrix_from_quaternion
 
-F64 = NDArray[np.float64]
 SIZES_WH = ((1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002))
 # Focal lengths and centre in pixels, radial and tangential distortion.
 _LENSES = (
@@ -124,7 +123,8 @@ _PLACE_MM = {
 
 def to_camera(xyz: F64, subject: str, camera: int) -> F64:
     """World points (F, J, 3) in metres, in the axes of a camera."""
-    return (xyz - np.array(_PLACE_MM[subject][camera]) / 1000) @ _rotation(_ORIENTATION[subject][camera])
+    w, x, y, z = _ORIENTATION[subject][camera]
+    return (xyz - np.array(_PLACE_MM[subject][camera]) / 1000) @ matrix_from_quaternion((x, y, z, w))
 
 
 def intrinsics(camera: int) -> F32:
@@ -134,15 +134,3 @@ def intrinsics(camera: int) -> F32:
     lens[:4] *= 2 / width
     lens[2:4] -= [1, height / width]
     return lens.astype(np.float32)
-
-
-def _rotation(quaternion: tuple[float, float, float, float]) -> F64:
-    """Rotation (3, 3) from camera to world axes; rows of vectors times it go from world to camera."""
-    w, x, y, z = np.array(quaternion) / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )

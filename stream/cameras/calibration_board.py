@@ -1,4 +1,4 @@
-"""Printed boards whose corners a camera is calibrated by, and where they are in an image."""
+"""Printed calibration boards, and the search for their corners in images."""
 
 import re
 from collections.abc import Callable
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from stream.errors import ConfigError
 from stream.messages import F32, U8
 
-# From an image (H, W) uint8 to points of the board (N, 3) float32 mm and where they are seen (N, 2) px.
+# Maps an image (H, W) uint8 to points of the board (N, 3) float32 mm and their pixels (N, 2) float32, or to
+# None when the board is not found.
 CornerFinder = Callable[[U8], tuple[F32, F32] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What is printed: a chessboard of columns x rows inner corners, or a charuco board of squares."""
+    """A printed board: a chessboard of columns x rows inner corners, or a charuco board of squares."""
 
     kind: Literal["chessboard", "charuco"]
     columns: int
@@ -28,15 +29,18 @@ class Board:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `chessboard:9x6:25mm` or `charuco:5x7:40mm:30mm:4X4_50` (square, marker, their dictionary)."""
+        """Read `chessboard:9x6:25mm` or `charuco:5x7:40mm:30mm:4X4_50` (square, marker, their dictionary).
+
+        Raises ConfigError for any other text and for impossible sizes.
+        """
         size = r"(\d+)x(\d+):([\d.]+)mm"
         chessboard = re.fullmatch(rf"chessboard:{size}", text)
         charuco = re.fullmatch(rf"charuco:{size}:([\d.]+)mm(?::(\w+))?", text)
-        found = chessboard or charuco
+        match = chessboard or charuco
         try:
-            if found is None:
+            if match is None:
                 raise ValueError
-            columns, rows, square_mm = int(found[1]), int(found[2]), float(found[3])
+            columns, rows, square_mm = int(match[1]), int(match[2]), float(match[3])
             marker_mm = float(charuco[4]) if charuco else 0.0
         except ValueError:
             raise ConfigError(
@@ -54,7 +58,10 @@ class Board:
 
 
 def corner_finder(cv2: Any, board: Board) -> CornerFinder:
-    """What finds `board` in images, all of a chessboard or any part of a charuco board."""
+    """A function that finds `board` in images: the whole of a chessboard or any part of a charuco board.
+
+    Raises ConfigError for an unknown dictionary of markers.
+    """
     return _chessboard(cv2, board) if board.kind == "chessboard" else _charuco(cv2, board)
 
 
@@ -74,19 +81,19 @@ def _chessboard(cv2: Any, board: Board) -> CornerFinder:
 def _charuco(cv2: Any, board: Board) -> CornerFinder:
     name = f"DICT_{board.dictionary}"
     if not hasattr(cv2.aruco, name):
-        known = ", ".join(sorted(each[5:] for each in dir(cv2.aruco) if each.startswith("DICT_")))
-        raise ConfigError(f"board: expected a dictionary of markers, one of {known}; got {board.dictionary}")
+        names = ", ".join(sorted(name[5:] for name in dir(cv2.aruco) if name.startswith("DICT_")))
+        raise ConfigError(f"board: expected a dictionary of markers, one of {names}; got {board.dictionary}")
     dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
-    printed = cv2.aruco.CharucoBoard(
+    charuco_board = cv2.aruco.CharucoBoard(
         (board.columns, board.rows), board.square_mm, board.marker_mm, dictionary
     )
-    detector = cv2.aruco.CharucoDetector(printed)
+    detector = cv2.aruco.CharucoDetector(charuco_board)
 
     def find(grey: U8) -> tuple[F32, F32] | None:
         corners, ids, _, _ = detector.detectBoard(grey)
-        if ids is None or len(ids) == 0 or printed.checkCharucoCornersCollinear(ids):
+        if ids is None or len(ids) == 0 or charuco_board.checkCharucoCornersCollinear(ids):
             return None
-        points, pixels = printed.matchImagePoints(corners, ids)
+        points, pixels = charuco_board.matchImagePoints(corners, ids)
         return points.reshape(-1, 3), pixels.reshape(-1, 2)
 
     return find

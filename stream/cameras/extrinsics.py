@@ -1,26 +1,29 @@
-"""How a person says where a camera stands."""
+"""The pose of a camera in the world, as a config gives it."""
 
 import math
 
 import msgspec
 import numpy as np
 
-from stream.cameras.intrinsics import F64
 from stream.errors import ConfigError
+from stream.rotations import F64, axis_rotation, look_at
 
 Triple = tuple[float, float, float]
 
-# A camera's body axes (x ahead, y left, z up) as its optical ones (x right, y down, z ahead) name them.
-_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+_MAX_NUMBER = 1e5
+_MIN_HORIZONTAL_M = 1e-3  # nearer than this to the camera's vertical, a point gives no heading
+# Optical axes (x right, y down, z forward) to the camera's body axes (x forward, y left, z up).
+_OPTICAL_TO_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
 class CameraPose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a camera stands in the world, and either how it is turned or what it looks at.
+    """The position of a camera in the world, and either its rotation or the point that it looks at.
 
-    position_m: of its lens. rpy_deg: roll, pitch and yaw of its body (x ahead, y left, z up) about the
-    world's x, y and z in this order, as in URDF: [0, 0, 0] looks along the world's x, pitch 20 looks down,
-    yaw 90 looks along y. looks_at_m: a point in the middle of its image; the camera is then level but for
-    roll_deg.
+    position_m: the position of its optical centre.
+    rpy_deg: roll, pitch and yaw of its body (x forward, y left, z up) about the world's x, y and z in this
+    order, as in URDF. [0, 0, 0] looks along the world's x, pitch 20 looks down, yaw 90 looks along y.
+    looks_at_m: a point in the middle of its image, in place of rpy_deg; the camera is then level.
+    roll_deg: rotation about the line of sight, with looks_at_m.
     """
 
     position_m: Triple
@@ -30,15 +33,15 @@ class CameraPose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         numbers = [*self.position_m, *(self.rpy_deg or ()), *(self.looks_at_m or ()), self.roll_deg]
-        if not all(abs(number) < 1e5 for number in numbers):
+        if not all(abs(number) < _MAX_NUMBER for number in numbers):
             raise ConfigError(f"camera_pose: expected finite metres and degrees, got {numbers}")
         if (self.rpy_deg is None) == (self.looks_at_m is None) or (self.rpy_deg and self.roll_deg):
-            given = [key for key in ("rpy_deg", "looks_at_m", "roll_deg") if getattr(self, key)]
+            present = [key for key in ("rpy_deg", "looks_at_m", "roll_deg") if getattr(self, key)]
             raise ConfigError(
                 "camera_pose: expected rpy_deg, or looks_at_m with or without roll_deg, "
-                f"got {' and '.join(given) or 'neither'}"
+                f"got {' and '.join(present) or 'neither'}"
             )
-        if self.looks_at_m and math.dist(self.looks_at_m[:2], self.position_m[:2]) < 1e-3:
+        if self.looks_at_m and math.dist(self.looks_at_m[:2], self.position_m[:2]) < _MIN_HORIZONTAL_M:
             raise ConfigError(
                 "camera_pose: looks_at_m is right above or below the camera; give rpy_deg instead"
             )
@@ -47,24 +50,10 @@ class CameraPose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """The rotation (3, 3) from optical axes to the world."""
         if self.rpy_deg is not None:
             roll, pitch, yaw = np.radians(self.rpy_deg)
-            return _turn(2, yaw) @ _turn(1, pitch) @ _turn(0, roll) @ _BODY
-        ahead = np.subtract(self.looks_at_m or (1.0, 0.0, 0.0), self.position_m)
-        return _level(ahead) @ _turn(2, math.radians(self.roll_deg))
-
-
-def _level(ahead: F64) -> F64:
-    """The rotation (3, 3) from optical axes to the world of a level camera that looks `ahead`."""
-    ahead = ahead / np.linalg.norm(ahead)
-    right = np.cross(ahead, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right)
-    return np.stack([right, np.cross(ahead, right), ahead], axis=1)
-
-
-def _turn(axis: int, angle_rad: float) -> F64:
-    """The rotation (3, 3) about one of the axes."""
-    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
-    turn = np.eye(3)
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    turn[first, first] = turn[second, second] = cos
-    turn[first, second], turn[second, first] = -sin, sin
-    return turn
+            body_to_world = axis_rotation(2, yaw) @ axis_rotation(1, pitch) @ axis_rotation(0, roll)
+            matrix: F64 = body_to_world @ _OPTICAL_TO_BODY
+            return matrix
+        assert self.looks_at_m is not None
+        return look_at(np.subtract(self.looks_at_m, self.position_m)) @ axis_rotation(
+            2, math.radians(self.roll_deg)
+        )

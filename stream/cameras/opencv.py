@@ -1,4 +1,4 @@
-"""The module cv2, imported by whatever needs it, when it needs it."""
+"""Import of OpenCV at the moment it is needed, so that the rest works without it."""
 
 import importlib
 import os
@@ -8,7 +8,10 @@ from stream.errors import ConfigError
 
 
 def load_cv2() -> Any:
-    """The module cv2, silent: what it would print says less than our errors, and shows passwords."""
+    """The module cv2 with its own messages off: they may show passwords in URLs.
+
+    Raises ConfigError when OpenCV is not installed.
+    """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read when the first video is opened
     try:
         cv2 = importlib.import_module("cv2")

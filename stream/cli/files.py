@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sources.images import ImageFolder
 from sources.opencv import OpenCV
-from stream.cameras.intrinsics import CameraSettings
+from stream.cameras.intrinsics import Camera
 from stream.cli.output import print_line
 from stream.errors import EndOfStream
 from stream.messages import U8
@@ -117,7 +117,7 @@ def images(path: Path) -> Iterator[U8]:
                 yield frame.image
 
 
-def as_yaml(camera: CameraSettings, name: str) -> str:
+def as_yaml(camera: Camera.Settings, name: str) -> str:
     """The part of a config that tells the source `name`'s intrinsics."""
     values = "\n".join(f"      {key}: {value}" for key, value in msgspec.to_builtins(camera).items())
     return f"scene:\n  cameras:\n    {name}:\n{values.replace('(', '[').replace(')', ']')}\n"

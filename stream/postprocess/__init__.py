@@ -1,1 +1,1 @@
-"""After lifting: blends passes, assembles pose frames, smooths them."""
+"""Post-processing of lifted windows: blending of passes, pose frames, smoothing, bone lengths."""

@@ -1,10 +1,10 @@
-"""From lifted windows to pose frames: the pose of every moment in the window of every person."""
+"""Pose frames from lifted windows: one pose per frame and person of a pass, post-processed and sent."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from stream.messages import Latency, Mode, ModelInfo, PoseFrame, WindowInfo
+from stream.messages import Latency, Meta, Mode, ModelInfo, PoseFrame, WindowInfo
 from stream.postprocess.batch import BatchFrame, PoseBatch, PostProcessor
 from stream.postprocess.lifted import LiftedWindow
 from stream.protocols import ComponentContext
@@ -12,19 +12,27 @@ from stream.skeletons import skeleton_named
 from stream.windows.pending import LiftRequest, PendingFrame, PersonInFrame
 from stream.windows.ring import Ring
 
+_STAGES = ("capture", "detect", "queue", "lift", "post")
+
 
 @dataclass(slots=True, eq=False)
 class LiftedPass:
-    """What one source publishes at once, since when that is worked on, and everybody in it as lifted."""
+    """One lifter pass over one source: the frames to publish, its start time, and the people as lifted.
 
-    due: LiftRequest
+    started_ns: monotonic; people: lifted windows by ring, filled in while the pass is lifted.
+    """
+
+    request: LiftRequest
     started_ns: int
     people: dict[Ring, LiftedWindow] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameAssembler:
-    """What all pose frames of a run have in common. kp2d: they have the keypoints that were lifted."""
+    """Makes pose frames from lifted passes; its fields are those that all pose frames of a run share.
+
+    lag: frames of look-ahead. kp2d: poses include the keypoints that were lifted.
+    """
 
     skeleton: str
     model: ModelInfo
@@ -34,138 +42,158 @@ class FrameAssembler:
     kp2d: bool = True
 
     def batch(self, passes: Sequence[LiftedPass], lifted_ns: int, dropped: Callable[[str], int]) -> PoseBatch:
-        """All arrivals of `passes`, in their order. dropped: frames of a source dropped since start."""
+        """All frames of `passes`, in their order, with the poses of their people.
+
+        lifted_ns: when the passes were done. dropped: the number of a source's frames dropped since start.
+        """
         frames: list[BatchFrame] = []
-        sightings: list[PersonInFrame] = []
-        for one in passes:
-            frames += self._moments(one, len(sightings), lifted_ns, dropped)
-            sightings += [who for arrival in one.due.frames for who in arrival.persons]
-        ids, states = [who.id for who in sightings], [who.state for who in sightings]
-        lifted = {ring: each for one in passes for ring, each in one.people.items()}
+        people: list[PersonInFrame] = []
+        for lifted in passes:
+            frames += self._frames(lifted, len(people), lifted_ns, dropped)
+            people += [person for pending in lifted.request.frames for person in pending.persons]
+        windows = {ring: window for lifted in passes for ring, window in lifted.people.items()}
+        ids, states = [person.id for person in people], [person.state for person in people]
         joints = next(
-            (each.poses.shape[1] for each in lifted.values()), len(skeleton_named(self.skeleton).joints)
+            (window.poses.shape[1] for window in windows.values()), len(skeleton_named(self.skeleton).joints)
         )
         batch = PoseBatch(self.skeleton, joints, frames, ids, states)
-        for moment in frames:
-            for row in moment.rows:
-                if states[row] != "lost":  # the last word about a person carries no pose
-                    _fill(batch, row, lifted[sightings[row].ring], moment.header.captured_ns)
+        for frame in frames:
+            for row in frame.rows:
+                if states[row] != "lost":  # the message that a person is lost has no pose
+                    _fill(batch, row, windows[people[row].ring], frame.header.captured_ns)
         return batch
 
-    def frame(self, batch: PoseBatch, moment: BatchFrame, post_ms: float, unix_ns: int) -> PoseFrame:
-        """A moment as it is published at `unix_ns`, after `post_ms` of the last steps."""
-        ms = moment.latency_ms
+    def frame(self, batch: PoseBatch, frame: BatchFrame, post_ms: float, unix_ns: int) -> PoseFrame:
+        """The message of a frame, published at `unix_ns` after `post_ms` of post-processing."""
+        ms = frame.latency_ms
         return PoseFrame(
-            header=moment.header,
-            persons=tuple([batch.pose(row, self.kp2d) for row in moment.rows]),
+            header=frame.header,
+            persons=tuple([batch.pose(row, self.kp2d) for row in frame.rows]),
             skeleton=self.skeleton,
             session=self.session,
             mode=self.mode,
             lag=self.lag,
-            hop=moment.hop,
-            window=moment.window,
+            hop=frame.hop,
+            window=frame.window,
             latency_ms=Latency(ms.capture, ms.detect, ms.queue, ms.lift, post_ms),
             model=self.model,
-            frame_id=moment.frame_id,
+            frame_id=frame.frame_id,
             published_unix_ns=unix_ns,
-            dropped=moment.dropped,
+            dropped=frame.dropped,
         )
 
-    def _moments(
-        self, one: LiftedPass, row: int, lifted_ns: int, dropped: Callable[[str], int]
+    def _frames(
+        self, lifted: LiftedPass, row: int, lifted_ns: int, dropped: Callable[[str], int]
     ) -> Iterable[BatchFrame]:
-        """Those of a pass, its people from `row` on."""
-        arrivals, source = one.due.frames, one.due.frames[0].header.source
-        frame_id, drops = f"{source}_optical_frame", dropped(source)
-        for arrival in arrivals:
-            rows = range(row, row + len(arrival.persons))
+        """The frames of a pass; the first person of the first frame is in `row` of the batch."""
+        arrivals = lifted.request.frames
+        source = arrivals[0].header.source
+        frame_id, source_dropped = f"{source}_optical_frame", dropped(source)
+        for pending in arrivals:
+            rows = range(row, row + len(pending.persons))
             row = rows.stop
             yield BatchFrame(
-                arrival.header,
-                arrival.size_wh,
+                pending.header,
+                pending.size_wh,
                 rows,
                 frame_id,
                 len(arrivals),
-                _history(one.people[who.ring] for who in arrival.persons),
-                self._latency(arrival, one.started_ns, lifted_ns),
-                drops,
+                _least_history(lifted.people[person.ring] for person in pending.persons),
+                self._latency(pending, lifted.started_ns, lifted_ns),
+                source_dropped,
             )
 
-    def _latency(self, arrival: PendingFrame, started_ns: int, lifted_ns: int) -> Latency:
+    def _latency(self, pending: PendingFrame, started_ns: int, lifted_ns: int) -> Latency:
         lift_ms = (lifted_ns - started_ns) / 1e6
         if self.mode == "offline":
-            return Latency(lift=lift_ms)  # the times of a file are its own: nothing waited since then
-        known_ms = (arrival.detected_ns - arrival.header.captured_ns) / 1e6
+            return Latency(lift=lift_ms)  # capture times of a file are not on this machine's clock
+        until_detected_ms = (pending.detected_ns - pending.header.captured_ns) / 1e6
         return Latency(
-            capture=arrival.capture_ms,
-            detect=max(0.0, known_ms - arrival.capture_ms),
-            queue=max(0.0, (started_ns - arrival.detected_ns) / 1e6),
+            capture=pending.capture_ms,
+            detect=max(0.0, until_detected_ms - pending.capture_ms),
+            queue=max(0.0, (started_ns - pending.detected_ns) / 1e6),
             lift=lift_ms,
         )
 
 
 def _fill(batch: PoseBatch, row: int, lifted: LiftedWindow, at_ns: int) -> None:
+    """Write a person's pose and keypoints at a time into a row of the batch."""
     batch.xyz[row] = lifted.pose(at_ns)
     keypoints, batch.origin[row] = lifted.keypoints(at_ns)
     batch.keypoints[row], batch.score[row] = keypoints, keypoints[:, 2]
 
 
-def _history(people: Iterable[LiftedWindow]) -> WindowInfo:
-    """The window of the person with the least history, for trust is as strong as that."""
-    least = max(people, key=lambda one: one.padded, default=None)
-    return _window(len(least.window.origin), least.padded) if least else WindowInfo()
+def _least_history(people: Iterable[LiftedWindow]) -> WindowInfo:
+    """The window of the person with the shortest history, which bounds the trust in the frame."""
+    shortest = max(people, key=lambda window: window.padded, default=None)
+    return _window_info(len(shortest.window.origin), shortest.padded) if shortest else WindowInfo()
 
 
 @cache
-def _window(frames: int, padded: int) -> WindowInfo:
+def _window_info(frames: int, padded: int) -> WindowInfo:
     return WindowInfo(frames=frames, real=frames - padded, padded=padded)
 
 
 class Publisher:
-    """Makes pose frames of what was lifted, takes them through the last steps and sends them."""
+    """Assembles the pose frames of lifted passes, applies the post-processors and sends the frames.
+
+    A step may move a source's poses into other axes, such as a world found during the run. `describe` then
+    makes the Meta of that source, given its name and image size, which is sent before the first pose in the
+    new axes; None sends no Meta. The first axes of a source are part of the Meta that announces it.
+    """
 
     def __init__(
         self,
-        emitter: FrameAssembler,
+        assembler: FrameAssembler,
         steps: Sequence[PostProcessor],
-        send: Callable[[PoseFrame], None],
+        send: Callable[[PoseFrame | Meta], None],
         context: ComponentContext,
+        describe: Callable[[str, tuple[int, int]], Meta] | None = None,
     ) -> None:
-        self._emitter = emitter
+        self._assembler = assembler
         self._steps = steps
         self._send = send
+        self._describe = describe
         self._clock, self._health = context.clock, context.health
+        self._frame_ids: dict[str, str] = {}  # the last one of each source
 
     @property
     def lag(self) -> int:
         """Frames of look-ahead."""
-        return self._emitter.lag
+        return self._assembler.lag
 
     def publish(self, passes: Sequence[LiftedPass]) -> None:
-        """Send the poses of passes that are lifted now."""
+        """Send the poses of passes that have just been lifted."""
         lifted_ns = self._clock.now_ns()
-        batch = self._emitter.batch(passes, lifted_ns, self._health.dropped)
+        batch = self._assembler.batch(passes, lifted_ns, self._health.dropped)
         for step in self._steps:
             step.apply(batch)
         sent: list[PoseFrame] = []
         ages_ms: list[float] = []
-        for moment in batch.frames:
-            if moment.before is not None:
-                moment.before()
+        for batch_frame in batch.frames:
+            self._announce_axes(batch_frame)
             now_ns = self._clock.now_ns()
             post_ms = (now_ns - lifted_ns) / 1e6
-            frame = self._emitter.frame(batch, moment, post_ms, self._clock.unix_ns())
+            frame = self._assembler.frame(batch, batch_frame, post_ms, self._clock.unix_ns())
             ages_ms.append((now_ns - frame.header.captured_ns) / 1e6)
             self._send(frame)
             sent.append(frame)
-        self._note(sent, ages_ms, len(passes))
+        self._record_health(sent, ages_ms, len(passes))
 
-    def _note(self, sent: Sequence[PoseFrame], ages_ms: Sequence[float], passes: int) -> None:
+    def _announce_axes(self, frame: BatchFrame) -> None:
+        """Send the Meta of a source before the first of its frames with another frame_id."""
+        source = frame.header.source
+        last = self._frame_ids.get(source, frame.frame_id)
+        self._frame_ids[source] = frame.frame_id
+        if frame.frame_id != last and self._describe is not None:
+            self._send(self._describe(source, frame.size_wh))
+
+    def _record_health(self, sent: Sequence[PoseFrame], ages_ms: Sequence[float], passes: int) -> None:
         health = self._health
-        for stage in ("capture", "detect", "queue", "lift", "post"):
+        for stage in _STAGES:
             health.observe_ms(stage, *[getattr(frame.latency_ms, stage) for frame in sent])
         health.observe_ms("hop", *[frame.hop for frame in sent])
-        if self._emitter.mode != "offline":  # a file's times say nothing about age
+        if self._assembler.mode != "offline":  # capture times of a file say nothing about age
             health.observe_ms("age", *ages_ms)
         health.increment("lift", "frames", len(sent))
         health.increment("lift", "poses", sum(len(frame.persons) for frame in sent))

@@ -1,4 +1,6 @@
-"""Pose frames on their way from the lifter to the sinks, as arrays: many people cost little more than one."""
+"""Pose frames between the lifter and the sinks, as arrays over all their people: a batch costs little more
+than one person. Also what post-processing steps are made of: their protocol and their state.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +8,6 @@ from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.messages import (
     F32,
@@ -15,39 +16,42 @@ from stream.messages import (
     Header,
     JointOrigin,
     Latency,
+    Mask,
     Pose,
     RootStatus,
     State,
     WindowInfo,
 )
 
+Size = tuple[int, int]  # width and height in pixels
+T = TypeVar("T")
+
 _OBSERVED, _INTERPOLATED = int(JointOrigin.OBSERVED), int(JointOrigin.INTERPOLATED)
 
 
 @dataclass(slots=True, eq=False)
 class BatchFrame:
-    """One captured frame of a source, `size_wh` large; the people in it are these `rows` of the batch.
+    """One captured frame of a source, of size `size_wh`; its people are these `rows` of the batch.
 
-    frame_id: of the axes their poses are in. hop, window, latency_ms, dropped: as in `PoseFrame`.
-    before: what is to be done before it is published.
+    frame_id: the axes of their poses. hop, window, latency_ms, dropped: as in `PoseFrame`.
     """
 
     header: Header
-    size_wh: tuple[int, int]
+    size_wh: Size
     rows: range
     frame_id: str
     hop: int = 1
     window: WindowInfo = field(default_factory=WindowInfo)
     latency_ms: Latency = field(default_factory=Latency)
     dropped: int = 0
-    before: Callable[[], None] | None = None
 
 
 class PoseBatch:
-    """Moments of any sources, those of one in order of capture, and the P people in them.
+    """Frames of any sources, those of one source in order of capture, and the P people in them.
 
-    ids, states: of every person; xyz, keypoints (P, J, 3), score (P, J), root (P, 3) float32 and origin
-    (P, J) uint8 as in `Pose`, with NaN for what there is not. Steps change xyz, root, root_status, contact.
+    ids, states, root_status, contact: lists with an entry per person; xyz, keypoints (P, J, 3), score (P, J),
+    root (P, 3) float32 and origin (P, J) uint8 as in `Pose`, absent values NaN. Post-processors change xyz,
+    root, root_status and contact.
     """
 
     def __init__(
@@ -55,24 +59,22 @@ class PoseBatch:
     ) -> None:
         people = len(ids)
         self.skeleton, self.frames, self.ids, self.states = skeleton, frames, ids, states
-        self.xyz: F32 = np.empty((people, joints, 3), np.float32)
-        self.keypoints: F32 = np.empty((people, joints, 3), np.float32)
+        self.xyz: F32 = np.full((people, joints, 3), np.nan, np.float32)
+        self.keypoints: F32 = np.full((people, joints, 3), np.nan, np.float32)
         self.score: F32 = np.zeros((people, joints), np.float32)
         self.origin: U8 = np.zeros((people, joints), np.uint8)
-        self.root: F32 = np.empty((people, 3), np.float32)
-        for absent in (self.xyz, self.keypoints, self.root):
-            absent.fill(np.nan)
+        self.root: F32 = np.full((people, 3), np.nan, np.float32)
         self.root_status: list[RootStatus] = ["none"] * people
         self.contact: list[Contact | None] = [None] * people
 
     @classmethod
-    def of(
-        cls, skeleton: str, header: Header, size_wh: tuple[int, int], poses: Sequence[Pose], frame_id: str
+    def from_poses(
+        cls, skeleton: str, header: Header, size_wh: Size, poses: Sequence[Pose], frame_id: str
     ) -> "PoseBatch":
-        """A single moment with these people in it."""
+        """A batch of a single frame with these people in it."""
         ids, states = [pose.id for pose in poses], [pose.state for pose in poses]
-        moment = BatchFrame(header, size_wh, range(len(poses)), frame_id)
-        batch = cls(skeleton, len(poses[0].xyz) if poses else 0, [moment], ids, states)
+        frame = BatchFrame(header, size_wh, range(len(poses)), frame_id)
+        batch = cls(skeleton, len(poses[0].xyz) if poses else 0, [frame], ids, states)
         for row, pose in enumerate(poses):
             batch.xyz[row], batch.score[row], batch.origin[row] = pose.xyz, pose.score, pose.origin
             if pose.kp2d is not None:
@@ -83,12 +85,14 @@ class PoseBatch:
         return batch
 
     @cached_property
-    def visible(self) -> NDArray[np.bool_]:
-        """Which joints (P, J) somebody saw, as `Pose.visible`."""
-        return (self.origin == _OBSERVED) | ((self.origin == _INTERPOLATED) & (self.score > 0))
+    def visible(self) -> Mask:
+        """Which joints (P, J) were detected, as `Pose.visible`."""
+        interpolated = (self.origin == _INTERPOLATED) & (self.score > 0)
+        visible: Mask = (self.origin == _OBSERVED) | interpolated
+        return visible
 
     def pose(self, row: int, kp2d: bool = True) -> Pose:
-        """The person in a row; kp2d: with the keypoints, unless they are lost."""
+        """The person in a row. kp2d: include the keypoints, except those of lost people."""
         root: F32 = self.root[row]
         return Pose(
             self.ids[row],
@@ -103,50 +107,46 @@ class PoseBatch:
         )
 
 
-T = TypeVar("T")
-
-
-Size = tuple[int, int]
-
-
 class PostProcessor(Protocol):
-    """One improvement of pose frames."""
+    """A step that changes poses between the lifter and the sinks."""
 
-    def apply(self, batch: PoseBatch) -> None: ...
+    def apply(self, batch: PoseBatch) -> None:
+        """Change the batch in place."""
 
 
 class SourceState(Generic[T]):
-    """Something of every source; when a camera changes its resolution, it is made anew."""
+    """A value per source, by `make(source, size_wh)`; made again when a camera changes its resolution."""
 
     def __init__(self, make: Callable[[str, Size], T]) -> None:
         self._make = make
-        self._known: dict[str, tuple[Size, T]] = {}
+        self._values: dict[str, tuple[Size, T]] = {}
 
-    def get(self, moment: BatchFrame) -> T:
-        source = moment.header.source
-        known = self._known.get(source)
-        if known is None or known[0] != moment.size_wh:
-            known = self._known[source] = moment.size_wh, self._make(source, moment.size_wh)
-        return known[1]
+    def get(self, frame: BatchFrame) -> T:
+        """The value of the frame's source."""
+        source = frame.header.source
+        entry = self._values.get(source)
+        if entry is None or entry[0] != frame.size_wh:
+            entry = self._values[source] = frame.size_wh, self._make(source, frame.size_wh)
+        return entry[1]
 
 
 class PersonState(Generic[T]):
-    """Something of every person in sight, by `make(skeleton)`: anew for who is new, gone with who is lost."""
+    """A value per person, by `make(skeleton)`: made on first appearance, dropped when the person is lost."""
 
     def __init__(self, make: Callable[[str], T]) -> None:
         self._make = make
         self._people = SourceState[dict[str, T]](lambda source, size_wh: {})
 
-    def get(self, batch: PoseBatch, moment: BatchFrame) -> list[tuple[int, T]]:
-        """Of everybody in the next moment of a source who is not lost: their row, and what is theirs."""
-        people = self._people.get(moment)
-        before = people.copy()
-        people.clear()  # every moment has everybody known, so others are gone
-        found = []
-        for row in moment.rows:
+    def get(self, batch: PoseBatch, frame: BatchFrame) -> list[tuple[int, T]]:
+        """Row and value of each person in the next frame of a source, lost people excepted."""
+        people = self._people.get(frame)
+        previous = people.copy()
+        people.clear()  # a frame holds all people of its source, so the others are gone
+        rows_and_values = []
+        for row in frame.rows:
             id, state = batch.ids[row], batch.states[row]
             if state != "lost":
-                known = before.get(id) if state != "new" else None
-                people[id] = known = self._make(batch.skeleton) if known is None else known
-                found.append((row, known))
-        return found
+                value = previous.get(id) if state != "new" else None
+                people[id] = value = self._make(batch.skeleton) if value is None else value
+                rows_and_values.append((row, value))
+        return rows_and_values

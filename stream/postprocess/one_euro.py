@@ -1,4 +1,4 @@
-"""The One Euro filter."""
+"""The One Euro filter: less jitter for joints at rest, little delay for fast ones."""
 
 import msgspec
 import numpy as np
@@ -11,14 +11,17 @@ from stream.rotations import F64
 class OneEuro:
     """The One Euro filter (Casiez, Roussel and Vogel 2012) on the joints of one person.
 
-    A low-pass whose cutoff rises with a joint's speed, so that still joints do not shake and quick ones
-    are not left behind. A joint follows 1 / (2 pi cutoff) seconds late. Everything rests on capture times:
-    the longer nothing came, the more the next pose counts.
+    A low-pass whose cutoff rises with a joint's speed, so that joints at rest do not shake and fast ones are
+    not delayed. A joint follows 1 / (2 pi cutoff) seconds late. All steps depend on capture times: the longer
+    the gap before a pose, the more that pose counts.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """min_cutoff_hz: cutoff of a joint at rest, which follows 1 / (2 pi min_cutoff_hz) seconds late.
-        beta: by how many Hz the cutoff rises per m/s of speed. speed_cutoff_hz: of the speed itself.
+        """Settings of the One Euro filter.
+
+        min_cutoff_hz: cutoff of a joint at rest, which follows 1 / (2 pi min_cutoff_hz) seconds late.
+        beta: increase of the cutoff in Hz per m/s of speed.
+        speed_cutoff_hz: cutoff of the speed itself.
         """
 
         min_cutoff_hz: float = 2.0
@@ -36,29 +39,29 @@ class OneEuro:
 
     def __init__(self, settings: Settings, joints: int) -> None:
         self._settings = settings
-        self._raw: F64 = np.full((joints, 3), np.nan)  # as it last came, metres
-        self._value: F64 = np.full((joints, 3), np.nan)  # as it was last answered
+        self._input: F64 = np.full((joints, 3), np.nan)  # the last pose, metres
+        self._output: F64 = np.full((joints, 3), np.nan)  # the last filtered pose, metres
         self._speed: F64 = np.zeros((joints, 3))  # m/s
         self._at_ns = np.zeros(joints, np.int64)
-        self.delay_ms: F64 = np.zeros(joints)  # by which each joint followed in the last answer
+        self.delay_ms: F64 = np.zeros(joints)  # of each joint in the last filtered pose
 
     def update(self, xyz: F32, captured_ns: int) -> F32:
-        """Filtered joints (J, 3) float32 metres; a joint that is NaN stays so and leaves no trace."""
-        here = np.asarray(np.isfinite(xyz).all(axis=1))
-        since_s = (captured_ns - self._at_ns) / 1e9
-        going = here & np.isfinite(self._value[:, 0]) & (since_s > 0)
-        begun = here & ~going  # first seen, or the clock went back
-        self._raw[begun] = self._value[begun] = xyz[begun]
-        self._speed[begun] = self.delay_ms[begun] = 0.0
+        """Filtered joints (J, 3) float32 metres; a NaN joint stays NaN and leaves the filter unchanged."""
+        present = np.asarray(np.isfinite(xyz).all(axis=1))
+        step_s = (captured_ns - self._at_ns) / 1e9
+        running = present & np.isfinite(self._output[:, 0]) & (step_s > 0)
+        starting = present & ~running  # new joints, or a clock that went back
+        self._input[starting] = self._output[starting] = xyz[starting]
+        self._speed[starting] = self.delay_ms[starting] = 0.0
 
-        step_s = since_s[going, None]
-        moved = xyz[going] - self._raw[going]
+        step_s = step_s[running, None]
+        moved = xyz[running] - self._input[running]
         lag_s = 1 / (2 * np.pi * self._settings.speed_cutoff_hz)
-        self._speed[going] += (moved - step_s * self._speed[going]) / (step_s + lag_s)
-        fast = np.linalg.norm(self._speed[going], axis=1, keepdims=True)
-        lag_s = 1 / (2 * np.pi * (self._settings.min_cutoff_hz + self._settings.beta * fast))
-        self._value[going] += (xyz[going] - self._value[going]) * step_s / (step_s + lag_s)
-        self._raw[going] = xyz[going]
-        self.delay_ms[going] = 1e3 * lag_s[:, 0]
-        self._at_ns[here] = captured_ns
-        return np.where(here[:, None], self._value, np.nan).astype(np.float32)
+        self._speed[running] += (moved - step_s * self._speed[running]) / (step_s + lag_s)
+        speed = np.linalg.norm(self._speed[running], axis=1, keepdims=True)
+        lag_s = 1 / (2 * np.pi * (self._settings.min_cutoff_hz + self._settings.beta * speed))
+        self._output[running] += (xyz[running] - self._output[running]) * step_s / (step_s + lag_s)
+        self._input[running] = xyz[running]
+        self.delay_ms[running] = 1e3 * lag_s[:, 0]
+        self._at_ns[present] = captured_ns
+        return np.where(present[:, None], self._output, np.nan).astype(np.float32)

@@ -1,7 +1,4 @@
-"""Steadier poses: a filter against jitter that knows the time, and bones that keep their length.
-
-Both are off unless asked for. All that is remembered belongs to one person and goes when they go.
-"""
+"""Smoother poses: a filter against jitter, and bones of constant length. Both are off by default."""
 
 import msgspec
 
@@ -13,13 +10,16 @@ from stream.skeletons import skeleton_named
 
 
 class Smoother:
-    """The two on every person: look at the bones, filter, then give the bones their length.
+    """A post-processor that filters the joints of each person and keeps their bone lengths.
 
-    In this order because a filter shortens what swings.
+    Bones are measured before the filter, which shortens moving limbs, and applied after it.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """one_euro: settings of the filter, {} for its defaults, null for none. bones: keep their lengths."""
+        """one_euro: settings of the One Euro filter, {} for its defaults, null for no filter.
+
+        bones: give each person's bones a constant length.
+        """
 
         one_euro: OneEuro.Settings | None = None
         bones: bool = False
@@ -27,22 +27,22 @@ class Smoother:
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._health = context.health
-        self._people = PersonState(self._new)
+        self._people = PersonState(self._make)
 
     def apply(self, batch: PoseBatch) -> None:
-        for moment in batch.frames:
-            captured_ns = moment.header.captured_ns
-            for row, (euro, bones) in self._people.get(batch, moment):
+        """Smooth the poses (`xyz`) of the batch in place and report the filter's delay."""
+        for frame in batch.frames:
+            captured_ns = frame.header.captured_ns
+            for row, (euro, bones) in self._people.get(batch, frame):
                 if bones is not None:
-                    bones.look(batch.xyz[row], batch.visible[row], captured_ns)
+                    bones.observe(batch.xyz[row], batch.visible[row], captured_ns)
                 if euro is not None:
                     batch.xyz[row] = euro.update(batch.xyz[row], captured_ns)
-                    self._health.observe_ms("smooth", float(euro.delay_ms[1:].mean()))
+                    self._health.observe_ms("smooth", float(euro.delay_ms[1:].mean()))  # the root rests
                 if bones is not None:
-                    batch.xyz[row] = bones.project(batch.xyz[row])
+                    batch.xyz[row] = bones.apply(batch.xyz[row])
 
-    def _new(self, skeleton: str) -> tuple[OneEuro | None, BoneLengths | None]:
-        euro, joints = self._settings.one_euro, len(skeleton_named(skeleton).joints)
-        return OneEuro(euro, joints) if euro else None, BoneLengths(
-            skeleton
-        ) if self._settings.bones else None
+    def _make(self, skeleton: str) -> tuple[OneEuro | None, BoneLengths | None]:
+        settings, joints = self._settings, len(skeleton_named(skeleton).joints)
+        euro = OneEuro(settings.one_euro, joints) if settings.one_euro else None
+        return euro, BoneLengths(skeleton) if settings.bones else None

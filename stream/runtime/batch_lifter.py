@@ -131,7 +131,7 @@ class BatchLifter:
     def _lift(self, batch: Sequence[tuple[_OpenPass, Ring, Window]]) -> None:
         started_ns = self._clock.now_ns()
         last = max(
-            self._blender.reads(ring, window.captured_ns, open_pass.first_ns[ring])
+            self._blender.frames_needed(ring, window.captured_ns, open_pass.first_ns[ring])
             for open_pass, ring, window in batch
         )
         windows = [self._adapt(open_pass.buffer.name, window) for open_pass, _, window in batch]

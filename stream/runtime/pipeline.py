@@ -59,7 +59,7 @@ class Pipeline:
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
         self._cameras = Cameras(config.scene.cameras, config.scene.fov_deg)
         # Subscribers get a camera's placement before the first pose that depends on it.
-        self._worlds = CameraPlacements(config.scene.world, lambda *source: self._send(self._meta(*source)))
+        self._placements = CameraPlacements(config.scene.world.camera_pose)
         self.source_threads = [self._source_thread(component) for component in config.sources.values()]
         self.lossless = not any(source.live for source in self.source_threads)
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
@@ -110,7 +110,7 @@ class Pipeline:
         assembler = FrameAssembler(self.spec.skeleton, self._model, self.session, mode, lag, settings.kp2d)
         return BatchLifter(
             self.lifter,
-            Publisher(assembler, self._post_processors(context), self._send, context),
+            Publisher(assembler, self._post_processors(context), self._send, context, self._meta),
             settings.hop,
             settings.blend_frames(lag),
             context,
@@ -123,7 +123,7 @@ class Pipeline:
             steps.append(Smoother(smoothing, context))
         if scene.enabled:
             steps.append(RootPosition(scene))
-            steps.append(WorldFrame(scene.world, scene.contact, context, self._worlds))
+            steps.append(WorldFrame(scene.world, scene.contact, context, self._placements))
         return steps
 
     # Life
@@ -213,7 +213,7 @@ class Pipeline:
 
     def _meta(self, camera: str, size_wh: tuple[int, int]) -> Meta:
         skeleton = skeletons.skeleton_named(self.spec.skeleton)
-        scene, extrinsics = self.config.scene, self._worlds.of(camera)
+        scene, extrinsics = self.config.scene, self._placements.get(camera)
         return Meta(
             source=camera,
             session=self.session,

@@ -23,9 +23,9 @@ def joint(xyz: np.ndarray, name: str) -> np.ndarray:
 def lap(walk: Walk) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Times (T,), joints (T, 17, 3), forward (T, 3) and left (T, 3) of one lap."""
     times = np.arange(0, walk.lap_m / walk.speed_m_s, 1 / HZ)
-    ways = [walk.ground(walk.speed_m_s * t) for t in times]
+    path = [walk.ground(walk.speed_m_s * t) for t in times]
     xyz = np.stack([figure(t, walk) for t in times])
-    return times, xyz, np.stack([way[1] for way in ways]), np.stack([way[2] for way in ways])
+    return times, xyz, np.stack([forward for _, forward, _ in path]), np.stack([left for _, _, left in path])
 
 
 def along(vectors: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -43,15 +43,15 @@ def test_bones_keep_their_lengths(walk):
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_left_and_right_are_where_a_person_has_them(walk):
+def test_left_joints_are_on_the_left(walk):
     _, xyz, _, left = lap(walk)
-    for part, least in (("hip", 0.12), ("shoulder", 0.25), ("knee", 0.02), ("ankle", 0.02), ("wrist", 0.25)):
+    for part, min_m in (("hip", 0.12), ("shoulder", 0.25), ("knee", 0.02), ("ankle", 0.02), ("wrist", 0.25)):
         across = along(joint(xyz, f"left_{part}") - joint(xyz, f"right_{part}"), left)
-        assert across.min() > least
+        assert across.min() > min_m
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_a_person_faces_the_way_they_walk(walk):
+def test_a_person_faces_the_walking_direction(walk):
     _, xyz, forward, _ = lap(walk)
     moved = np.gradient(joint(xyz, "pelvis"), axis=0)
     assert (along(moved, forward) > 0.9 * np.linalg.norm(moved, axis=1)).all()
@@ -60,7 +60,7 @@ def test_a_person_faces_the_way_they_walk(walk):
 
 @pytest.mark.parametrize("walk", WALKS)
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_knees_bend_the_human_way_and_elbows_the_other(walk, side):
+def test_knees_bend_forward_and_elbows_backward(walk, side):
     _, xyz, forward, _ = lap(walk)
     middle = (joint(xyz, f"{side}_hip") + joint(xyz, f"{side}_ankle")) / 2
     assert (along(joint(xyz, f"{side}_knee") - middle, forward) > 0.02).all()
@@ -80,7 +80,7 @@ def test_legs_alternate_and_each_arm_swings_with_the_other_side_s_leg(walk):
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_feet_rest_on_the_floor_without_sliding_and_never_both_leave_it(walk):
+def test_feet_rest_on_the_floor_without_sliding_and_one_always_does(walk):
     _, xyz, _, _ = lap(walk)
     resting = []
     for side in ("left", "right"):
@@ -91,12 +91,12 @@ def test_feet_rest_on_the_floor_without_sliding_and_never_both_leave_it(walk):
         np.testing.assert_allclose(ankle[1:][still, 2], 0.05 * walk.height_m, atol=1e-9)
         assert ankle[1:][speed > 1.0, 2].min() > 0.05 * walk.height_m + 0.001
         resting.append(still)
-    # While both push or touch down, with heel or toes, both ankles move.
+    # Both ankles move while one foot pushes off and the other touches down.
     assert (resting[0] | resting[1]).mean() > 0.8
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_the_body_is_as_high_as_it_should_be_and_bobs_with_every_step(walk):
+def test_the_head_has_the_body_height_and_the_pelvis_rises_with_every_step(walk):
     _, xyz, _, _ = lap(walk)
     head = joint(xyz, "head_top")[:, 2]
     assert 0.90 * walk.height_m < head.min() < head.max() < walk.height_m
@@ -107,19 +107,19 @@ def test_the_body_is_as_high_as_it_should_be_and_bobs_with_every_step(walk):
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_a_lap_ends_where_it_began_in_mid_step(walk):
+def test_a_lap_ends_in_the_pose_of_its_start(walk):
     np.testing.assert_allclose(figure(walk.lap_m / walk.speed_m_s, walk), figure(0, walk), atol=1e-9)
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_nothing_jerks(walk):
+def test_accelerations_are_those_of_a_person(walk):
     _, xyz, _, _ = lap(walk)
     acceleration = np.linalg.norm(np.diff(xyz, 2, axis=0), axis=2) * HZ**2
     assert acceleration.max() < 200  # m/s2; a touch-down in running has as much
     assert np.median(acceleration) < 10
 
 
-def test_a_camera_looks_at_what_it_is_told_to():
+def test_the_point_that_a_camera_looks_at_is_in_the_middle_of_its_image():
     camera = VirtualCamera()
     centre = camera.view(np.array(camera.looks_at_m))
     np.testing.assert_allclose(centre[:2], 0, atol=1e-9)
@@ -136,5 +136,5 @@ def test_camera_axes_are_right_down_forward():
     assert np.linalg.det(camera.rotation) == pytest.approx(1)
 
 
-def test_what_is_behind_the_camera_has_no_pixel():
+def test_a_point_behind_the_camera_has_no_pixel():
     assert np.isnan(VirtualCamera().project(np.array([0.0, 0, -1]))).all()

@@ -1,4 +1,4 @@
-"""Boards as a camera with known intrinsics would see them."""
+"""Calibration from synthetic images of boards, taken by a camera with known intrinsics."""
 
 from functools import cache
 from pathlib import Path
@@ -9,9 +9,10 @@ import yaml
 
 from stream.cameras.calibration import calibrate
 from stream.cameras.calibration_board import Board
-from stream.cameras.intrinsics import CameraSettings
+from stream.cameras.intrinsics import Camera
 from stream.cli.files import images
 from stream.cli.main import main
+from stream.config.load import resolve
 from stream.errors import ConfigError
 
 cv2 = pytest.importorskip("cv2")
@@ -19,14 +20,14 @@ cv2 = pytest.importorskip("cv2")
 SIZE_WH = (640, 480)
 FX, FY, CX, CY = 560.0, 556.0, 330.0, 232.0
 MATRIX = np.array([[FX, 0, CX], [0, FY, CY], [0, 0, 1]])
-BENT = (-0.18, 0.06, 0.001, -0.001)
+DISTORTION = (-0.18, 0.06, 0.001, -0.001)
 SQUARE_MM, TEXELS = 25.0, 20  # per square
 CHESSBOARD = Board.parse("chessboard:9x6:25mm")
 CHARUCO = Board.parse("charuco:7x5:25mm:18mm")
 
 
 def chessboard() -> np.ndarray:
-    """A printed sheet with 10 x 7 squares and a margin of one square, (H, W) uint8."""
+    """A printed sheet (H, W) uint8 with 10 x 7 squares and a margin of one square."""
     squares = np.pad(np.indices((7, 10)).sum(axis=0) % 2 * 255, 1, constant_values=255)
     return np.kron(squares, np.ones((TEXELS, TEXELS))).astype(np.uint8)
 
@@ -38,31 +39,33 @@ def charuco() -> np.ndarray:
 
 
 @cache
-def rays(bent: tuple[float, ...]) -> np.ndarray:
-    """Ways (H, W, 4, 3) in which each pixel looks, four to a pixel."""
+def rays(distortion: tuple[float, ...]) -> np.ndarray:
+    """Rays (H, W, 4, 3) of all pixels, four per pixel."""
     x, y = np.meshgrid(np.arange(SIZE_WH[0]), np.arange(SIZE_WH[1]))
-    parts = [np.stack([x + dx, y + dy], axis=-1) for dx in (-0.25, 0.25) for dy in (-0.25, 0.25)]
-    pixels = np.stack(parts, axis=2).reshape(-1, 1, 2).astype(np.float64)
-    straight = cv2.undistortPoints(pixels, MATRIX, np.array(bent)).reshape(*x.shape, 4, 2)
-    return np.concatenate([straight, np.ones((*x.shape, 4, 1))], axis=-1)
+    samples = [np.stack([x + dx, y + dy], axis=-1) for dx in (-0.25, 0.25) for dy in (-0.25, 0.25)]
+    pixels = np.stack(samples, axis=2).reshape(-1, 1, 2).astype(np.float64)
+    undistorted = cv2.undistortPoints(pixels, MATRIX, np.array(distortion)).reshape(*x.shape, 4, 2)
+    return np.concatenate([undistorted, np.ones((*x.shape, 4, 1))], axis=-1)
 
 
-def photo(sheet: np.ndarray, turn: tuple[float, float, float], at_mm, bent=BENT) -> np.ndarray:
-    """The sheet turned (rotation vector) with its middle at `at_mm`, (H, W, 3) uint8."""
-    rotation, _ = cv2.Rodrigues(np.array(turn))
+def photo(
+    sheet: np.ndarray, rotation_vector: tuple[float, float, float], centre_mm, distortion=DISTORTION
+) -> np.ndarray:
+    """Image (H, W, 3) uint8 of the sheet, rotated, with its middle at centre_mm in camera axes."""
+    rotation, _ = cv2.Rodrigues(np.array(rotation_vector))
     normal = rotation[:, 2]
-    ways = rays(bent)
-    hit = ways * ((np.array(at_mm) @ normal) / (ways @ normal))[..., None]
-    on_sheet = (hit - at_mm) @ rotation[:, :2] / SQUARE_MM * TEXELS
+    directions = rays(distortion)
+    hit = directions * ((np.array(centre_mm) @ normal) / (directions @ normal))[..., None]
+    on_sheet = (hit - centre_mm) @ rotation[:, :2] / SQUARE_MM * TEXELS
     column, row = np.moveaxis(np.floor(on_sheet + np.array(sheet.shape[::-1]) / 2).astype(int), -1, 0)
     inside = (column >= 0) & (column < sheet.shape[1]) & (row >= 0) & (row < sheet.shape[0])
     grey = np.where(inside, sheet[row.clip(0, sheet.shape[0] - 1), column.clip(0, sheet.shape[1] - 1)], 110)
     return np.repeat(grey.mean(axis=2).astype(np.uint8)[..., None], 3, axis=2)
 
 
-VIEWS = [
-    ((0.5 * np.cos(turn), 0.5 * np.sin(turn), spin), (40 * np.cos(3 * turn), 30 * np.sin(2 * turn), away))
-    for turn, spin, away in zip(
+VIEWS = [  # rotation vector, centre in mm
+    ((0.5 * np.cos(tilt), 0.5 * np.sin(tilt), spin), (40 * np.cos(3 * tilt), 30 * np.sin(2 * tilt), depth))
+    for tilt, spin, depth in zip(
         np.linspace(0, 6, 12), np.linspace(-0.3, 0.3, 12), [330, 380, 430] * 4, strict=True
     )
 ]
@@ -73,37 +76,36 @@ def photos() -> tuple[np.ndarray, ...]:
     return tuple(photo(chessboard(), *view) for view in VIEWS)
 
 
-def is_the_camera(camera: CameraSettings) -> None:
+def assert_is_the_camera(camera: Camera.Settings) -> None:
     assert camera.size_wh == SIZE_WH
     assert (camera.fx, camera.fy) == pytest.approx((FX, FY), rel=0.01)
     assert (camera.cx, camera.cy) == pytest.approx((CX, CY), abs=3)
-    assert camera.distortion[0] == pytest.approx(BENT[0], abs=0.02)
+    assert camera.distortion[0] == pytest.approx(DISTORTION[0], abs=0.02)
 
 
-def test_intrinsics_are_found_from_a_chessboard():
-    found = calibrate(photos(), CHESSBOARD)
-    is_the_camera(found.camera)
-    assert (found.views, found.images) == (12, 12)
-    assert found.error_px < 0.2
-    assert found.focal_sd_px < 0.01 * FX
+def test_a_chessboard_gives_the_intrinsics():
+    result = calibrate(photos(), CHESSBOARD)
+    assert_is_the_camera(result.camera)
+    assert (result.views, result.images) == (12, 12)
+    assert result.error_px < 0.2
+    assert result.focal_sd_px < 0.01 * FX
 
 
-def test_intrinsics_are_found_from_a_charuco_board_partly_out_of_the_image():
-    views = [(turn, (x * 1.5, y * 1.5, away * 0.75)) for turn, (x, y, away) in VIEWS]
-    found = calibrate([photo(charuco(), *view) for view in views], CHARUCO)
-    is_the_camera(found.camera)
-    assert found.error_px < 0.4
+def test_a_charuco_board_partly_outside_the_image_gives_the_intrinsics():
+    views = [(rotation, (x * 1.5, y * 1.5, depth * 0.75)) for rotation, (x, y, depth) in VIEWS]
+    result = calibrate([photo(charuco(), *view) for view in views], CHARUCO)
+    assert_is_the_camera(result.camera)
+    assert result.error_px < 0.4
 
 
-def test_a_blurred_view_is_left_out():
-    blurred = photo(chessboard(), *VIEWS[0])
-    smeared = cv2.warpAffine(blurred, np.array([[1, 0.03, -5], [0, 1.04, 0]]), SIZE_WH)
-    found = calibrate([*photos()[1:], smeared], CHESSBOARD)
-    is_the_camera(found.camera)
-    assert (found.views, found.images) == (11, 12)
+def test_a_distorted_view_is_not_used():
+    skewed = cv2.warpAffine(photo(chessboard(), *VIEWS[0]), np.array([[1, 0.03, -5], [0, 1.04, 0]]), SIZE_WH)
+    result = calibrate([*photos()[1:], skewed], CHESSBOARD)
+    assert_is_the_camera(result.camera)
+    assert (result.views, result.images) == (11, 12)
 
 
-def test_the_same_view_counts_once():
+def test_repeated_views_count_once():
     with pytest.raises(ConfigError, match=r"at least 6 different views.*got 1 \(it was found in 9 of 9"):
         calibrate(photos()[:1] * 9, CHESSBOARD)
 
@@ -116,17 +118,17 @@ def test_views_that_are_not_tilted_are_refused():
         calibrate(flat, CHESSBOARD)
 
 
-def test_another_board_is_not_found():
+def test_a_board_of_another_size_is_not_found():
     with pytest.raises(ConfigError, match=r"got 0 \(it was found in 0 of 2 images\).*inner corners"):
         calibrate(photos()[:2], Board.parse("chessboard:8x5:25mm"))
 
 
-def test_no_image_at_all_is_refused():
+def test_an_empty_set_of_images_is_refused():
     with pytest.raises(ConfigError, match="in 0 of 0 images"):
         calibrate([], CHESSBOARD)
 
 
-def test_images_of_several_sizes_are_refused():
+def test_images_of_different_sizes_are_refused():
     with pytest.raises(ConfigError, match="of one size"):
         calibrate([photos()[0], photos()[1][:400]], CHESSBOARD)
 
@@ -139,7 +141,7 @@ def test_images_of_several_sizes_are_refused():
         ("charuco:5x7:40.5mm:30mm:6x6_250", Board("charuco", 5, 7, 40.5, 30.0, "6X6_250")),
     ],
 )
-def test_a_board_is_read(text: str, board: Board):
+def test_a_board_is_parsed(text: str, board: Board):
     assert Board.parse(text) == board
 
 
@@ -148,17 +150,17 @@ def test_a_board_is_read(text: str, board: Board):
     ["", "9x6", "chessboard:9x6", "chessboard:9x6:25", "chessboard:9x6:2.5.0mm", "chessboard:2x6:25mm",
      "chessboard:9x6:0mm", "charuco:5x7:40mm", "charuco:5x7:40mm:50mm", "circles:4x11:20mm"],
 )  # fmt: skip
-def test_a_board_that_cannot_be_is_refused(text: str):
+def test_an_impossible_board_is_refused(text: str):
     with pytest.raises(ConfigError, match="board: expected"):
         Board.parse(text)
 
 
-def test_an_unknown_dictionary_is_answered_with_those_there_are():
+def test_an_unknown_dictionary_is_refused_with_a_list_of_those_that_exist():
     with pytest.raises(ConfigError, match=r"one of .*4X4_50.*got 9X9_1"):
         calibrate(photos()[:1], Board.parse("charuco:5x7:40mm:30mm:9x9_1"))
 
 
-def test_a_video_is_looked_at_five_times_a_second(tmp_path: Path):
+def test_a_video_gives_five_images_a_second(tmp_path: Path):
     path = tmp_path / "board.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, SIZE_WH)
     for shade in range(60):
@@ -167,26 +169,16 @@ def test_a_video_is_looked_at_five_times_a_second(tmp_path: Path):
     assert len(list(images(path))) == 10
 
 
-def test_the_command_writes_what_a_config_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_writes_intrinsics_that_a_config_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     for number, image in enumerate(photos()):
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)
     output = tmp_path / "camera.yaml"
-    with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "calibrate",
-                str(tmp_path),
-                "--board",
-                "chessboard:9x6:25mm",
-                "--name",
-                "door",
-                "-o",
-                str(output),
-            ]
-        )
-    assert ended.value.code in (0, None)
-    from stream.config.load import resolve
-
+    board = ["--board", "chessboard:9x6:25mm", "--name", "door"]
+    with pytest.raises(SystemExit) as exit_info:
+        main(["calibrate", str(tmp_path), *board, "-o", str(output)])
+    assert exit_info.value.code in (0, None)
     walk = {"sources": {"door": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
-    is_the_camera(resolve(walk | yaml.safe_load(output.read_text())).scene.cameras["door"])
+    assert_is_the_camera(resolve(walk | yaml.safe_load(output.read_text())).scene.cameras["door"])
     assert "12 views" in capsys.readouterr().out

@@ -84,7 +84,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
         assembled = assemble(self, passes, *rest)
         frames = iter(assembled.frames)
         for lifted_pass in passes:
-            for frame in islice(frames, len(lifted_pass.due.frames)):
+            for frame in islice(frames, len(lifted_pass.request.frames)):
                 if lifted_pass.people:
                     window_ends[frame.header.seq] = max(
                         (int(lifted.window.captured_ns[-1]), frame.window.padded)

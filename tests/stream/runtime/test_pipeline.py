@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sources.synthetic import Synthetic
-from stream.cameras.intrinsics import CameraSettings
+from stream.cameras.intrinsics import Camera
 from stream.config.load import resolve
 from stream.errors import ConfigError
 from stream.messages import JointOrigin, Meta, PoseFrame, Status
@@ -241,7 +241,7 @@ def test_the_root_position_is_published_unless_scene_is_disabled():
 def test_calibration_changes_the_lifter_input_and_not_the_published_keypoints(tiny_weights: Path):
     assumed = config(tiny_weights, kp2d=True)
     frames, size_wh = run(Pipeline(assumed)), (1280, 720)
-    wide = CameraSettings(size_wh=size_wh, fx=600.0, fy=600.0, cx=640.0, cy=360.0)
+    wide = Camera.Settings(size_wh=size_wh, fx=600.0, fy=600.0, cx=640.0, cy=360.0)
     scene = msgspec.structs.replace(assumed.scene, cameras={"walk": wide})
     calibrated = run(Pipeline(dataclasses.replace(assumed, scene=scene)))
     for frame, again in zip(frames, calibrated, strict=True):

@@ -3,106 +3,108 @@ import pytest
 
 from stream.messages import Contact
 from stream.scene.foot_contact import ANKLE_M, FootContact, HeightReference
-from tests.stream.people import LEFT, RIGHT, WALK, Scene, walking
+from tests.stream.people import LEFT_ANKLE, RIGHT_ANKLE, WALK, Scene, walking
 
 SCENE = Scene()
-UP = tuple(SCENE.matrix[:, 2].tolist())
-FLOOR, NO_FLOOR = HeightReference(UP, SCENE.lens.position_m[2]), HeightReference(UP, None)
+UP = tuple(SCENE.rotation[:, 2].tolist())
+FLOOR, NO_FLOOR = HeightReference(UP, SCENE.camera.position_m[2]), HeightReference(UP, None)
+BOTH, LEFT_ONLY, NONE = Contact(True, True), Contact(True, False), Contact(False, False)
 HZ = 50
 
 
-def seen(left: np.ndarray, right: np.ndarray) -> tuple:
+def in_camera(left: np.ndarray, right: np.ndarray) -> tuple:
+    """World positions of the ankles in the camera's axes."""
     return tuple(tuple(SCENE.view(ankle).tolist()) for ankle in (left, right))
 
 
-def felt(
+def contacts(
     motion,
     seconds: float,
-    over: HeightReference = FLOOR,
+    reference: HeightReference = FLOOR,
     feet: FootContact | None = None,
     start_s: float = 0.0,
-) -> list:
+) -> list[Contact | None]:
+    """Contacts at HZ while the ankles move as motion(t_s), the left and the right one in the world."""
     feet = feet or FootContact()
-    ticks = (start_s + tick / HZ for tick in range(round(seconds * HZ)))
-    return [feet.update(seen(*motion(at_s)), over, at_s) for at_s in ticks]
+    times_s = (start_s + tick / HZ for tick in range(round(seconds * HZ)))
+    return [feet.update(in_camera(*motion(at_s)), reference, at_s) for at_s in times_s]
 
 
 def on_spot(height_m: float = ANKLE_M):
+    """Both feet at rest, at this height."""
     return lambda at_s: (np.array([0.0, 0.1, height_m]), np.array([0.0, -0.1, height_m]))
 
 
 def walk(at_s: float) -> tuple:
     joints = walking(at_s)
-    return joints[LEFT], joints[RIGHT]
+    return joints[LEFT_ANKLE], joints[RIGHT_ANKLE]
 
 
-@pytest.mark.parametrize("over", [FLOOR, NO_FLOOR])
-def test_a_walkers_feet_rest_in_turns(over: HeightReference):
-    found = felt(walk, 6.0, over)[10:]
+@pytest.mark.parametrize("reference", [FLOOR, NO_FLOOR])
+def test_the_feet_of_a_walker_rest_in_turns(reference: HeightReference):
+    measured = np.array([(contact.left, contact.right) for contact in contacts(walk, 6.0, reference)[10:]])
     ankles = np.array([walk(tick / HZ) for tick in range(6 * HZ)])
-    rests = ankles[10:, :, 2] < 0.051 * WALK.height_m  # the walker's ankles are that high while they rest
-    told = np.array([(each.left, each.right) for each in found])
-    # A foot that has begun to swing is slow at first, and seen to be quick half a tenth of a second later.
-    assert (told & rests).sum() / told.sum() > 0.8
-    assert (told & rests).sum() / rests.sum() > 0.88
+    true = ankles[10:, :, 2] < 0.051 * WALK.height_m  # a resting ankle of the walker is that high
+    # A foot that begins to swing is slow at first, and its speed is measured 0.05 s late.
+    assert (measured & true).sum() / measured.sum() > 0.8
+    assert (measured & true).sum() / true.sum() > 0.88
 
 
-def test_a_foot_that_is_not_seen_is_unknown_and_so_is_one_that_has_just_appeared():
+def test_the_contact_of_a_hidden_foot_and_of_one_that_just_appeared_is_unknown():
     feet = FootContact()
-    left, right = seen(*on_spot()(0.0))
+    left, right = in_camera(*on_spot()(0.0))
     assert feet.update((left, None), FLOOR, 0.0) is None
     assert feet.update((left, None), FLOOR, 0.1) == Contact(left=True, right=None)
     assert feet.update((left, right), FLOOR, 0.2) == Contact(left=True, right=None)
-    assert feet.update((left, right), FLOOR, 0.3) == Contact(left=True, right=True)
+    assert feet.update((left, right), FLOOR, 0.3) == BOTH
     assert feet.update((None, None), FLOOR, 0.4) is None
 
 
-def test_nothing_is_known_after_a_gap_or_when_the_clock_goes_back():
+def test_contacts_are_unknown_after_a_gap_and_after_the_clock_went_back():
     feet = FootContact()
     for at_s, known in ((0.0, False), (0.1, True), (1.0, False), (1.1, True), (0.9, False), (1.0, True)):
-        contact = feet.update(seen(*on_spot()(0.0)), FLOOR, at_s)
-        assert (contact == Contact(left=True, right=True)) is known
+        contact = feet.update(in_camera(*on_spot()(0.0)), FLOOR, at_s)
+        assert contact == (BOTH if known else None)
 
 
-@pytest.mark.parametrize("over", [FLOOR, NO_FLOOR])
-def test_both_feet_leave_the_floor_in_a_jump(over: HeightReference):
+@pytest.mark.parametrize("reference", [FLOOR, NO_FLOOR])
+def test_both_feet_leave_the_floor_in_a_jump(reference: HeightReference):
     feet = FootContact()
-    assert felt(on_spot(), 1.0, over, feet)[-1] == Contact(left=True, right=True)
+    assert contacts(on_spot(), 1.0, reference, feet)[-1] == BOTH
 
     def jump(at_s: float) -> tuple:
         air_s = at_s - 1.0
         return on_spot(ANKLE_M + max(0.0, 2.5 * air_s - 4.905 * air_s**2))(at_s)
 
-    flight = felt(jump, 0.5, over, feet, 1.0)
-    assert flight[8:17] == [Contact(left=False, right=False)] * 9
-    assert felt(on_spot(), 0.5, over, feet, 1.52)[-1] == Contact(left=True, right=True)
+    flight = contacts(jump, 0.5, reference, feet, 1.0)
+    assert flight[8:17] == [NONE] * 9
+    assert contacts(on_spot(), 0.5, reference, feet, 1.52)[-1] == BOTH
 
 
-def test_who_hangs_still_above_a_known_floor_does_not_stand_on_it():
+def test_feet_held_still_high_above_a_known_floor_have_no_contact():
     feet = FootContact()
-    felt(on_spot(), 1.0, FLOOR, feet)
-    assert felt(on_spot(0.6), 2.0, FLOOR, feet, 1.0)[-1] == Contact(left=False, right=False)
-    assert felt(on_spot(0.6), 2.0)[-1] == Contact(left=False, right=False)
+    contacts(on_spot(), 1.0, FLOOR, feet)
+    assert contacts(on_spot(0.6), 2.0, FLOOR, feet, 1.0)[-1] == NONE
+    assert contacts(on_spot(0.6), 2.0)[-1] == NONE
 
 
-def test_a_raised_foot_is_told_from_the_one_that_stands():
-    feet = on_spot()(0.0)[0], np.array([0.0, -0.1, ANKLE_M + 0.2])
-    for over in (FLOOR, NO_FLOOR):
-        assert felt(lambda at_s: feet, 1.0, over)[-1] == Contact(left=True, right=False)
+def test_a_raised_foot_has_no_contact_while_the_other_stands():
+    ankles = on_spot()(0.0)[0], np.array([0.0, -0.1, ANKLE_M + 0.2])
+    for reference in (FLOOR, NO_FLOOR):
+        assert contacts(lambda at_s: ankles, 1.0, reference)[-1] == LEFT_ONLY
 
 
-@pytest.mark.parametrize("off_m", [-0.2, 0.2])
-def test_someone_of_another_size_than_thought_stands_too(off_m: float):
-    assert felt(on_spot(ANKLE_M + off_m), 1.0)[-1] == Contact(left=True, right=True)
+@pytest.mark.parametrize("offset_m", [-0.2, 0.2])
+def test_the_feet_of_a_person_of_another_size_than_assumed_have_contact_too(offset_m: float):
+    assert contacts(on_spot(ANKLE_M + offset_m), 1.0)[-1] == BOTH
 
 
-def test_a_speed_between_two_limits_changes_nothing():
+def test_a_speed_between_the_two_limits_changes_no_contact():
     def drift(speed_m_s: float):
-        return lambda at_s: tuple(each + np.array([0, speed_m_s * at_s, 0]) for each in on_spot()(0.0))
+        return lambda at_s: tuple(ankle + np.array([0, speed_m_s * at_s, 0]) for ankle in on_spot()(0.0))
 
+    assert contacts(drift(0.65), 0.5)[-1] == NONE
     feet = FootContact()
-    assert felt(drift(0.65), 0.5, FLOOR, feet)[-1] == Contact(left=False, right=False)
-    feet = FootContact()
-    felt(on_spot(), 0.5, FLOOR, feet)
-    shifted = felt(lambda at_s: drift(0.65)(at_s - 0.5), 0.5, FLOOR, feet, 0.5)
-    assert set(shifted) == {Contact(left=True, right=True)}
+    contacts(on_spot(), 0.5, FLOOR, feet)
+    shifted = contacts(lambda at_s: drift(0.65)(at_s - 0.5), 0.5, FLOOR, feet, 0.5)
+    assert set(shifted) == {BOTH}

@@ -2,32 +2,32 @@ import pytest
 
 from stream.scene.kalman import ConstantVelocityKalman
 
-UNREST = 0.3
+ACCEL_NOISE = 0.3
 
 
 @pytest.mark.parametrize("rate_hz", [10, 25, 100])
 def test_a_steady_walk_is_followed_without_delay(rate_hz: int):
-    place = ConstantVelocityKalman()
+    distance = ConstantVelocityKalman()
     for tick in range(3 * rate_hz + 1):
-        found = place.update(6 - 1.2 * tick / rate_hz, 0.05, tick / rate_hz, UNREST)
-    assert found == pytest.approx(2.4, abs=0.01)
+        filtered = distance.update(6 - 1.2 * tick / rate_hz, 0.05, tick / rate_hz, ACCEL_NOISE)
+    assert filtered == pytest.approx(2.4, abs=0.01)
 
 
-def test_one_wild_distance_is_mostly_ignored():
-    place = ConstantVelocityKalman()
+def test_one_outlier_is_mostly_ignored():
+    distance = ConstantVelocityKalman()
     for tick in range(60):
-        place.update(4.0, 0.05, tick / 30, UNREST)
-    assert place.update(8.0, 0.05, 2.0, UNREST) == pytest.approx(4.0, abs=0.2)
+        distance.update(4.0, 0.05, tick / 30, ACCEL_NOISE)
+    assert distance.update(8.0, 0.05, 2.0, ACCEL_NOISE) == pytest.approx(4.0, abs=0.2)
 
 
-def test_a_clock_that_stands_still_or_goes_back_breaks_nothing():
-    place = ConstantVelocityKalman()
+def test_a_clock_that_stands_still_or_goes_back_keeps_the_value():
+    distance = ConstantVelocityKalman()
     for at_s in (1.0, 1.0, 0.5, 1.1, -3.0, 1.2):
-        assert place.update(4.0, 0.05, at_s, UNREST) == pytest.approx(4.0)
+        assert distance.update(4.0, 0.05, at_s, ACCEL_NOISE) == pytest.approx(4.0)
 
 
-def test_a_distance_after_a_long_gap_is_believed():
-    place = ConstantVelocityKalman()
+def test_a_measurement_after_a_long_gap_is_trusted():
+    distance = ConstantVelocityKalman()
     for tick in range(60):
-        place.update(4.0, 0.05, tick / 30, UNREST)
-    assert place.update(8.0, 0.05, 12.0, UNREST) == pytest.approx(8.0, abs=0.2)
+        distance.update(4.0, 0.05, tick / 30, ACCEL_NOISE)
+    assert distance.update(8.0, 0.05, 12.0, ACCEL_NOISE) == pytest.approx(8.0, abs=0.2)

@@ -1,12 +1,12 @@
-"""What steadying does to poses: jitter, error, delay and bones of the synthetic walker, and swaps repaired.
+"""Smoothing of the synthetic walker's poses: jitter, error, delay, bones; and repair of left/right mix-ups.
 
-    python benchmarks/steady.py [--weights small] [--seconds 12] [--noise-px 3] [--rates 50 25]
+    python benchmarks/smoothing.py [--weights small] [--seconds 12] [--noise-px 3] [--rates 50 25]
 
-The walker is lifted as a live stream with lag 0, each pose from its own newest frames. jitter: mean second
-difference; error: MPJPE; delay: the shift in time at which poses resemble those without steadying most;
-bones: standard deviation of a bone's length over its mean. left/right: mix-ups of 1 to 10 frames are put into the
-keypoints of walkers; `spins` turns a person around in place, half a turn in 0.3 s,
-where nothing may be repaired. Prints tables, then one JSON line.
+The walker is lifted as a live stream with lag 0, each pose from its own window. jitter: mean second
+difference; error: MPJPE; delay: the time shift of the best match with the poses before smoothing; bones:
+standard deviation of a bone's length over its mean. left/right: mix-ups of 1 to 10 frames are put into the
+keypoints of walkers; `spins` turns a person in place, half a turn in 0.3 s, where no repair is right. Prints
+tables, then one JSON line.
 """
 
 import argparse
@@ -26,33 +26,33 @@ from stream.postprocess.batch import PoseBatch
 from stream.postprocess.one_euro import OneEuro
 from stream.postprocess.smoothing import Smoother
 from stream.protocols import ComponentContext, opened
+from stream.rotations import F64, axis_rotation
 from stream.skeletons import skeleton_named
 from stream.tracking.left_right import LeftRightRepair
 from stream.windows.ring import Ring
 
-F64 = NDArray[np.float64]
 SKELETON = skeleton_named("h36m17")
 PAIRS = np.array(SKELETON.flip_pairs)
 SIZE_WH = (1280, 720)
-_UP_TO_S = 1.0  # left out of all figures: the window is still filling
+WARM_UP_S = 1.0  # not counted, since the window is still filling
 
 
 def main() -> None:
     arguments = parse()
     print(machine().text())
-    rows = [row for hz in arguments.rates for row in lifted(arguments, hz)]
+    rows = [row for hz in arguments.rates for row in smooth(arguments, hz)]
     print(f"\n{'':<26}{'swapped':>9}{'repaired':>10}{'visible':>9}{'repaired':>10}{'false':>7}{'frames':>8}")
-    swaps = [row for hz in arguments.swap_rates for row in repaired(hz, arguments.noise_px)]
+    repairs = [row for hz in arguments.swap_rates for row in repair(hz, arguments.noise_px)]
     print(
-        json.dumps({"benchmark": "steady", "machine": machine().text(), "noise_px": arguments.noise_px,
-                    "weights": arguments.weights, "steady": rows, "swaps": swaps})
+        json.dumps({"benchmark": "smoothing", "machine": machine().text(), "noise_px": arguments.noise_px,
+                    "weights": arguments.weights, "smoothing": rows, "left_right": repairs})
     )  # fmt: skip
 
 
 # Poses
 
 
-def lifted(arguments: argparse.Namespace, hz: float) -> Iterator[dict]:
+def smooth(arguments: argparse.Namespace, hz: float) -> Iterator[dict]:
     """One row per setting, on the same lifted poses."""
     count = round(arguments.seconds * hz)
     source = Synthetic(
@@ -76,15 +76,15 @@ def lifted(arguments: argparse.Namespace, hz: float) -> Iterator[dict]:
     }
     print(f"\n{hz:g} Hz, {arguments.noise_px:g} px{'jitter mm':>22}{'truth':>8}{'error mm':>10}", end="")
     print(f"{'delay ms':>10}{'bones %':>9}")
-    skip = round(_UP_TO_S * hz)
+    skip = round(WARM_UP_S * hz)
     for name, setting in settings.items():
-        made = steadied(poses, frames, setting)
+        smoothed = apply(poses, frames, setting)
         row = {
             "hz": hz, "name": name,
-            "jitter_mm": jitter(made[skip:]), "truth_jitter_mm": jitter(truth[skip:]),
-            "error_mm": 1e3 * float(np.linalg.norm(made - truth, axis=2)[skip:].mean()),
-            "delay_ms": delay_ms(made[skip:], poses[skip:], hz),
-            "bones_percent": bones_percent(made[2 * skip:]),
+            "jitter_mm": jitter(smoothed[skip:]), "truth_jitter_mm": jitter(truth[skip:]),
+            "error_mm": 1e3 * float(np.linalg.norm(smoothed - truth, axis=2)[skip:].mean()),
+            "delay_ms": delay_ms(smoothed[skip:], poses[skip:], hz),
+            "bones_percent": bones_percent(smoothed[2 * skip:]),
         }  # fmt: skip
         print(f"{name:<26}{row['jitter_mm']:>10.2f}{row['truth_jitter_mm']:>8.2f}", end="")
         print(f"{row['error_mm']:>10.2f}{row['delay_ms']:>10.1f}{row['bones_percent']:>9.2f}")
@@ -92,7 +92,7 @@ def lifted(arguments: argparse.Namespace, hz: float) -> Iterator[dict]:
 
 
 def lift(weights: str, frames: list[KeypointFrame]) -> F64:
-    """Newest pose (N, J, 3) of each frame's window, as lag 0 publishes it at hop 1."""
+    """The newest pose (N, J, 3) of each frame's window, as lag 0 publishes it at hop 1."""
     runner = lifter.load(weights, device="auto", threads=1)
     length = runner.spec.frames
     ring = Ring(2 * length + 2, runner.spec.joints)
@@ -104,16 +104,17 @@ def lift(weights: str, frames: list[KeypointFrame]) -> F64:
     return np.concatenate(newest).astype(np.float64)
 
 
-def steadied(poses: F64, frames: list[KeypointFrame], settings: Smoother.Settings) -> F64:
+def apply(poses: F64, frames: list[KeypointFrame], settings: Smoother.Settings) -> F64:
+    """Poses (N, J, 3) after the smoother."""
     step = Smoother(settings, ComponentContext("walk"))
     origin = np.full(17, JointOrigin.OBSERVED, np.uint8)
-    made = []
+    smoothed = []
     for xyz, frame in zip(poses, frames, strict=True):
         pose = Pose("a", "ok", xyz.astype(np.float32), frame.persons[0].score, origin)
-        batch = PoseBatch.of("h36m17", frame.header, frame.size_wh, [pose], "walk_optical_frame")
+        batch = PoseBatch.from_poses("h36m17", frame.header, frame.size_wh, [pose], "walk_optical_frame")
         step.apply(batch)
-        made.append(batch.xyz[0])
-    return np.stack(made).astype(np.float64)
+        smoothed.append(batch.xyz[0])
+    return np.stack(smoothed).astype(np.float64)
 
 
 def jitter(poses: F64) -> float:
@@ -122,12 +123,12 @@ def jitter(poses: F64) -> float:
 
 
 def delay_ms(poses: F64, reference: F64, hz: float) -> float:
-    """By how much `poses` follow `reference`: the peak of their cross-correlation, to a part of a frame."""
-    most = round(0.4 * hz)
-    a, b = (each[:, 1:] - each[:, 1:].mean(axis=0) for each in (poses, reference))
-    shifts = np.arange(-2, most)
-    middle = slice(most, len(a) - most)
-    match = np.array([(a[middle] * b[most - s : len(b) - most - s]).sum() for s in shifts])
+    """Delay of `poses` after `reference`: the peak of their cross-correlation, to a fraction of a frame."""
+    max_shift = round(0.4 * hz)
+    a, b = (xyz[:, 1:] - xyz[:, 1:].mean(axis=0) for xyz in (poses, reference))
+    shifts = np.arange(-2, max_shift)
+    middle = slice(max_shift, len(a) - max_shift)
+    match = np.array([(a[middle] * b[max_shift - s : len(b) - max_shift - s]).sum() for s in shifts])
     top = int(np.clip(match.argmax(), 1, len(shifts) - 2))
     left, peak, right = match[top - 1 : top + 2]
     return float(1e3 / hz * (shifts[top] + 0.5 * (left - right) / (left - 2 * peak + right)))
@@ -139,22 +140,22 @@ def bones_percent(poses: F64) -> float:
     return 100 * float((lengths.std(axis=0) / lengths.mean(axis=0)).mean())
 
 
-# LeftRightRepair
+# Left and right
 
 
-def repaired(hz: float, noise_px: float) -> Iterator[dict]:
-    """Injected mix-ups undone, pairs changed that were right; "visible" ones moved a joint by over 20 px."""
+def repair(hz: float, noise_px: float) -> Iterator[dict]:
+    """Counts of mix-ups, repairs and false repairs; a "visible" mix-up moves a joint by more than 20 px."""
     for name, clean in (("walkers", walkers(hz, noise_px)), ("spins", spins(hz, noise_px))):
         random = np.random.default_rng(0)
         for injected in (False, True):
             row = dict.fromkeys(("swapped", "repaired", "visible", "visible_repaired", "false", "frames"), 0)
             for frames in clean:
-                swaps = LeftRightRepair("h36m17", ComponentContext("cam0"))
+                left_right = LeftRightRepair("h36m17", ComponentContext("cam0"))
                 plan = (
                     mixups(len(frames), hz, random) if injected else np.zeros((len(frames), len(PAIRS)), bool)
                 )
                 for frame, mixed in zip(frames, plan, strict=True):
-                    tally(row, frame, mixed, swaps)
+                    tally(row, frame, mixed, left_right)
             yield {"hz": hz, "name": name, "injected": injected, **row}
             title = f"{name} {hz:g} Hz{', mixed up' if injected else ''}"
             print(f"{title:<26}{row['swapped']:>9}{share(row['repaired'], row['swapped']):>10}", end="")
@@ -162,18 +163,18 @@ def repaired(hz: float, noise_px: float) -> Iterator[dict]:
             print(f"{row['false']:>7}{row['frames']:>8}")
 
 
-def tally(row: dict, frame: KeypointFrame, mixed: NDArray[np.bool_], swaps: LeftRightRepair) -> None:
-    """Send one frame with the pairs `mixed` through `swaps` and count what became of its pairs."""
+def tally(row: dict, frame: KeypointFrame, mixed: NDArray[np.bool_], left_right: LeftRightRepair) -> None:
+    """Repair one frame in which the pairs `mixed` are exchanged, and count the results per pair."""
     person = frame.persons[0]
-    given = person.xy.copy()
+    xy = person.xy.copy()
     for left, right in PAIRS[mixed]:
-        given[[left, right]] = given[[right, left]]
-    came = swaps.update(replace(frame, persons=(replace(person, xy=given),))).persons[0].xy
-    right_now = (came[PAIRS[:, 0]] == person.xy[PAIRS[:, 0]]).all(axis=1)
+        xy[[left, right]] = xy[[right, left]]
+    repaired = left_right.update(replace(frame, persons=(replace(person, xy=xy),))).persons[0].xy
+    correct = (repaired[PAIRS[:, 0]] == person.xy[PAIRS[:, 0]]).all(axis=1)
     visible = np.linalg.norm(person.xy[PAIRS[:, 0]] - person.xy[PAIRS[:, 1]], axis=1) > 20
     for key, count in (
-        ("swapped", mixed), ("repaired", mixed & right_now), ("visible", mixed & visible),
-        ("visible_repaired", mixed & visible & right_now), ("false", ~mixed & ~right_now),
+        ("swapped", mixed), ("repaired", mixed & correct), ("visible", mixed & visible),
+        ("visible_repaired", mixed & visible & correct), ("false", ~mixed & ~correct),
     ):  # fmt: skip
         row[key] += int(count.sum())
     row["frames"] += 1
@@ -200,11 +201,13 @@ def walkers(hz: float, noise_px: float, seconds: float = 60.0) -> list[list[Keyp
         Walk(speed_m_s=speed, start_rad=start) for speed, start in ((0.9, 0), (1.15, 1), (1.5, 2), (2.0, 3))
     ]
     times = np.arange(0, seconds, 1 / hz)
-    return [seen([figure(t, walk) for t in times], times, noise_px, seed) for seed, walk in enumerate(walks)]
+    return [
+        keypoints([figure(t, walk) for t in times], times, noise_px, seed) for seed, walk in enumerate(walks)
+    ]
 
 
 def spins(hz: float, noise_px: float) -> list[list[KeypointFrame]]:
-    """Somebody who turns around in place again and again, half a turn in 0.3 to 0.8 s, 0.4 s of rest."""
+    """Four people who turn in place again and again: half a turn in 0.3 to 0.8 s, then 0.4 s of rest."""
     people = []
     for seed, turn_s in enumerate((0.3, 0.4, 0.6, 0.8)):
         times = np.arange(0, 60.0, 1 / hz)
@@ -213,14 +216,14 @@ def spins(hz: float, noise_px: float) -> list[list[KeypointFrame]]:
         still = figure(0.3, Walk())
         offset = still - still[0]
         poses = []
-        for each in angle:
-            cos, sin = np.cos(each), np.sin(each)
-            poses.append(offset @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + [0, 0, still[0, 2]])
-        people.append(seen(poses, times, noise_px, seed))
+        for angle_rad in angle:
+            poses.append(offset @ axis_rotation(2, -angle_rad) + [0, 0, still[0, 2]])
+        people.append(keypoints(poses, times, noise_px, seed))
     return people
 
 
-def seen(world: list[F64], times: F64, noise_px: float, seed: int) -> list[KeypointFrame]:
+def keypoints(world: list[F64], times: F64, noise_px: float, seed: int) -> list[KeypointFrame]:
+    """Keypoints with noise of poses (17, 3) in the world, before a camera."""
     camera, random = VirtualCamera(size_wh=SIZE_WH), np.random.default_rng(seed)
     pixels = camera.project(camera.view(np.stack(world)))
     pixels += random.normal(0, noise_px, pixels.shape)

@@ -1,12 +1,12 @@
-"""What blending does at the seams between passes: jitter there against inside a pass, and the error.
+"""Blending of lifter passes: jitter at the seams between them against jitter inside a pass, and the error.
 
-    python benchmarks/seams.py [--data motion_test.npz] [--blend off auto] [--hops 1 5 40] [--lags 0 8 32]
+    python benchmarks/pass_blending.py [--data motion_test.npz] [--blend off auto] [--hops 1 5] [--lags 0 8]
 
 Lifts the packaged recording of the synthetic walker and, with --data (motion capture as `poselift train`
-reads it, seen by a detector with errors), the first --clips clips of at least 590 frames; hop 1 only the end
-of the first few. seam: mean second difference of joints within 3 frames of a seam; inside: that of passes
-themselves, over the frames they publish, and those before them up to 30; ratio of the two. error: MPJPE.
-"off" publishes what each pass says. Prints a table, then one JSON line.
+reads it, with simulated detector errors), the first --clips clips of at least 590 frames; for hop 1 only the
+end of the first few. seam: mean second difference of joints within 3 frames of a seam; inside: the same
+within a pass, over its published frames and up to 30 before them; ratio of the two. error: MPJPE. "off"
+publishes each pass as it is lifted. Prints a table, then one JSON line.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import lifter
 from lifter.h2ot.pipelines import cut
 from lifter.machine import machine
 from lifter.runner import Runner
-from lifter.synthesis import test_clips as benchmark
+from lifter.synthesis import test_clips
 from sources.synthetic import LAP_S, Synthetic
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
@@ -41,7 +41,10 @@ STEP_NS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What a lifter says in the windows that end before `ends` (N,): poses (N, F, J, 3); truth (L, J, 3)."""
+    """Lifted poses (N, F, J, 3) of the windows that end before frames `ends` (N,), and the truth (L, J, 3).
+
+    dense: the last windows end at every frame.
+    """
 
     ends: NDArray[np.int64]
     poses: NDArray[np.float32]
@@ -51,7 +54,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """mm, mm per frame squared: each value of one frame."""
+    """Per frame: jitter at seams and inside passes in mm per frame squared, error in mm."""
 
     seam: F64
     inside: F64
@@ -62,19 +65,24 @@ def main() -> None:
     arguments = parse()
     print(machine().text())
     runner = lifter.load(arguments.weights, device="auto", threads=1)
-    clips = [lifted(runner, *material) for material in materials(arguments)]
+    clips = [lift(runner, *recording) for recording in recordings(arguments)]
     print(f"{len(clips)} clips, {sum(len(clip.truth) for clip in clips)} frames")
     print(f"{'lag':>4}{'hop':>5}{'blend':>7}{'seam':>8}{'inside':>8}{'ratio':>7}{'error':>8}")
     rows = []
     for lag in arguments.lags:
         for hop in arguments.hops:
             for blend in arguments.blend:
-                row = measure(clips, hop, lag, frames_of(blend, lag))
+                row = measure(clips, hop, lag, blend_frames(blend, lag))
                 print("".join(f"{value:>{width}}" for value, width in zip(row.values(), WIDTHS, strict=True)))
                 rows.append(row)
     print(
         json.dumps(
-            {"benchmark": "seams", "machine": machine().text(), "weights": arguments.weights, "rows": rows}
+            {
+                "benchmark": "pass_blending",
+                "machine": machine().text(),
+                "weights": arguments.weights,
+                "rows": rows,
+            }
         )
     )
 
@@ -82,8 +90,8 @@ def main() -> None:
 WIDTHS = (4, 5, 7, 8, 8, 7, 8)
 
 
-def materials(arguments: argparse.Namespace) -> Iterator[tuple]:
-    """(keypoints (L, J, 3), truth (L, J, 3), image size, whether frame by frame at the end)."""
+def recordings(arguments: argparse.Namespace) -> Iterator[tuple]:
+    """Keypoints (L, J, 3), truth (L, J, 3), image size, and whether to lift the end frame by frame."""
     frames = list(keypoint_files.read(PACKAGED_RECORDING))
     ring = Ring(len(frames) + 1, 17)
     for frame in frames:
@@ -95,27 +103,29 @@ def materials(arguments: argparse.Namespace) -> Iterator[tuple]:
     yield ring.window(len(frames), size_wh).keypoints, truth - truth[:, :1], size_wh, True
     if arguments.data is None:
         return
-    long = (each for each in benchmark.sequences(arguments.data) if len(each.keypoints) >= 590)
+    long = (clip for clip in test_clips.sequences(arguments.data) if len(clip.keypoints) >= 590)
     for number, sequence in enumerate(islice(long, arguments.clips)):
         keypoints, truth = sequence.keypoints[: arguments.frames], sequence.truth[: arguments.frames]
         yield keypoints, truth, sequence.size_wh, number < 3
 
 
-def lifted(runner: Runner, keypoints: NDArray, truth: NDArray, size_wh: tuple[int, int], dense: bool) -> Clip:
+def lift(runner: Runner, keypoints: NDArray, truth: NDArray, size_wh: tuple[int, int], dense: bool) -> Clip:
     length, window = len(keypoints), runner.spec.frames
     ends = np.arange(STEP, length + 1, STEP)
     if dense:
         ends = np.union1d(ends, np.arange(length - DENSE + 1, length + 1))
     origin, times = np.full(window, JointOrigin.OBSERVED, np.uint8), np.arange(window)
     windows = cut(keypoints, np.stack([ends - window, ends], axis=1))
-    poses = [runner.lift([Window(each, origin, times, size_wh)])[0] for each in windows]
+    poses = [
+        runner.lift([Window(window_keypoints, origin, times, size_wh)])[0] for window_keypoints in windows
+    ]
     return Clip(ends, np.stack(poses), truth, dense)
 
 
 def measure(clips: list[Clip], hop: int, lag: int, blend: int) -> dict[str, float]:
-    figures = [streamed(clip, hop, lag, blend) for clip in clips if hop > 1 or clip.dense]
+    figures = [stream(clip, hop, lag, blend) for clip in clips if hop > 1 or clip.dense]
     seam, inside, error = (
-        float(np.concatenate([getattr(each, name) for each in figures]).mean())
+        float(np.concatenate([getattr(figure, name) for figure in figures]).mean())
         for name in ("seam", "inside", "error")
     )
     return {
@@ -124,46 +134,48 @@ def measure(clips: list[Clip], hop: int, lag: int, blend: int) -> dict[str, floa
     }  # fmt: skip
 
 
-def streamed(clip: Clip, hop: int, lag: int, blend: int) -> Figures:
+def stream(clip: Clip, hop: int, lag: int, blend: int) -> Figures:
     """The clip as a live stream publishes it."""
     window, length = clip.poses.shape[1], int(clip.ends[-1])
     at = {int(end): number for number, end in enumerate(clip.ends)}
     first = length - DENSE + 1 if hop == 1 else hop * -(-(lag + 1) // hop)
-    seams, ring = PassBlender(blend), Ring(2, 17)
+    blender, ring = PassBlender(blend), Ring(2, 17)
     published: list[NDArray] = []
-    joins, inside = [], []
+    seams, inside = [], []
     start = next_frame = max(0, first - lag - hop)
     for end in range(first, length + 1, hop):
-        said = clip.poses[at[end]]
+        poses = clip.poses[at[end]]
         # Before the first frame a window repeats it, at the same time.
         times = np.maximum(np.arange(end - window, end), 0) * STEP_NS
-        blended = seams.blend(ring, times, said, int(times[window - lag - 1]))
+        blended = blender.blend(ring, times, poses, int(times[window - lag - 1]))
         if end - lag >= 60:
-            inside.append(jitter_mm(said[window - lag - max(hop, 30) : window - lag]))
+            inside.append(jitter_mm(poses[window - lag - max(hop, 30) : window - lag]))
         if published:
-            joins.append(len(published))
+            seams.append(len(published))
         published += list(blended[next_frame - end + window : window - lag])
         next_frame = end - lag
-    poses = np.stack(published).astype(np.float64)
-    centres = np.arange(1, len(poses) - 1)
-    near = (np.abs(centres[:, None] + 0.5 - np.array(joins)) <= NEAR).any(axis=1)
-    error = np.linalg.norm(poses - clip.truth[start:next_frame], axis=2).mean(axis=1)
-    return Figures(jitter_mm(poses)[near], np.concatenate(inside), 1e3 * error)
+    stream_poses = np.stack(published).astype(np.float64)
+    centres = np.arange(1, len(stream_poses) - 1)
+    near = (np.abs(centres[:, None] + 0.5 - np.array(seams)) <= NEAR).any(axis=1)
+    error = np.linalg.norm(stream_poses - clip.truth[start:next_frame], axis=2).mean(axis=1)
+    return Figures(jitter_mm(stream_poses)[near], np.concatenate(inside), 1e3 * error)
 
 
 def jitter_mm(poses: NDArray) -> F64:
-    """Second difference (N - 2,), the mean of joints, mm per frame squared."""
+    """Second difference (N - 2,) of poses (N, J, 3), averaged over joints, mm per frame squared."""
     return 1e3 * np.linalg.norm(np.diff(poses.astype(np.float64), n=2, axis=0), axis=2).mean(axis=1)
 
 
-def frames_of(blend: str, lag: int) -> int:
-    return {"off": 0, "auto": default_blend_frames(lag)}[blend] if not blend.isdigit() else int(blend)
+def blend_frames(blend: str, lag: int) -> int:
+    if blend.isdigit():
+        return int(blend)
+    return {"off": 0, "auto": default_blend_frames(lag)}[blend]
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--weights", default="small")
-    parser.add_argument("--data", type=Path, help="motion capture to film and lift as well")
+    parser.add_argument("--data", type=Path, help="motion capture to render and lift as well")
     parser.add_argument("--clips", type=int, default=10)
     parser.add_argument("--frames", type=int, default=450, help="of each clip")
     parser.add_argument("--hops", type=int, nargs="+", default=[1, 5, 10, 40, 80])

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from lifter import normalise
+from lifter import joints, normalise
 from lifter.spec import LifterSpec
 from lifter.synthesis import detector_noise as detector
-from lifter.training import losses
 from sources.synthetic import Synthetic
 from stream import skeletons
 from stream.config.load import Config, resolve
@@ -241,7 +240,7 @@ def test_every_list_of_left_and_right_says_the_same():
     parents = skeletons.skeleton_named("h36m17").parents
     bones = {joint - 1: frozenset((joint, parents[joint])) for joint in range(1, 17)}  # without the root's
     other = {a: b for pair in skeletons.skeleton_named("h36m17").flip_pairs for a, b in (pair, pair[::-1])}
-    for one, two in losses._SIDES:
+    for one, two in joints.BONE_PAIRS:
         assert frozenset(other.get(joint, joint) for joint in bones[one]) == bones[two]
 
 

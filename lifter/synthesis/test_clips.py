@@ -20,7 +20,7 @@ LONGEST = 1000  # frames of a clip that are used
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Take:
+class SyntheticClip:
     """A clip of L frames as a camera filmed it and a detector saw it.
 
     clean (L, 17, 2) float32 px, where the joints truly are; keypoints (L, 17, 3) float32 x px, y px, score;
@@ -44,7 +44,7 @@ class Take:
         return np.concatenate([self.clean, np.ones_like(self.clean[..., :1])], axis=-1)
 
 
-def takes(path: Path, every: int = 1, body: str | None = None) -> Iterator[Take]:
+def synthetic_clips(path: Path, every: int = 1, body: str | None = None) -> Iterator[SyntheticClip]:
     """Every `every`-th clip of a motion file, always the same.
 
     body: a name of `lifter.training.body.BODIES`, whose bones they get, at the size of an average adult.
@@ -59,7 +59,7 @@ def takes(path: Path, every: int = 1, body: str | None = None) -> Iterator[Take]
         view = film(xyz, generator)
         truth = view.xyz[0, :, :17] - view.xyz[0, :, :1]
         width, height = view.size_wh[0].int().tolist()
-        yield Take(
+        yield SyntheticClip(
             str(motion.source[clip]),
             view.project(view.xyz[:, :, :17])[0].numpy(),
             detect(view, generator)[0].numpy(),
@@ -80,7 +80,7 @@ def sequences(
     "detector": with the noise, gaps and misplaced joints of `lifter.training.detector`; "clean": the
     projections of the true joints with score 1.
     """
-    for take in takes(path, every):
+    for take in synthetic_clips(path, every):
         keypoints = take.exact() if seen == "clean" else take.keypoints
         yield Sequence(
             take.source,

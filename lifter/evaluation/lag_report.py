@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifter.evaluation import markdown as document
 from lifter.evaluation.lag_curve import Curve, Row
-from lifter.paper.figures import writable_png
+from lifter.paper.figures import check_png_output
 from lifter.spec import LifterSpec
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def plain(curve: Curve, spec: LifterSpec) -> dict[str, Any]:
 def check(output: Path | None, page: Path | None) -> None:
     """Refuse before the work what would fail after it."""
     if output is not None:
-        writable_png(output)
+        check_png_output(output)
     if page is not None:
         document.check(page, PLACE)
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from lifter.layers import Mirror
-from lifter.synthesis.detector_noise import smooth
-from lifter.synthesis.test_clips import Take
+from lifter.synthesis.noise import smooth_noise
+from lifter.synthesis.test_clips import SyntheticClip as Take
 from stream.messages import F32
 
 LOWER_BODY = (0, 1, 2, 3, 4, 5, 6)
@@ -28,7 +28,7 @@ def hidden(keypoints: F32, joints: tuple[int, ...]) -> F32:
 
 def missing(keypoints: F32, share: float, generator: torch.Generator) -> F32:
     """A share of the joints lost, for spans of time."""
-    slow = smooth(torch.randn(1, *keypoints.shape[:2], generator=generator), SPAN_FRAMES)[0]
+    slow = smooth_noise(torch.randn(1, *keypoints.shape[:2], generator=generator), SPAN_FRAMES)[0]
     lost = keypoints.copy()
     lost[(slow < torch.special.ndtri(torch.tensor(share))).numpy(), 2] = 0.0
     return lost

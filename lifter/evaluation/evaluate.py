@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lifter import normalise
 from lifter.architectures.d3dp import D3DP
 from lifter.architectures.d3dp_aggregate import Aggregate, joint_best, jpma, pose_best
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence as Sequence
 from lifter.evaluation.metrics import METRICS, Table
 from lifter.h2ot import pipelines
 from lifter.spec import LifterSpec

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lifter.data.sequence import Sequence as Video
+from lifter.data.sequence import LabelledSequence as Video
 from lifter.evaluation import metrics
 from lifter.runner import Runner
 from lifter.spec import LifterSpec

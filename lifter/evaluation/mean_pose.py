@@ -13,8 +13,8 @@ from torch import Tensor
 from lifter import normalise
 from lifter.data import mocap as motion
 from lifter.spec import LifterSpec
-from lifter.synthesis.test_clips import Take
-from lifter.synthesis.virtual_camera import film
+from lifter.synthesis.test_clips import SyntheticClip as Take
+from lifter.synthesis.virtual_camera import random_views
 from stream.messages import F32
 
 FACINGS = 8
@@ -40,11 +40,11 @@ class MeanPose:
 
 def mean_poses(path: Path, shares: dict[str, float] | None = None) -> tuple[MeanPose, MeanPose]:
     """The mean pose, and those of eight facings, of a motion file's people filmed from everywhere."""
-    clips = motion.read(path, shares)
+    clips = motion.read_mocap(path, shares)
     generator = torch.Generator().manual_seed(_SEED)
     clip = clips.draw(_CLIPS, generator)
     first = torch.rand(_CLIPS, generator=generator) * (clips.length[clip] - 1)
-    view = film(clips.play(clip, first, torch.full((_CLIPS,), 5.0), _FRAMES), generator)
+    view = random_views(clips.play(clip, first, torch.full((_CLIPS,), 5.0), _FRAMES), generator)
     pixels = view.project(view.xyz[:, :, :17])
     _, context = _encode(torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1), view.size_wh)
     truth = view.xyz[:, :, :17] - view.xyz[:, :, :1]

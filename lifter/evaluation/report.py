@@ -24,8 +24,9 @@ from lifter.evaluation.reader import Reader, shorter, unpruned
 from lifter.evaluation.robustness import Errors
 from lifter.paper import flops
 from lifter.spec import LifterSpec
-from lifter.synthesis.body_shapes import BODIES
-from lifter.synthesis.test_clips import Take, takes
+from lifter.synthesis.body_shapes import BODY_SHAPES
+from lifter.synthesis.test_clips import SyntheticClip as Take
+from lifter.synthesis.test_clips import synthetic_clips
 from stream.errors import ConfigError
 from stream.messages import F32
 
@@ -112,7 +113,7 @@ def measure(
     reader = _reader(name)
     others = {other: _reader(path) for other, path in (beside or {}).items()}
     say("making the test clips")
-    everything = list(takes(data / TEST, QUICK_EVERY if extent == "quick" else 1))
+    everything = list(synthetic_clips(data / TEST, QUICK_EVERY if extent == "quick" else 1))
     some = everything[:: 1 if extent == "quick" else DISTURBED_EVERY]
     models = _models(reader, others, everything, say)
     models.append(Accuracy(ON_RAYS, None, None, exam.every_frame(everything, exam.on_rays)))
@@ -121,13 +122,13 @@ def measure(
     if (data / TRAIN).is_file():
         say("mean poses")
         models += _mean_poses(data / TRAIN, everything)
-        trained = {source.partition("_")[0] for source in motion.read(data / TRAIN).source}
+        trained = {source.partition("_")[0] for source in motion.read_mocap(data / TRAIN).source}
         known = [group for group in groups if group in trained] or groups
     disturbed = None
     if extent != "brief":
         say("disturbances")
         every = QUICK_EVERY if extent == "quick" else DISTURBED_EVERY
-        disturbed = _disturbed(some, reader, extent == "quick", partial(takes, data / TEST, every))
+        disturbed = _disturbed(some, reader, extent == "quick", partial(synthetic_clips, data / TEST, every))
     return Dossier(
         reader.spec,
         {group: _count(everything, group) for group in groups},
@@ -201,7 +202,7 @@ def _disturbed(
         mirror_gap=exam.mirror_gap(some, reader),
         still=exam.unrest(some, reader, errors=False),
         still_seen=exam.unrest(some, reader, errors=True),
-        bodies={body: _both(list(of_body(body)), reader) for body in BODIES},
+        bodies={body: _both(list(of_body(body)), reader) for body in BODY_SHAPES},
     )
 
 

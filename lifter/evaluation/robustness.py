@@ -15,8 +15,8 @@ from lifter.evaluation import disturbances as disturb
 from lifter.evaluation import metrics
 from lifter.evaluation.footage import asymmetry, bone_variation
 from lifter.evaluation.reader import Place, Reader
-from lifter.synthesis.detector_noise import fill
-from lifter.synthesis.test_clips import Take
+from lifter.synthesis.fill_gaps import fill_missing_joints
+from lifter.synthesis.test_clips import SyntheticClip as Take
 from stream.messages import F32
 
 STEP_FRAMES, FIRST_FRAME = 120, 40  # single frames that are lifted: every 2.4 s, after 0.8 s
@@ -98,7 +98,7 @@ def exact(reader: Reader) -> Lift:
 def on_rays(take: Take) -> F32:
     """Every joint (L, 17, 3) where the detector saw it, at its true depth: what its errors alone do."""
     keypoints = torch.from_numpy(take.keypoints[None])
-    seen = fill(keypoints[..., :2], keypoints[..., 2] > 0)[0].numpy()
+    seen = fill_missing_joints(keypoints[..., :2], keypoints[..., 2] > 0)[0].numpy()
     metres_px = (take.truth[..., 2:] + take.root[:, None, 2:]) / (take.camera[0] * take.size_wh[0] / 2)
     poses = take.truth.copy()
     poses[..., :2] += (seen - take.clean) * metres_px

@@ -21,7 +21,7 @@ from lifter import weights as files
 from lifter.architectures.d3dp_aggregate import Aggregate
 from lifter.data import h36m, motionbert, mpi3dhp
 from lifter.data import safe_load as safe
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence as Sequence
 from lifter.evaluation.evaluate import Reading, evaluate
 from lifter.evaluation.metrics import Table
 from lifter.synthesis import test_clips as benchmark
@@ -53,21 +53,21 @@ def score(
 def sequences(data: Path, seen: Seen = "detector") -> Iterator[Sequence]:
     """All test videos of `data`, with their truth."""
     if (data / "data_3d_h36m.npz").is_file():
-        return h36m.sequences(data, "test")
+        return h36m.read_h36m(data, "test")
     if (data / "data_test_3dhp.npz").is_file():
-        return mpi3dhp.sequences(data, "test")
+        return mpi3dhp.read_mpi3dhp(data, "test")
     if data.suffix in (".pkl", ".pickle") or motionbert.is_clips(data):
-        return motionbert.sequences(data, "test")
+        return motionbert.read_motionbert(data, "test")
     if data.suffix != ".npz" or not data.is_file():
         raise ConfigError(
             f"data: expected a folder with data_3d_h36m.npz or data_test_3dhp.npz, MotionBERT's .pkl "
             f"or folder of clips, or an .npz of motion capture or sequences, got {data}"
         )
-    with safe.arrays(data) as file:
+    with safe.open_npz(data) as file:
         names = sorted(name.removesuffix("/truth") for name in file if name.endswith("/truth"))
         if names:
             return iter([_own(file, name) for name in names])
-    return benchmark.sequences(data, seen)
+    return benchmark.synthetic_sequences(data, seen)
 
 
 def _own(file: np.lib.npyio.NpzFile, name: str) -> Sequence:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from lifter.data import h36m, motionbert, mpi3dhp
 from lifter.data import mocap as motion
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence as Sequence
 from lifter.synthesis import test_clips as benchmark
 from lifter.training.batch import Batch
 from lifter.training.recipe import Recipe
@@ -46,7 +46,7 @@ def training(plan: Recipe, folder: Path, processes: int = 1) -> Source:
     if settings["type"] == "motion":
         if not plan.stages:
             raise ConfigError("data: motion capture has no epochs; say `stages` with steps instead")
-        return Films(motion.read(folder / settings["file"], settings.get("shares")), plan)
+        return Films(motion.read_mocap(folder / settings["file"], settings.get("shares")), plan)
     stride = int(settings.get("stride", plan.lifter.frames))
     return Videos(_videos(plan, folder, "train"), plan, stride, processes)
 
@@ -56,19 +56,19 @@ def testing(plan: Recipe, folder: Path, every: int) -> Iterator[Sequence]:
     settings = _checked(plan)
     if settings["type"] == "motion":
         file = settings.get("test_file")
-        return benchmark.sequences(folder / file, every=every) if file else iter(())
+        return benchmark.synthetic_sequences(folder / file, every=every) if file else iter(())
     return islice(iter(_videos(plan, folder, "test")), 0, None, every)
 
 
 def _videos(plan: Recipe, folder: Path, split: str) -> Iterable[Sequence]:
     settings = plan.data
     if settings["type"] == "h36m":
-        return h36m.sequences(
+        return h36m.read_h36m(
             folder, split, settings.get("detector", "cpn_ft_h36m_dbb"), int(settings.get("every", 1))
         )
     if settings["type"] == "mpi3dhp":
-        return mpi3dhp.sequences(folder, split)
-    return motionbert.sequences(folder / settings["file"], split)
+        return mpi3dhp.read_mpi3dhp(folder, split)
+    return motionbert.read_motionbert(folder / settings["file"], split)
 
 
 def _checked(plan: Recipe) -> dict:

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from lifter import normalise
-from lifter.data.mocap import Motion
+from lifter.data.mocap import MocapClips as Motion
 from lifter.spec import ASSUMED_FOCAL
 from lifter.synthesis import body_shapes as body
 from lifter.synthesis import rare_poses as rare
-from lifter.synthesis.detector_noise import detect
-from lifter.synthesis.virtual_camera import film
+from lifter.synthesis.detector_noise import simulate_detector
+from lifter.synthesis.virtual_camera import random_views
 from lifter.training.batch import Batch, seeded
 from lifter.training.recipe import Recipe
 
@@ -53,11 +53,11 @@ def windows(
     The truth is in metres, root-relative, camera axes. Of one camera in five the focal length is known.
     """
     xyz = _play(motion, batch, frames, generator)
-    xyz = rare.vary(xyz, generator)
-    xyz = body.mirror(xyz, torch.rand(batch, generator=generator) < 0.5)
-    xyz = body.resize(xyz, body.random_scale(batch, generator))
-    view = film(xyz, generator)
-    keypoints = detect(view, generator)
+    xyz = rare.augment_poses(xyz, generator)
+    xyz = body.mirror_windows(xyz, torch.rand(batch, generator=generator) < 0.5)
+    xyz = body.resize_bones(xyz, body.random_bone_factors(batch, generator))
+    view = random_views(xyz, generator)
+    keypoints = simulate_detector(view, generator)
     truth = view.xyz[:, :, :17] - view.xyz[:, :, :1]
     first = _padding(batch, frames, generator)
     index = torch.maximum(torch.arange(frames), first[:, None])[..., None, None]

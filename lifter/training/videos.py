@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lifter import normalise
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence as Sequence
 from lifter.training.batch import Batch, seeded
 from lifter.training.recipe import Recipe
 from stream.errors import ConfigError

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lifter.evaluation import disturbances as disturb
-from lifter.synthesis.test_clips import Take
+from lifter.synthesis.test_clips import SyntheticClip as Take
 
 LENGTH, SIZE_WH = 50, (640, 480)
 RIGHT = np.array((3.0, 0.0), np.float32)

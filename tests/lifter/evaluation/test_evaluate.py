@@ -8,7 +8,7 @@ import torch
 
 from lifter.architectures.d3dp_aggregate import project
 from lifter.data import h36m
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence as Sequence
 from lifter.evaluation.evaluate import Lifted, evaluate
 from lifter.spec import LifterSpec
 from lifter.synthesis import test_clips as benchmark
@@ -34,7 +34,7 @@ def model() -> torch.nn.Module:
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
     folder = tmp_path_factory.mktemp("motion")
     dry.WRITERS["motion"](folder, {"file": "motion.npz"}, 20)
-    return list(benchmark.sequences(folder / "motion.npz"))
+    return list(benchmark.synthetic_sequences(folder / "motion.npz"))
 
 
 def test_what_is_chosen_by_the_truth_is_never_worse(model: torch.nn.Module, videos: list[Sequence]) -> None:
@@ -89,7 +89,7 @@ def test_only_d3dp_has_hypotheses(model: torch.nn.Module) -> None:
 
 def test_human36ms_cameras_see_the_person_in_their_middle(tmp_path: Path) -> None:
     dry.WRITERS["h36m"](tmp_path, {}, 12)
-    videos = list(h36m.sequences(tmp_path, "train")) + list(h36m.sequences(tmp_path, "test"))
+    videos = list(h36m.read_h36m(tmp_path, "train")) + list(h36m.read_h36m(tmp_path, "test"))
     assert len(videos) == 7 * 4
     for video in videos:
         assert video.camera is not None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lifter
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence as Sequence
 from lifter.evaluation import lag_report
 from lifter.evaluation.lag_curve import Curve, Row, Settings, measure, published
 from lifter.evaluation.score import sequences

@@ -14,7 +14,8 @@ from lifter.evaluation import robustness as exam
 from lifter.evaluation.mean_pose import FACINGS, mean_poses
 from lifter.evaluation.reader import Reader
 from lifter.spec import LifterSpec
-from lifter.synthesis.test_clips import Take, takes
+from lifter.synthesis.test_clips import SyntheticClip as Take
+from lifter.synthesis.test_clips import synthetic_clips
 from lifter.training.dry_run import WRITERS
 from stream.errors import ConfigError
 
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clips(folder: Path) -> list[Take]:
-    return list(takes(folder / "motion.npz"))
+    return list(synthetic_clips(folder / "motion.npz"))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def reader() -> Reader:
 
 
 def test_a_take_is_always_the_same(folder: Path, clips: list[Take]) -> None:
-    again = list(takes(folder / "motion.npz", every=2))
+    again = list(synthetic_clips(folder / "motion.npz", every=2))
     assert len(clips) == 4
     np.testing.assert_array_equal(again[1].keypoints, clips[2].keypoints)
     assert [take.rate_hz for take in clips] == [50.0] * 4

@@ -65,7 +65,7 @@ def _point_at_people(xyz: Tensor, distance_m: Tensor, random: WindowRandom) -> t
     elevation = torch.where(kind < 0.7, level, torch.where(kind < 0.92, above, below))
     azimuth, roll = random.uniform(-torch.pi, torch.pi), 0.06 * random.normal()
     roll = torch.where(random.uniform(0, 1) < 0.08, random.uniform(-0.5, 0.5), roll)
-    # Most cameras point at the person's place in one frame; a few follow the person.
+    # Most cameras point at the person's position in one frame; a few follow the person.
     anchor = xyz[torch.arange(windows), (random.uniform(0, 1) * (frames - 1)).long(), 0]
     follows = (random.uniform(0, 1) < 0.15)[:, None, None]
     target = torch.where(follows, xyz[:, :, 0], anchor[:, None])  # (B, F, 3)

@@ -125,9 +125,9 @@ def _write_clips(folder: Path) -> None:
     for i, height in enumerate((1002, 1000)):
         rows = slice(12 * i, 12 * (i + 1))
         offset = np.array([1, height / 1000])
-        seen, label = part["joint_2d"][rows] / 500 - offset, part["joint3d_image"][rows] / 500
+        xy, label = part["joint_2d"][rows] / 500 - offset, part["joint3d_image"][rows] / 500
         label[..., :2] -= offset
-        clip = {"data_input": np.concatenate([seen, part["confidence"][rows]], -1), "data_label": label}
+        clip = {"data_input": np.concatenate([xy, part["confidence"][rows]], -1), "data_label": label}
         (folder / "test" / f"{i:08d}.pkl").write_bytes(pickle.dumps(clip))
 
 
@@ -139,11 +139,11 @@ def test_motionberts_clips_have_the_same_data_as_its_pickle(tmp_path: Path) -> N
     spec = LifterSpec(name="x", normalise="image", in_channels=3)
     for clip, video in zip(clips, whole, strict=True):
         np.testing.assert_allclose(clip.truth, video.truth, atol=1e-5)
-        seen = [
-            normalise.encode(torch.from_numpy(each.keypoints[None]), torch.tensor([each.size_wh]), spec)[0]
-            for each in (clip, video)
+        inputs = [
+            normalise.encode(torch.from_numpy(data.keypoints[None]), torch.tensor([data.size_wh]), spec)[0]
+            for data in (clip, video)
         ]
-        torch.testing.assert_close(*seen, atol=1e-5, rtol=0)
+        torch.testing.assert_close(*inputs, atol=1e-5, rtol=0)
         assert clip.unit_m is not None
         bones = np.array(normalise.SIZE_BONES)
         metres = clip.unit_m[:, None, None] * clip.truth

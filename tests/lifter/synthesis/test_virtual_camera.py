@@ -38,7 +38,7 @@ def test_the_projection_without_distortion_is_that_of_a_pinhole(walking: MocapCl
     straight = view.k1 == 0
     pixels = view.project(view.xyz)[straight]
     xyz, focal = view.xyz[straight], view.focal_px[straight]
-    wanted = (
+    expected = (
         xyz[..., :2] / xyz[..., 2:] * focal[:, None, None, None] + view.size_wh[straight][:, None, None] / 2
     )
-    torch.testing.assert_close(pixels, wanted)
+    torch.testing.assert_close(pixels, expected)

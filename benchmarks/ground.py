@@ -27,9 +27,9 @@ import torch
 from numpy.typing import NDArray
 
 import lifter
-from lifter.data.mocap import read
+from lifter.data.mocap import read_mocap
 from lifter.machine import machine
-from lifter.synthesis.detector_noise import detect
+from lifter.synthesis.detector_noise import simulate_detector
 from lifter.synthesis.virtual_camera import View
 from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.cameras.extrinsics import CameraPose
@@ -132,7 +132,7 @@ def _lens(random: np.random.Generator, away: float, towards: float, at: tuple) -
 
 def clips(arguments: argparse.Namespace) -> Iterator[tuple[str, Scene, NDArray[np.bool_]]]:
     """Name, scene and truth (F, 2) of every so many clips, left foot first."""
-    motion = read(Path(arguments.data))  # with the face that the detector's model looks at
+    motion = read_mocap(Path(arguments.data))  # with the face that the detector's model looks at
     with np.load(arguments.data, allow_pickle=False) as file:
         data = {name: file[name] for name in file}
     names, hz = data["joints"].tolist(), float(data["fps"])
@@ -154,7 +154,7 @@ def clips(arguments: argparse.Namespace) -> Iterator[tuple[str, Scene, NDArray[n
         seen = torch.tensor(lens.view(motion.xyz[first : first + length].numpy()), dtype=torch.float32)
         one = torch.ones(1)
         view = View(seen[None], one * lens.focal_px, torch.tensor([SIZE_WH], dtype=torch.float32), 0 * one)
-        scene.keypoints = detect(view, torch.Generator().manual_seed(clip))[0].numpy()
+        scene.keypoints = simulate_detector(view, torch.Generator().manual_seed(clip))[0].numpy()
         yield str(data["action"][clip]), scene, _resting(world, names, hz)
 
 

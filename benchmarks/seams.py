@@ -96,7 +96,7 @@ def materials(arguments: argparse.Namespace) -> Iterator[tuple]:
     yield ring.window(len(frames), size_wh).keypoints, truth - truth[:, :1], size_wh, True
     if arguments.data is None:
         return
-    long = (each for each in benchmark.sequences(arguments.data) if len(each.keypoints) >= 590)
+    long = (each for each in benchmark.synthetic_sequences(arguments.data) if len(each.keypoints) >= 590)
     for number, sequence in enumerate(islice(long, arguments.clips)):
         keypoints, truth = sequence.keypoints[: arguments.frames], sequence.truth[: arguments.frames]
         yield keypoints, truth, sequence.size_wh, number < 3

@@ -10,7 +10,7 @@ from lifter.evaluation import metrics
 from lifter.evaluation.labelled_video import asymmetry_mm, bone_variation
 from lifter.evaluation.metrics import F64
 from lifter.evaluation.offline_lifter import FramePlace, OfflineLifter
-from lifter.synthesis.detector_noise import fill
+from lifter.synthesis.fill_gaps import fill_missing_joints
 from lifter.synthesis.test_clips import SyntheticClip
 from stream.messages import F32
 
@@ -93,7 +93,7 @@ def with_exact_2d(lifter: OfflineLifter) -> LiftClip:
 def at_true_depth(clip: SyntheticClip) -> F32:
     """Detected keypoints (L, 17, 3) in metres at the true depth: the error that 2D errors alone cause."""
     keypoints = torch.from_numpy(clip.keypoints[None])
-    xy = fill(keypoints[..., :2], keypoints[..., 2] > 0)[0].numpy()
+    xy = fill_missing_joints(keypoints[..., :2], keypoints[..., 2] > 0)[0].numpy()
     metres_per_px = (clip.truth[..., 2:] + clip.root[:, None, 2:]) / (clip.camera[0] * clip.size_wh[0] / 2)
     poses = clip.truth.copy()
     poses[..., :2] += (xy - clip.clean) * metres_per_px

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lifter.layers import Mirror
-from lifter.synthesis.detector_noise import smooth
+from lifter.synthesis.noise import smooth_noise
 from lifter.synthesis.test_clips import SyntheticClip
 from stream.messages import F32
 
@@ -26,7 +26,7 @@ def hide_joints(keypoints: F32, joints: tuple[int, ...]) -> F32:
 
 def drop_joints(keypoints: F32, share: float, generator: torch.Generator) -> F32:
     """Keypoints with a share of the joints missing, in gaps of several frames."""
-    noise = smooth(torch.randn(1, *keypoints.shape[:2], generator=generator), GAP_FRAMES)[0]
+    noise = smooth_noise(torch.randn(1, *keypoints.shape[:2], generator=generator), GAP_FRAMES)[0]
     disturbed = keypoints.copy()
     disturbed[(noise < torch.special.ndtri(torch.tensor(share))).numpy(), 2] = 0.0
     return disturbed

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lifter import normalise
 from lifter.architectures.d3dp import D3DP
 from lifter.architectures.d3dp_aggregate import Aggregate, joint_best, jpma, pose_best
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.metrics import METRICS, MetricTable
 from lifter.h2ot import pipelines
 from lifter.spec import LifterSpec
@@ -33,12 +33,12 @@ Indices = NDArray[np.int64]
 def evaluate(
     model: nn.Module,
     spec: LifterSpec,
-    sequences: Iterable[Sequence],
+    sequences: Iterable[LabelledSequence],
     mode: Mode = "seq2seq",
     flip: bool = False,
     aggregate: Aggregate = "mean",
 ) -> MetricTable:
-    """Metrics of a model, a table row for every `Sequence.row`.
+    """Metrics of a model, a table row for every `LabelledSequence.row`.
 
     flip: average each pose with the mirrored input's pose; aggregate: how D3DP's hypotheses become one pose.
     Raises ConfigError where the model has no hypotheses to aggregate.
@@ -74,7 +74,7 @@ class SequenceLifter:
         model = model.eval()
         self.model: Any = pipelines.FlipAverage(model, spec.skeleton).to(self.device) if flip else model
 
-    def lift(self, sequence: Sequence, mode: Mode) -> tuple[Indices, F32]:
+    def lift(self, sequence: LabelledSequence, mode: Mode) -> tuple[Indices, F32]:
         """Indices of the lifted frames (N,) and their poses (N, J, 3) in the units of the truth."""
         length, frames = len(sequence.keypoints), self.spec.frames
         if mode == "live":
@@ -89,7 +89,7 @@ class SequenceLifter:
         return np.arange(length), pipelines.merge(poses, bounds, length)
 
     @torch.inference_mode()
-    def _lift(self, sequence: Sequence, bounds: Indices, rows: slice) -> F32:
+    def _lift(self, sequence: LabelledSequence, bounds: Indices, rows: slice) -> F32:
         """Poses (N, rows, J, 3) of some rows of the windows `bounds` (N, 2) of a sequence."""
         size_wh = torch.tensor(sequence.size_wh, dtype=torch.float32, device=self.device)
         poses: list[Tensor] = []
@@ -109,7 +109,7 @@ class SequenceLifter:
         lifted_poses: F32 = torch.cat(poses).numpy()
         return lifted_poses
 
-    def _decode(self, output: Tensor, context: normalise.Context, sequence: Sequence) -> Tensor:
+    def _decode(self, output: Tensor, context: normalise.Context, sequence: LabelledSequence) -> Tensor:
         """Poses (B, F, J, 3) in the units of the truth, from a network's output (B, F or 1, J, 3)."""
         if output.shape[1] == 1:
             output = output.expand(-1, self.spec.frames, -1, -1)
@@ -117,7 +117,9 @@ class SequenceLifter:
             return normalise.decode(output, context)
         return output - output[:, :, :1]
 
-    def _aggregate(self, hypotheses: Tensor, screen: Tensor, sequence: Sequence, bounds: Indices) -> Tensor:
+    def _aggregate(
+        self, hypotheses: Tensor, screen: Tensor, sequence: LabelledSequence, bounds: Indices
+    ) -> Tensor:
         """One pose of each frame (B, F, J, 3) from hypotheses (B, H, F, J, 3) and keypoints (B, F, J, 2)."""
 
         def windows(values: NDArray[Any]) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lifter.data.sequence import Sequence as Video
+from lifter.data.sequence import LabelledSequence as LabelledSequence
 from lifter.evaluation import metrics
 from lifter.evaluation.metrics import F64
 from lifter.runner import Runner
@@ -82,7 +82,7 @@ class LagCurve(NamedTuple):
 
 def measure_lag_curve(
     runner: Runner,
-    videos: Iterable[Video],
+    videos: Iterable[LabelledSequence],
     settings: LagCurveSettings = LagCurveSettings(),  # noqa: B008
     clips: int = 40,
     frames: int = 80,
@@ -129,7 +129,7 @@ def window_ends(frames: Indices, lag: int, hop: int, length: int) -> Indices:
 
 def published(
     runner: Runner,
-    video: Video,
+    video: LabelledSequence,
     frames: Indices,
     pairs: Iterable[LagHop],
     blend: int | None = None,
@@ -157,7 +157,7 @@ def published(
     return poses
 
 
-def _filled_ring(video: Video, spec: LifterSpec) -> Ring:
+def _filled_ring(video: LabelledSequence, spec: LifterSpec) -> Ring:
     """A ring buffer with all frames of a video; the capture time in ns is the frame's number."""
     ring = Ring(max(len(video.keypoints), spec.frames) + 2, spec.joints)
     for index, keypoints in enumerate(video.keypoints):
@@ -166,7 +166,7 @@ def _filled_ring(video: Video, spec: LifterSpec) -> Ring:
     return ring
 
 
-def _lift_windows(runner: Runner, video: Video, ring: Ring, ends: list[int]) -> dict[int, F32]:
+def _lift_windows(runner: Runner, video: LabelledSequence, ring: Ring, ends: list[int]) -> dict[int, F32]:
     """Poses (F, J, 3) of the windows by their end."""
     poses: dict[int, F32] = {}
     for first in range(0, len(ends), _BATCH):
@@ -176,7 +176,7 @@ def _lift_windows(runner: Runner, video: Video, ring: Ring, ends: list[int]) -> 
     return poses
 
 
-def _scored_joints(video: Video, poses: NDArray[Any], frames: Indices | None = None) -> F64:
+def _scored_joints(video: LabelledSequence, poses: NDArray[Any], frames: Indices | None = None) -> F64:
     """The joints with a truth of poses (N, J, 3), in metres; frames (N,): their indices, for the units."""
     poses = poses if video.joints is None else poses[:, list(video.joints)]
     if frames is not None and video.unit_m is not None:
@@ -195,7 +195,7 @@ def _row(lag: int, hop: int, means: F64, rate_hz: float | None) -> LagCurveRow:
     return LagCurveRow(lag, hop, mpjpe, p_mpjpe, mpjve, mpjve_per_s, acceleration)
 
 
-def _select(videos: Iterable[Video], min_frames: int, clips: int) -> list[Video]:
+def _select(videos: Iterable[LabelledSequence], min_frames: int, clips: int) -> list[LabelledSequence]:
     """At most `clips` fully labelled videos, evenly spread over those of at least `min_frames`."""
     labelled = [
         video
@@ -210,7 +210,7 @@ def _select(videos: Iterable[Video], min_frames: int, clips: int) -> list[Video]
     return [long[index] for index in np.linspace(0, len(long) - 1, min(clips, len(long))).round().astype(int)]
 
 
-def _common_rate_hz(videos: Iterable[Video]) -> float | None:
+def _common_rate_hz(videos: Iterable[LabelledSequence]) -> float | None:
     """The frame rate of all videos, None where they differ."""
     rates = {video.rate_hz for video in videos}
     return rates.pop() if len(rates) == 1 else None

@@ -16,7 +16,7 @@ from lifter.data import mocap
 from lifter.joints import H36M
 from lifter.spec import LifterSpec
 from lifter.synthesis.test_clips import SyntheticClip
-from lifter.synthesis.virtual_camera import film
+from lifter.synthesis.virtual_camera import random_views
 from stream.messages import F32
 
 FACINGS = 8
@@ -47,11 +47,11 @@ def mean_poses(path: Path, shares: dict[str, float] | None = None) -> tuple[Mean
 
     shares: how often each source is drawn, by name.
     """
-    motion = mocap.read(path, shares)
+    motion = mocap.read_mocap(path, shares)
     generator = torch.Generator().manual_seed(_SEED)
     clip = motion.draw(_CLIPS, generator)
     first = torch.rand(_CLIPS, generator=generator) * (motion.length[clip] - 1)
-    view = film(motion.play(clip, first, torch.full((_CLIPS,), 5.0), _FRAMES), generator)
+    view = random_views(motion.play(clip, first, torch.full((_CLIPS,), 5.0), _FRAMES), generator)
     pixels = view.project(view.xyz[:, :, :17])
     _, context = _encode(torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1), view.size_wh)
     truth = view.xyz[:, :, :17] - view.xyz[:, :, :1]

@@ -11,7 +11,7 @@ from torch import nn
 from lifter import normalise, weights
 from lifter.h2ot import pipelines
 from lifter.spec import LifterSpec, Schedule
-from lifter.synthesis.detector_noise import fill
+from lifter.synthesis.fill_gaps import fill_missing_joints
 from stream.errors import CheckpointError, ConfigError
 from stream.messages import F32
 
@@ -53,7 +53,7 @@ class OfflineLifter:
         for row in bounds:
             window = torch.from_numpy(pipelines.cut(keypoints, row[None]))
             score = window[..., 2]
-            window = torch.cat([fill(window[..., :2], score > 0), score[..., None]], dim=-1)
+            window = torch.cat([fill_missing_joints(window[..., :2], score > 0), score[..., None]], dim=-1)
             inputs, context = normalise.encode(window, size, self.spec)
             poses.append(normalise.decode(self.model(inputs).float(), context).numpy())
         return np.concatenate(poses)

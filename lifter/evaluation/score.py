@@ -22,7 +22,7 @@ import lifter
 from lifter import weights as weight_files
 from lifter.architectures.d3dp_aggregate import Aggregate
 from lifter.data import h36m, motionbert, mpi3dhp, safe_load
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.evaluate import Mode, evaluate
 from lifter.evaluation.metrics import MetricTable
 from lifter.synthesis import test_clips
@@ -53,27 +53,27 @@ def score(
     return evaluate(model, spec, some, mode, aggregate=aggregate)
 
 
-def sequences(data: Path, keypoint_errors: KeypointErrors = "detector") -> Iterator[Sequence]:
+def sequences(data: Path, keypoint_errors: KeypointErrors = "detector") -> Iterator[LabelledSequence]:
     """All test sequences of `data`, with their truth. Raises ConfigError for data in no known layout."""
     if (data / "data_3d_h36m.npz").is_file():
-        return h36m.sequences(data, "test")
+        return h36m.read_h36m(data, "test")
     if (data / "data_test_3dhp.npz").is_file():
-        return mpi3dhp.sequences(data, "test")
+        return mpi3dhp.read_mpi3dhp(data, "test")
     if data.suffix in (".pkl", ".pickle") or motionbert.is_clips(data):
-        return motionbert.sequences(data, "test")
+        return motionbert.read_motionbert(data, "test")
     if data.suffix != ".npz" or not data.is_file():
         raise ConfigError(
             f"data: expected a folder with data_3d_h36m.npz or data_test_3dhp.npz, MotionBERT's .pkl "
             f"or folder of clips, or an .npz of motion capture or sequences, got {data}"
         )
-    with safe_load.arrays(data) as file:
+    with safe_load.open_npz(data) as file:
         names = sorted(name.removesuffix("/truth") for name in file if name.endswith("/truth"))
         if names:
             return iter([_labelled_video(file, name) for name in names])
-    return test_clips.sequences(data, keypoint_errors)
+    return test_clips.synthetic_sequences(data, keypoint_errors)
 
 
-def _labelled_video(file: np.lib.npyio.NpzFile, name: str) -> Sequence:
+def _labelled_video(file: np.lib.npyio.NpzFile, name: str) -> LabelledSequence:
     keypoints, truth = file[f"{name}/keypoints"].astype(np.float32), file[f"{name}/truth"].astype(np.float32)
     if keypoints.shape != truth.shape or keypoints.ndim != 3 or keypoints.shape[1:] != (17, 3):
         raise ConfigError(
@@ -82,4 +82,4 @@ def _labelled_video(file: np.lib.npyio.NpzFile, name: str) -> Sequence:
     width, height = (int(side) for side in file[f"{name}/size_wh"])
     joints = tuple(int(joint) for joint in file[f"{name}/joints"]) if f"{name}/joints" in file else None
     rate_hz = float(file[f"{name}/fps"]) if f"{name}/fps" in file else None
-    return Sequence(name, keypoints, truth - truth[:, :1], (width, height), joints, rate_hz=rate_hz)
+    return LabelledSequence(name, keypoints, truth - truth[:, :1], (width, height), joints, rate_hz=rate_hz)

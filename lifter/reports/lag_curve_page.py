@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifter.evaluation.lag_curve import LagCurve, LagCurveRow
-from lifter.paper.figures import writable_png
+from lifter.paper.figures import check_png_output
 from lifter.reports import markdown
 from lifter.spec import LifterSpec
 
@@ -49,7 +49,7 @@ def to_json(curve: LagCurve, spec: LifterSpec) -> dict[str, Any]:
 def check_outputs(png: Path | None, document: Path | None) -> None:
     """Raise ConfigError before the measurement for outputs that could not be written after it."""
     if png is not None:
-        writable_png(png)
+        check_png_output(png)
     if document is not None:
         markdown.check_section(document, SECTION)
 

@@ -39,7 +39,7 @@ from lifter.reports.report import (
     TruthSteadiness,
     VideoErrors,
 )
-from lifter.synthesis.body_shapes import BODIES
+from lifter.synthesis.body_shapes import BODY_SHAPES
 from lifter.synthesis.test_clips import SyntheticClip, synthetic_clips
 from stream.errors import ConfigError
 from stream.messages import F32
@@ -83,7 +83,7 @@ def measure(plan: ReportPlan, print_line: PrintLine = print) -> Report:
     if train_path.is_file():
         print_line("mean poses")
         models += _mean_poses(train_path, clips)
-        in_training = {source.partition("_")[0] for source in mocap.read(train_path).source}
+        in_training = {source.partition("_")[0] for source in mocap.read_mocap(train_path).source}
         training_groups = [group for group in groups if group in in_training] or groups
     robust = None
     if plan.extent != "brief":
@@ -169,7 +169,7 @@ def _robustness(plan: ReportPlan, model: OfflineLifter, all_clips: Sequence[Synt
         mirror_gap_mm=robustness.mirror_gap_mm(clips, model),
         standing_jitter_mm=robustness.standing_jitter_mm(clips, model, noisy=False),
         standing_jitter_noisy_mm=robustness.standing_jitter_mm(clips, model, noisy=True),
-        bodies={body: _body_errors(plan.data / TEST_FILE, every, body, model) for body in BODIES},
+        bodies={body: _body_errors(plan.data / TEST_FILE, every, body, model) for body in BODY_SHAPES},
     )
 
 

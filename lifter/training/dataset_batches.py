@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lifter import normalise
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence
 from lifter.layers import Mirror
 from lifter.training.batch import TrainingBatch, step_generator
 from lifter.training.recipe import Recipe
@@ -24,7 +24,7 @@ class DatasetBatches:
     """
 
     def __init__(
-        self, sequences: Iterable[Sequence], recipe: Recipe, stride: int, processes: int = 1
+        self, sequences: Iterable[LabelledSequence], recipe: Recipe, stride: int, processes: int = 1
     ) -> None:
         self.sequences, self.recipe, self.processes = list(sequences), recipe, processes
         if not self.sequences:

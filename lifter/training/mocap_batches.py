@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from lifter import normalise
-from lifter.data.mocap import Motion
+from lifter.data.mocap import MocapClips
 from lifter.spec import ASSUMED_FOCAL
 from lifter.synthesis import body_shapes, rare_poses
-from lifter.synthesis.detector_noise import detect
-from lifter.synthesis.virtual_camera import film
+from lifter.synthesis.detector_noise import simulate_detector
+from lifter.synthesis.virtual_camera import random_views
 from lifter.training.batch import TrainingBatch, step_generator
 from lifter.training.recipe import Recipe
 
@@ -21,7 +21,7 @@ MARGIN_FRAMES = 24  # rendered around a short window, so that its normalisation 
 class MocapBatches:
     """Batches for every step of a recipe's stages, rendered from motion capture (a `BatchSource`)."""
 
-    def __init__(self, motion: Motion, recipe: Recipe) -> None:
+    def __init__(self, motion: MocapClips, recipe: Recipe) -> None:
         self.motion, self.recipe = motion, recipe
         self.stage_ends = list(accumulate(stage.steps for stage in recipe.stages))
         self.steps = self.stage_ends[-1] if self.stage_ends else 0
@@ -49,18 +49,18 @@ class MocapBatches:
 
 
 def render_windows(
-    motion: Motion, batch: int, frames: int, generator: torch.Generator
+    motion: MocapClips, batch: int, frames: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Keypoints (B, F, 17, 3), truth (B, F, 17, 3), size_wh (B, 2), the focal length to assume (B,) px.
 
     The truth is in metres, root-relative, camera axes. The true focal length is used for one window in five.
     """
     xyz = _play(motion, batch, frames, generator)
-    xyz = rare_poses.vary(xyz, generator)
-    xyz = body_shapes.mirror(xyz, torch.rand(batch, generator=generator) < 0.5)
-    xyz = body_shapes.resize(xyz, body_shapes.random_scale(batch, generator))
-    view = film(xyz, generator)
-    keypoints = detect(view, generator)
+    xyz = rare_poses.augment_poses(xyz, generator)
+    xyz = body_shapes.mirror_windows(xyz, torch.rand(batch, generator=generator) < 0.5)
+    xyz = body_shapes.resize_bones(xyz, body_shapes.random_bone_factors(batch, generator))
+    view = random_views(xyz, generator)
+    keypoints = simulate_detector(view, generator)
     truth = view.xyz[:, :, :17] - view.xyz[:, :, :1]
     first = _padding(batch, frames, generator)
     index = torch.maximum(torch.arange(frames), first[:, None])[..., None, None]
@@ -70,7 +70,7 @@ def render_windows(
     return keypoints, truth.gather(1, index.expand(truth.shape)), view.size_wh, focal_px
 
 
-def _play(motion: Motion, batch: int, frames: int, generator: torch.Generator) -> Tensor:
+def _play(motion: MocapClips, batch: int, frames: int, generator: torch.Generator) -> Tensor:
     """Motion (B, F, 19, 3) at 24 to 60 Hz and slightly varied speed; 6 % of the windows almost still."""
     clip = motion.draw(batch, generator)
     first, rate, warp, still = torch.rand(4, batch, generator=generator)

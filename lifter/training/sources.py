@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lifter.data import h36m, mocap, motionbert, mpi3dhp
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence
 from lifter.synthesis import test_clips
 from lifter.training.batch import TrainingBatch
 from lifter.training.dataset_batches import DatasetBatches
@@ -45,29 +45,29 @@ def training_batches(recipe: Recipe, folder: Path, processes: int = 1) -> BatchS
     if settings["type"] == "motion":
         if not recipe.stages:
             raise ConfigError("data: motion capture has no epochs; set `stages` with steps instead")
-        return MocapBatches(mocap.read(folder / settings["file"], settings.get("shares")), recipe)
+        return MocapBatches(mocap.read_mocap(folder / settings["file"], settings.get("shares")), recipe)
     stride = int(settings.get("stride", recipe.lifter.frames))
     return DatasetBatches(_videos(recipe, folder, "train"), recipe, stride, processes)
 
 
-def held_out_sequences(recipe: Recipe, folder: Path, every: int) -> Iterator[Sequence]:
+def held_out_sequences(recipe: Recipe, folder: Path, every: int) -> Iterator[LabelledSequence]:
     """Every `every`-th test sequence of a recipe; none for a recipe without test data."""
     settings = _checked_settings(recipe)
     if settings["type"] == "motion":
         file = settings.get("test_file")
-        return test_clips.sequences(folder / file, every=every) if file else iter(())
+        return test_clips.synthetic_sequences(folder / file, every=every) if file else iter(())
     return islice(iter(_videos(recipe, folder, "test")), 0, None, every)
 
 
-def _videos(recipe: Recipe, folder: Path, split: str) -> Iterable[Sequence]:
+def _videos(recipe: Recipe, folder: Path, split: str) -> Iterable[LabelledSequence]:
     settings = recipe.data
     if settings["type"] == "h36m":
-        return h36m.sequences(
+        return h36m.read_h36m(
             folder, split, settings.get("detector", "cpn_ft_h36m_dbb"), int(settings.get("every", 1))
         )
     if settings["type"] == "mpi3dhp":
-        return mpi3dhp.sequences(folder, split)
-    return motionbert.sequences(folder / settings["file"], split)
+        return mpi3dhp.read_mpi3dhp(folder, split)
+    return motionbert.read_motionbert(folder / settings["file"], split)
 
 
 def _checked_settings(recipe: Recipe) -> dict[str, Any]:

@@ -137,10 +137,10 @@ def bench(
     Beside it the same in plain torch, HoT and the unpruned model, and what matrix products reach here.
     """
     from lifter.bench.benchmark import bench
-    from lifter.bench.candidates import Plan
+    from lifter.bench.candidates import BenchPlan
     from lifter.bench.tune import tune as tuned
 
-    plan = Plan(
+    plan = BenchPlan(
         model=arch or weights, device=device, dtype=dtype, threads=threads, engine=engine, seconds=seconds
     )
     if quick:

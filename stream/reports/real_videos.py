@@ -53,13 +53,13 @@ def published_poses(weights: str, film: LabelledVideo, config: str = "webcam") -
 
 
 def _names(file: Path) -> list[str]:
-    with safe.arrays(file) as arrays:
+    with safe.open_npz(file) as arrays:
         return sorted(key.removesuffix(_TRUTH) for key in arrays if key.endswith(_TRUTH))
 
 
 def _video(folder: Path, name: str, file: Path) -> tuple[str, Path, F32, tuple[int, ...]]:
     """Name, video, truth and the limb joints that were measured."""
-    with safe.arrays(file) as arrays:
+    with safe.open_npz(file) as arrays:
         truth = arrays[name + _TRUTH].astype(np.float32)
         measured = arrays["measured17"] if "measured17" in arrays else np.ones(17, bool)
     if truth.ndim != 3 or truth.shape[1:] != (17, 3) or not np.isfinite(truth).all():

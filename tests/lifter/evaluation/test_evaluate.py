@@ -8,7 +8,7 @@ import torch
 
 from lifter.architectures.d3dp_aggregate import Aggregate, project
 from lifter.data import h36m
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.evaluate import SequenceLifter, evaluate
 from lifter.spec import LifterSpec
 from lifter.synthesis import test_clips
@@ -31,14 +31,14 @@ def model() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Sequence]:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledSequence]:
     folder = tmp_path_factory.mktemp("motion")
     dry.WRITERS["motion"](folder, {"file": "motion.npz"}, 20)
-    return list(test_clips.sequences(folder / "motion.npz"))
+    return list(test_clips.synthetic_sequences(folder / "motion.npz"))
 
 
 def test_aggregates_that_use_the_truth_have_the_lowest_error(
-    model: torch.nn.Module, videos: list[Sequence]
+    model: torch.nn.Module, videos: list[LabelledSequence]
 ) -> None:
     aggregates: tuple[Aggregate, ...] = ("mean", "jpma", "p-best", "j-best")
     error = {
@@ -49,7 +49,9 @@ def test_aggregates_that_use_the_truth_have_the_lowest_error(
     assert error["j-best"] < min(error["p-best"], error["jpma"], error["mean"])
 
 
-def test_mean_and_p_best_are_those_of_the_hypotheses(model: torch.nn.Module, videos: list[Sequence]) -> None:
+def test_mean_and_p_best_are_those_of_the_hypotheses(
+    model: torch.nn.Module, videos: list[LabelledSequence]
+) -> None:
     video = videos[0]
     size = torch.tensor([video.size_wh], dtype=torch.float32)
     keypoints = torch.from_numpy(video.keypoints[None, :9, :, :2])
@@ -57,7 +59,7 @@ def test_mean_and_p_best_are_those_of_the_hypotheses(model: torch.nn.Module, vid
     with torch.inference_mode():
         poses = model.sample(xy)[0, -1]  # type: ignore[operator]
     poses = (poses - poses[:, :, :1]).numpy()
-    part = Sequence("part", video.keypoints[:9], video.truth[:9], video.size_wh)
+    part = LabelledSequence("part", video.keypoints[:9], video.truth[:9], video.size_wh)
     np.testing.assert_allclose(
         SequenceLifter(model, SPEC).lift(part, "seq2seq")[1], poses.mean(axis=0), atol=1e-5
     )
@@ -67,7 +69,7 @@ def test_mean_and_p_best_are_those_of_the_hypotheses(model: torch.nn.Module, vid
 
 
 def test_virtual_cameras_project_the_truth_near_the_keypoints(
-    model: torch.nn.Module, videos: list[Sequence]
+    model: torch.nn.Module, videos: list[LabelledSequence]
 ) -> None:
     for video in videos[:2]:
         assert video.camera is not None
@@ -80,8 +82,8 @@ def test_virtual_cameras_project_the_truth_near_the_keypoints(
         assert np.median(np.linalg.norm(pixels - video.keypoints[..., :2], axis=-1)) < 0.1 * width
 
 
-def test_jpma_without_a_camera_is_refused(model: torch.nn.Module, videos: list[Sequence]) -> None:
-    video = Sequence("desk", videos[0].keypoints, videos[0].truth, videos[0].size_wh)
+def test_jpma_without_a_camera_is_refused(model: torch.nn.Module, videos: list[LabelledSequence]) -> None:
+    video = LabelledSequence("desk", videos[0].keypoints, videos[0].truth, videos[0].size_wh)
     with pytest.raises(ConfigError, match="needs the camera, which is not known of desk"):
         evaluate(model, SPEC, [video], aggregate="jpma")
 
@@ -96,7 +98,7 @@ def test_only_d3dp_has_hypotheses(model: torch.nn.Module) -> None:
 
 def test_human36m_cameras_show_the_person_in_the_middle_of_the_image(tmp_path: Path) -> None:
     dry.WRITERS["h36m"](tmp_path, {}, 12)
-    videos = list(h36m.sequences(tmp_path, "train")) + list(h36m.sequences(tmp_path, "test"))
+    videos = list(h36m.read_h36m(tmp_path, "train")) + list(h36m.read_h36m(tmp_path, "test"))
     assert len(videos) == 7 * 4
     for video in videos:
         assert video.camera is not None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lifter
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.lag_curve import LagCurveSettings, measure_lag_curve, published
 from lifter.evaluation.score import sequences
 from lifter.spec import LifterSpec
@@ -51,29 +51,29 @@ class ErrorByAge:
         return poses[:, -last:]
 
 
-def numbered(length: int) -> Sequence:
+def numbered(length: int) -> LabelledSequence:
     """A video in which x of all keypoints is the frame's number."""
     keypoints = np.ones((length, 17, 3), np.float32)
     keypoints[..., 0] = np.arange(length)[:, None]
-    return Sequence("numbered", keypoints, np.zeros((length, 17, 3), np.float32), (640, 480))
+    return LabelledSequence("numbered", keypoints, np.zeros((length, 17, 3), np.float32), (640, 480))
 
 
-def swinging(length: int, **facts) -> Sequence:
+def swinging(length: int, **facts) -> LabelledSequence:
     """A video whose keypoints are its truth; all joints move by 2 mm per frame, forwards and backwards."""
     pose = np.random.default_rng(7).uniform(0.1, 0.9, (17, 3))
     pose = pose + 0.002 * (np.arange(length) % 2)[:, None, None] * np.array([0, 1, 0])
-    return Sequence("swinging", pose.astype(np.float32), pose.astype(np.float32), (640, 480), **facts)
+    return LabelledSequence("swinging", pose.astype(np.float32), pose.astype(np.float32), (640, 480), **facts)
 
 
-def walking(length: int) -> Sequence:
+def walking(length: int) -> LabelledSequence:
     """A video of a walking person with 10 % of the joints missing."""
     xyz = dry.motion(length)
     score = (np.random.default_rng(1).random((length, 17, 1)) > 0.1).astype(np.float32)
     keypoints = np.concatenate([300 + 150 * xyz[..., [0, 2]] * [1, -1], score], axis=-1).astype(np.float32)
-    return Sequence("walking", keypoints, (xyz - xyz[:, :1]).astype(np.float32), (640, 480))
+    return LabelledSequence("walking", keypoints, (xyz - xyz[:, :1]).astype(np.float32), (640, 480))
 
 
-def published_live(runner, video: Sequence, lag: int, hop: int) -> np.ndarray:
+def published_live(runner, video: LabelledSequence, lag: int, hop: int) -> np.ndarray:
     """Poses (L, J, 3) that the pipeline publishes of a replayed video."""
     clock, health, sent = FakeClock(), Health(), list[PoseFrame]()
     intake = CameraBuffer("cam0", runner.spec.frames, True, 0.5, health)
@@ -148,7 +148,7 @@ def test_only_joints_with_a_truth_count_in_metres():
     video = swinging(60)
     truth = video.truth.copy()
     truth[:, 5:] = 9
-    some = Sequence(
+    some = LabelledSequence(
         "some", video.keypoints, truth / 2, (640, 480), joints=(0, 1, 2, 3, 4), unit_m=np.full(60, 2)
     )
     row = measure_lag_curve(ErrorByAge(), [some], LagCurveSettings((3,), (1,), 0), frames=10).lags[0]

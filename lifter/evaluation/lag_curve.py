@@ -2,10 +2,7 @@
 
     curve = measure_lag_curve(lifter.load("small"), score.sequences(Path("data/motion_test.npz")))
 
-The poses are those that the live pipeline publishes. Videos go through its ring buffer, so a window holds the
-frames captured so far and repeats the first frame before it. A pass comes every `hop` frames and has `lag`
-frames after the last frame it answers for; the end of the video cuts both short. Each pass is blended with
-the one before. Frames keep their own rate (`lifter.resample: native`).
+The poses are those that the live pipeline publishes (`published_poses`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,25 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lifter.data.sequence import LabelledSequence as LabelledSequence
+from lifter.data.sequence import LabelledSequence
 from lifter.evaluation import metrics
 from lifter.evaluation.metrics import F64
+from lifter.evaluation.published_poses import Indices, LagHop, published_poses
 from lifter.runner import Runner
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
-from stream.messages import F32
-from stream.postprocess.blend import PassBlender, default_blend_frames
-from stream.windows.ring import Ring
 
 LAGS = (0, 1, 2, 4, 8, 16, 32, 60, 121)
 HOPS = (1, 5, 10, 40)
-MIN_SCORE = 0.05  # joints with a lower score count as missing, as by default of `lifter.min_score`
 MIN_FRAMES = 3  # frames needed for a second difference
-_BATCH = 4  # larger batches do not fit the CPU's cache and are slower
-_WARM_UP_FRAMES = 40  # lifted before the first scored frame, so that blending has settled
-
-LagHop = tuple[int, int]
-Indices = NDArray[np.int64]
 
 
 class LagCurveSettings(NamedTuple):
@@ -104,16 +93,14 @@ def measure_lag_curve(
     errors: dict[LagHop, list[tuple[float, ...]]] = {pair: [] for pair in pairs}
     truth_jitter, scored, full, ahead = [], 0, 0, 0
     for done, video in enumerate(selection):
-        length = len(video.keypoints)
-        end = max(min(frames, length), length - max(lags))
-        indices = np.arange(max(0, end - frames), end)
+        indices = _scored_frames(len(video.keypoints), frames, max(lags))
         truth = _scored_joints(video, video.truth[indices], indices)
-        for pair, poses in published(runner, video, indices, pairs, settings.blend).items():
+        for pair, poses in published_poses(runner, video, indices, pairs, settings.blend).items():
             errors[pair].append(_mean_metrics(_scored_joints(video, poses), truth))
         truth_jitter.append(metrics.acceleration(truth, truth).mean())
         scored += len(indices)
         full += int((indices + 1 >= runner.spec.frames).sum())
-        ahead += int((indices + max(lags) < length).sum())
+        ahead += int((indices + max(lags) < len(video.keypoints)).sum())
         progress(done + 1, len(selection))
     rate_hz = _common_rate_hz(selection)
     rows = {pair: _row(*pair, np.mean(values, axis=0), rate_hz) for pair, values in errors.items()}
@@ -122,58 +109,10 @@ def measure_lag_curve(
     return LagCurve(by_lag, by_hop, jitter, len(selection), scored, full, ahead, rate_hz, settings.blend)
 
 
-def window_ends(frames: Indices, lag: int, hop: int, length: int) -> Indices:
-    """End (exclusive) of the window whose pass publishes each of `frames` (N,) of a video of `length`."""
-    return np.minimum((frames // hop + 1) * hop + lag, length)
-
-
-def published(
-    runner: Runner,
-    video: LabelledSequence,
-    frames: Indices,
-    pairs: Iterable[LagHop],
-    blend: int | None = None,
-) -> dict[LagHop, F32]:
-    """Poses (N, J, 3) of successive `frames` (N,) as published live, for each lag and hop.
-
-    blend: as in `LagCurveSettings`. Windows that several pairs need are lifted once.
-    """
-    length = len(video.keypoints)
-    lifted_frames = np.arange(max(0, int(frames[0]) - _WARM_UP_FRAMES), frames[-1] + 1)
-    ends = {pair: window_ends(lifted_frames, *pair, length) for pair in pairs}
-    ring = _filled_ring(video, runner.spec)
-    windows = _lift_windows(runner, video, ring, np.unique(np.concatenate(list(ends.values()))).tolist())
-    poses = {}
-    for (lag, hop), pair_ends in ends.items():
-        passes = dict(zip((lifted_frames // hop).tolist(), pair_ends.tolist(), strict=True))
-        blender = PassBlender(default_blend_frames(lag) if blend is None else blend)
-        rows: dict[int, F32] = {}
-        for number, end in passes.items():
-            answered = range(number * hop, min((number + 1) * hop, length))
-            captured_ns = np.maximum(np.arange(end - runner.spec.frames, end), 0)
-            blended = blender.blend(ring, captured_ns, windows[end], answered[-1])
-            rows.update({frame: blended[frame - end] for frame in answered})
-        poses[lag, hop] = np.stack([rows[frame] for frame in frames.tolist()])
-    return poses
-
-
-def _filled_ring(video: LabelledSequence, spec: LifterSpec) -> Ring:
-    """A ring buffer with all frames of a video; the capture time in ns is the frame's number."""
-    ring = Ring(max(len(video.keypoints), spec.frames) + 2, spec.joints)
-    for index, keypoints in enumerate(video.keypoints):
-        score = np.where(keypoints[:, 2] < MIN_SCORE, np.float32(0), keypoints[:, 2])
-        ring.push(keypoints[:, :2], score, index)
-    return ring
-
-
-def _lift_windows(runner: Runner, video: LabelledSequence, ring: Ring, ends: list[int]) -> dict[int, F32]:
-    """Poses (F, J, 3) of the windows by their end."""
-    poses: dict[int, F32] = {}
-    for first in range(0, len(ends), _BATCH):
-        batch = ends[first : first + _BATCH]
-        windows = [ring.window(runner.spec.frames, video.size_wh, end) for end in batch]
-        poses.update(zip(batch, runner.lift(windows), strict=True))
-    return poses
+def _scored_frames(length: int, frames: int, max_lag: int) -> Indices:
+    """Indices of the last frames of a video that the longest lag still follows, or of its first frames."""
+    end = max(min(frames, length), length - max_lag)
+    return np.arange(max(0, end - frames), end)
 
 
 def _scored_joints(video: LabelledSequence, poses: NDArray[Any], frames: Indices | None = None) -> F64:

@@ -8,7 +8,8 @@ import pytest
 
 import lifter
 from lifter.data.sequence import LabelledSequence
-from lifter.evaluation.lag_curve import LagCurveSettings, measure_lag_curve, published
+from lifter.evaluation.lag_curve import LagCurveSettings, measure_lag_curve
+from lifter.evaluation.published_poses import published_poses
 from lifter.evaluation.score import sequences
 from lifter.spec import LifterSpec
 from lifter.training import dry_run as dry
@@ -81,9 +82,9 @@ def published_live(runner, video: LabelledSequence, lag: int, hop: int) -> np.nd
     context = ComponentContext("lift", clock=clock, health=health)
     publisher = Publisher(emitter, [], sent.append, context)
     lifting = LiftThread(runner, publisher, hop, default_blend_frames(lag), context)
-    for seq, seen in enumerate(video.keypoints):
-        xy = np.where(seen[:, 2:] > 0, seen[:, :2], np.nan).astype(np.float32)
-        person = Keypoints(xy, seen[:, 2].copy(), "anna1")
+    for seq, keypoints in enumerate(video.keypoints):
+        xy = np.where(keypoints[:, 2:] > 0, keypoints[:, :2], np.nan).astype(np.float32)
+        person = Keypoints(xy, keypoints[:, 2].copy(), "anna1")
         header = Header("cam0", seq, clock.now_ns(), clock.unix_ns())
         intake.accept(KeypointFrame(header, video.size_wh, "h36m17", (person,), clock.now_ns()))
         clock.advance(0.02)
@@ -99,7 +100,7 @@ def published_live(runner, video: LabelledSequence, lag: int, hop: int) -> np.nd
 @pytest.mark.parametrize(("lag", "hop"), LAGS_AND_HOPS)
 def test_a_pose_comes_from_the_first_pass_with_lag_newer_frames(lag, hop):
     frames = np.arange(14, 34)
-    poses = published(FrameNumbers(), numbered(40), frames, [(lag, hop)], blend=0)[lag, hop]
+    poses = published_poses(FrameNumbers(), numbered(40), frames, [(lag, hop)], blend=0)[lag, hop]
     newest = np.minimum((frames // hop + 1) * hop + lag, 40) - 1
     expected = np.stack([frames, 12 - (newest - frames), newest], axis=-1)
     np.testing.assert_array_equal(poses, np.repeat(expected[:, None], 17, axis=1))
@@ -109,7 +110,7 @@ def test_a_pose_comes_from_the_first_pass_with_lag_newer_frames(lag, hop):
 def test_all_poses_of_a_video_equal_those_of_the_live_pipeline(lag, hop, tiny_weights):
     numbers, walk = numbered(30), walking(45)
     for runner, video in ((FrameNumbers(), numbers), (lifter.load(tiny_weights, device="cpu"), walk)):
-        here = published(runner, video, np.arange(len(video.truth)), [(lag, hop)])[lag, hop]
+        here = published_poses(runner, video, np.arange(len(video.truth)), [(lag, hop)])[lag, hop]
         np.testing.assert_allclose(here, published_live(runner, video, lag, hop), atol=1e-5)
 
 
@@ -175,9 +176,9 @@ def test_short_videos_count_with_all_their_frames():
 
 
 def test_partly_labelled_videos_are_left_out():
-    known = np.ones(60, bool)
-    known[3] = False
-    videos = [swinging(60, valid=known), swinging(30)]
+    valid = np.ones(60, bool)
+    valid[3] = False
+    videos = [swinging(60, valid=valid), swinging(30)]
     assert measure_lag_curve(ErrorByAge(), videos, LagCurveSettings((0,), (1,)), frames=10).clips == 1
     with pytest.raises(ConfigError, match="with truth for each, found none"):
         measure_lag_curve(ErrorByAge(), videos[:1])

@@ -64,9 +64,9 @@ def test_a_widened_network_is_symmetric_and_similar_to_the_flip_average() -> Non
     assert _mirror_gap(wide) < 1e-6
     x = torch.randn(2, 9, 17, 4)
     with torch.no_grad():
-        wanted, got = FlipAverage(narrow, "h36m17")(x[..., :3]), wide(x)
+        expected, poses = FlipAverage(narrow, "h36m17")(x[..., :3]), wide(x)
         alone = narrow(x[..., :3])
-    assert (got - wanted).norm() < 0.5 * (alone - wanted).norm()
+    assert (poses - expected).norm() < 0.5 * (alone - expected).norm()
 
 
 def test_an_odd_number_of_heads_and_a_wrong_width_are_refused() -> None:

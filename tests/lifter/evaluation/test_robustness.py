@@ -48,6 +48,14 @@ def reader() -> Reader:
     return Reader(Flat(), SPEC)
 
 
+def test_a_take_is_always_the_same(folder: Path, clips: list[Take]) -> None:
+    again = list(synthetic_clips(folder / "motion.npz", every=2))
+    assert len(clips) == 4
+    np.testing.assert_array_equal(again[1].keypoints, clips[2].keypoints)
+    assert [take.rate_hz for take in clips] == [50.0] * 4
+    assert not np.array_equal(clips[0].keypoints[..., :2], clips[0].clean)
+
+
 def test_a_frame_stands_where_it_is_asked_for_in_its_window(clips: list[Take], reader: Reader) -> None:
     keypoints, size_wh, frames = clips[0].exact(), clips[0].size_wh, np.array([5, 60])
     _, context = normalise.encode(torch.from_numpy(keypoints)[None], torch.tensor([size_wh]).float(), SPEC)

@@ -1,42 +1,40 @@
 """Measure the speed of a lifter on this machine, beside its variants and the machine's peak speed."""
 
 import time
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor
 
-from lifter import normalise
 from lifter.bench import capacity
 from lifter.bench.candidates import (
     NAIVE,
     UNPRUNED,
     BenchPlan,
-    Times,
     comparison_runners,
-    hourglass_of,
     joint_difference_mm,
-    median_busy_ms,
-    median_ms,
-    recorded_windows,
     reference_runner,
     runner_with_engine,
-    time_live_updates,
-    time_windows,
     without_cache,
 )
-from lifter.bench.ceilings import DeviceTimer, Elapsed, memory_mib, peak_gflops
-from lifter.h2ot import pipelines
-from lifter.h2ot.recover import Head
+from lifter.bench.ceilings import memory_mib, peak_gflops
+from lifter.bench.stages import stages_ms
+from lifter.bench.timing import (
+    DeviceTimer,
+    Elapsed,
+    Times,
+    median_busy_ms,
+    median_ms,
+    time_live_updates,
+    time_windows,
+)
+from lifter.bench.windows import recorded_windows
 from lifter.machine import machine
 from lifter.paper import flops
 from lifter.runner import Runner
 from lifter.spec import LifterSpec
-from stream.messages import Window
 
 HOPS, LIVE_HZ, MAX_AGE_MS = (1, 5, 10), 50.0, 100.0
 _DIFFUSION = ("d3dp", "diffpose")  # run their backbone several times, so FLOPs of a window are not counted
@@ -61,7 +59,7 @@ def bench(plan: BenchPlan) -> dict[str, Any]:
     return _head(plan, runner) | {
         "ready_s": round(ready_s, 2),
         "changed_mm": joint_difference_mm(runner, base),
-        "stages_ms": _stages_ms(runner, windows[:1], plan, timer),
+        "stages_ms": stages_ms(runner, windows[:1], plan, timer),
         "peak_gflops": {product: round(value, 1) for product, value in peaks.items()},
         "rows": _rows(variants, times, max(peaks[product] for product in peaks if "float32" in product)),
         "offline_frames_per_s": round(1e3 / median_ms(times[name][1]) * base.spec.frames, 1),
@@ -144,67 +142,3 @@ def _counts(spec: bytes) -> tuple[flops.FlopCount, flops.FlopCount]:
     """Counts of the paper's computation and of ours, of an encoded spec; cached because it takes seconds."""
     paper, ours, *_ = flops.count_live_update(msgspec.json.decode(spec, type=LifterSpec))
     return paper, ours
-
-
-@torch.inference_mode()
-def _stages_ms(
-    runner: Runner, windows: list[Window], plan: BenchPlan, timer: DeviceTimer
-) -> dict[str, dict[str, float]]:
-    """p50, p95 and p99 in ms of each stage of lifting these windows, and of the full lift."""
-    spec = runner.spec
-    keypoints = torch.from_numpy(np.stack([window.keypoints for window in windows])).to(timer.device)
-    size_wh = torch.tensor([window.size_wh for window in windows], dtype=torch.float32, device=timer.device)
-    x, context = normalise.encode(keypoints, size_wh, spec)
-    network = pipelines.seq2frame if spec.output == "centre" else pipelines.seq2seq
-    poses = network(runner.network, x).float().expand(-1, spec.frames, -1, -1)
-    uncached = without_cache(runner)
-    stages: dict[str, Callable[[], object]] = {
-        "normalise": lambda: normalise.encode(keypoints, size_wh, spec),
-        "network": lambda: network(runner.network, x),
-        "decode": lambda: normalise.decode(poses, context),
-        "whole": lambda: uncached.lift(windows),
-    }
-    times_ms: dict[str, dict[str, float]] = {}
-    for name, stage in stages.items():
-        number = int(np.clip(1e3 * plan.seconds / timer.measure(stage).wall_ms, 3, 300))
-        times_ms[name] = _percentiles([timer.measure(stage).wall_ms for _ in range(number)])
-    if runner.network is runner.model:
-        repeats = range(int(times_ms["network"]["measured"]))
-        own_ms = [hourglass_ms(runner, stages["network"], timer) for _ in repeats]
-        times_ms["prune, recover"] = _percentiles(own_ms)
-    return times_ms
-
-
-def _percentiles(times_ms: list[float]) -> dict[str, float]:
-    percentiles = {f"p{p}": round(float(np.percentile(times_ms, p)), 3) for p in (50, 95, 99)}
-    return percentiles | {"measured": len(times_ms)}
-
-
-def hourglass_ms(runner: Runner, network: Callable[[], object], timer: DeviceTimer) -> float:
-    """Time of pruning and recovering in one call of `network`, without the regression head.
-
-    The paper counts it as 0 % of the FLOPs.
-    """
-    hourglass, own_ms = hourglass_of(runner), 0.0
-    prune, recover = hourglass.prune, hourglass.recover
-
-    def timed(call: Callable[..., Any], sign: int = 1) -> Callable[..., Any]:
-        def counted(*arguments: Any) -> Any:
-            nonlocal own_ms
-            start_ms = timer.now_ms()
-            result = call(*arguments)
-            own_ms += sign * (timer.now_ms() - start_ms)
-            return result
-
-        return counted
-
-    def without_head(tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
-        poses: Tensor = timed(recover)(tokens, kept, timed(head, -1), asked)
-        return poses
-
-    hourglass.prune, hourglass.recover = timed(prune), without_head  # type: ignore[method-assign]
-    try:
-        network()
-    finally:
-        del hourglass.prune, hourglass.recover
-    return own_ms

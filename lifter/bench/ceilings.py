@@ -1,47 +1,17 @@
-"""Time calls on a device, and measure the speed of its matrix products and the memory of the process."""
+"""Measure the speed of a device's matrix products, the ceiling of a lifter's speed, and the memory in use."""
 
 import mmap
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lifter.bench.timing import DeviceTimer
+
 _CPU_SIDE, _GPU_SIDE = 2048, 8192
 _MIB = 1 << 20
-
-
-class Elapsed(NamedTuple):
-    """Time of one call: wall time, and processor time summed over all threads of the process."""
-
-    wall_ms: float
-    cpu_ms: float
-
-    def busy_ms(self, device: torch.device) -> float:
-        """Estimate of the time on an idle machine: on a CPU, the processor time divided by the threads."""
-        if device.type != "cpu":
-            return self.wall_ms
-        return min(self.wall_ms, self.cpu_ms / torch.get_num_threads())
-
-
-class DeviceTimer:
-    """Measures calls, and waits for the device to finish its work before it reads the clock."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
-    def now_ms(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter() * 1e3
-
-    def measure(self, call: Callable[[], object]) -> Elapsed:
-        start_ms, start_cpu = self.now_ms(), time.process_time()
-        call()
-        return Elapsed(self.now_ms() - start_ms, (time.process_time() - start_cpu) * 1e3)
 
 
 def peak_gflops(timer: DeviceTimer, quick: bool = False) -> dict[str, float]:

@@ -10,15 +10,8 @@ import msgspec
 import torch
 from msgspec.structs import replace
 
-from lifter.bench.candidates import (
-    BenchPlan,
-    joint_difference_mm,
-    median_busy_ms,
-    reference_runner,
-    runner_with_engine,
-    time_live_updates,
-)
-from lifter.bench.ceilings import DeviceTimer
+from lifter.bench.candidates import BenchPlan, joint_difference_mm, reference_runner, runner_with_engine
+from lifter.bench.timing import DeviceTimer, median_busy_ms, time_live_updates
 from lifter.engines import choose as engines
 from lifter.engines import tuned
 from lifter.machine import machine

@@ -1,12 +1,10 @@
 """The four cameras of Human3.6M, with the dataset's calibration: 54138969, 55011271, 58860488, 60457274."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.messages import F32
-from stream.rotations import matrix_from_quaternion
+from stream.rotations import F64, matrix_from_quaternion
 
-F64 = NDArray[np.float64]
 SIZES_WH = ((1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002))
 # Focal lengths and centre in pixels, radial and tangential distortion.
 _INTRINSICS = (

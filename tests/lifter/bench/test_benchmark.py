@@ -8,18 +8,12 @@ import torch
 
 from lifter import weights
 from lifter.bench import tune
-from lifter.bench.benchmark import bench, hourglass_ms
-from lifter.bench.candidates import (
-    BenchPlan,
-    comparison_runners,
-    joint_difference_mm,
-    moving_windows,
-    recorded_windows,
-    time_live_updates,
-    time_windows,
-    without_cache,
-)
-from lifter.bench.ceilings import DeviceTimer, Elapsed, memory_mib, peak_gflops
+from lifter.bench.benchmark import bench
+from lifter.bench.candidates import BenchPlan, comparison_runners, joint_difference_mm, without_cache
+from lifter.bench.ceilings import memory_mib, peak_gflops
+from lifter.bench.stages import hourglass_ms
+from lifter.bench.timing import DeviceTimer, Elapsed, time_live_updates, time_windows
+from lifter.bench.windows import moving_windows, recorded_windows
 from lifter.engines import tuned
 from lifter.machine import machine
 from lifter.runner import Runner

@@ -27,9 +27,8 @@ import torch
 from numpy.typing import NDArray
 
 import lifter
-from lifter.data.mocap import read
 from lifter.machine import machine
-from lifter.synthesis.detector_noise import detect
+from lifter.synthesis.detector_noise import simulate_detector
 from lifter.synthesis.virtual_camera import View
 from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.cameras.extrinsics import CameraPose
@@ -134,7 +133,7 @@ def _camera(
 
 def clips(arguments: argparse.Namespace) -> Iterator[tuple[Scene, NDArray[np.bool_]]]:
     """Scene and true contacts (F, 2), left foot first, of every n-th clip."""
-    motion = read(Path(arguments.data))  # adds the face that the detector model needs
+    motion = read_mocap(Path(arguments.data))  # adds the face that the detector model needs
     with np.load(arguments.data, allow_pickle=False) as file:
         data = {name: file[name] for name in file}
     names, hz = data["joints"].tolist(), float(data["fps"])
@@ -158,7 +157,7 @@ def clips(arguments: argparse.Namespace) -> Iterator[tuple[Scene, NDArray[np.boo
         xyz = torch.tensor(camera.view(motion.xyz[first : first + length].numpy()), dtype=torch.float32)
         one = torch.ones(1)
         view = View(xyz[None], one * camera.focal_px, torch.tensor([SIZE_WH], dtype=torch.float32), 0 * one)
-        scene.keypoints = detect(view, torch.Generator().manual_seed(clip))[0].numpy()
+        scene.keypoints = simulate_detector(view, torch.Generator().manual_seed(clip))[0].numpy()
         yield scene, _resting(world, names, hz)
 
 

@@ -103,7 +103,7 @@ def recordings(arguments: argparse.Namespace) -> Iterator[tuple]:
     yield ring.window(len(frames), size_wh).keypoints, truth - truth[:, :1], size_wh, True
     if arguments.data is None:
         return
-    long = (clip for clip in test_clips.sequences(arguments.data) if len(clip.keypoints) >= 590)
+    long = (clip for clip in test_clips.synthetic_sequences(arguments.data) if len(clip.keypoints) >= 590)
     for number, sequence in enumerate(islice(long, arguments.clips)):
         keypoints, truth = sequence.keypoints[: arguments.frames], sequence.truth[: arguments.frames]
         yield keypoints, truth, sequence.size_wh, number < 3

@@ -19,8 +19,8 @@ import torch
 import lifter
 from lifter.data import mocap as motion
 from lifter.machine import machine
-from lifter.synthesis.detector_noise import detect
-from lifter.synthesis.virtual_camera import film
+from lifter.synthesis.detector_noise import simulate_detector
+from lifter.synthesis.virtual_camera import random_views
 from stream.messages import F32, JointOrigin, Window
 from stream.postprocess.lifted import LiftedWindow
 from stream.windows.resample import resample
@@ -36,14 +36,14 @@ def main() -> None:
     parser.add_argument("--hz", type=float, nargs="+", default=[15, 25, 30, 50, 60, 120])
     arguments = parser.parse_args()
     runner = lifter.load(arguments.weights, threads=1)
-    held_out = motion.read(arguments.motion)
+    held_out = motion.read_mocap(arguments.motion)
     print(f"{machine().text()}; {arguments.weights}, {arguments.clips} clips")
     print("   Hz   newest, mm: native  resampled  difference      inside: native  resampled")
     rows = [measure(runner, held_out, hz, arguments.clips) for hz in arguments.hz]
     print(json.dumps({"benchmark": "resampling", "weights": arguments.weights, "rows": rows}))
 
 
-def measure(runner: Any, held_out: motion.Motion, hz: float, clips: int) -> dict[str, float]:
+def measure(runner: Any, held_out: motion.MocapClips, hz: float, clips: int) -> dict[str, float]:
     spec = runner.spec
     length = round(max(spec.frames, spec.frames * hz / spec.rate_hz)) + 1
     generator = torch.Generator().manual_seed(1)
@@ -51,8 +51,8 @@ def measure(runner: Any, held_out: motion.Motion, hz: float, clips: int) -> dict
     for _ in range(clips):
         clip = held_out.draw(1, generator)
         speed = torch.full((1,), held_out.fps / hz)
-        view = film(held_out.play(clip, torch.zeros(1), speed, length), generator)
-        seen = captured(detect(view, generator)[0].numpy(), hz, view.size_wh[0].int().tolist())
+        view = random_views(held_out.play(clip, torch.zeros(1), speed, length), generator)
+        seen = captured(simulate_detector(view, generator)[0].numpy(), hz, view.size_wh[0].int().tolist())
         truth = (view.xyz[0, :, :17] - view.xyz[0, :, :1]).numpy()
         native = captured(seen.keypoints[-spec.frames :], hz, list(seen.size_wh))
         grid = resample(seen, spec.frames, round(1e9 / spec.rate_hz))

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from lifter import normalise
+from lifter import joints, normalise
+from lifter.data.mocap_joints import OTHER_SIDE
 from lifter.spec import LifterSpec
-from lifter.synthesis import detector_noise as detector
-from lifter.training import losses
 from sources.synthetic import Synthetic
 from stream import skeletons
 from stream.config.load import Config, resolve
@@ -238,12 +237,11 @@ def test_a_reader_that_breaks_ends_the_run_and_says_why(tiny_weights: Path):
 
 def test_every_list_of_left_and_right_says_the_same():
     pairs = {frozenset(pair) for pair in skeletons.skeleton_named("h36m17").flip_pairs}
-    assert {frozenset(pair) for pair in detector._SIDES} == pairs
-    assert {frozenset(pair) for pair in enumerate(detector._OTHER_SIDE[:17]) if pair[0] != pair[1]} == pairs
+    assert {frozenset(pair) for pair in enumerate(OTHER_SIDE[:17]) if pair[0] != pair[1]} == pairs
     parents = skeletons.skeleton_named("h36m17").parents
     bones = {joint - 1: frozenset((joint, parents[joint])) for joint in range(1, 17)}  # without the root's
     other = {a: b for pair in skeletons.skeleton_named("h36m17").flip_pairs for a, b in (pair, pair[::-1])}
-    for one, two in losses._SIDES:
+    for one, two in joints.BONE_PAIRS:
         assert frozenset(other.get(joint, joint) for joint in bones[one]) == bones[two]
 
 

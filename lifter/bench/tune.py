@@ -1,33 +1,33 @@
-"""Measures every engine that can compute a lifter here, and remembers the fastest for `engine: auto`.
+"""Measure every engine that can compute a lifter on this machine, and store the fastest for `engine: auto`.
 
-What counts is the time of the processors: others that use them must not decide.
+Engines are compared by busy time, so that other load on the machine does not decide.
 """
 
-import logging
 import time
 from typing import Any
 
 import msgspec
 import torch
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
-from lifter.bench.candidates import Plan, changed_mm, live, median_busy_ms, reference, runner_of
-from lifter.bench.ceilings import Clock
+from lifter.bench.candidates import BenchPlan, joint_difference_mm, reference_runner, runner_with_engine
+from lifter.bench.timing import DeviceTimer, median_busy_ms, time_live_updates
 from lifter.engines import choose as engines
 from lifter.engines import tuned
 from lifter.machine import machine
 from lifter.runner import DTYPES, Runner
 
-log = logging.getLogger("poselift")
-
-MOST_CHANGED_MM = 0.1  # mean distance by which an engine may move joints and still be chosen
+MAX_DIFFERENCE_MM = 0.1  # largest mean difference of joints at which an engine may be chosen
 
 
-def tune(plan: Plan) -> dict[str, Any]:
-    """What was measured, as one JSON object. What is timed is one person live: a window for every frame."""
-    base = reference(plan)
+def tune(plan: BenchPlan) -> dict[str, Any]:
+    """All measurements and the chosen engine, as one JSON object; stores the choice in the cache folder.
+
+    The measured work is one person live: a window for every frame.
+    """
+    base = reference_runner(plan)
     dtype = DTYPES[plan.dtype]
-    plain = runner_of(plan, base, "eager")
+    plain = runner_with_engine(plan, base, "eager")
     rows: dict[str, dict[str, Any]] = {}
     runners: dict[str, Runner] = {}
     for engine in engines.ENGINES:
@@ -35,19 +35,20 @@ def tune(plan: Plan) -> dict[str, Any]:
             rows[engine] = {"why_not": why_not}
             continue
         start = time.perf_counter()
-        runners[engine] = runner_of(plan, base, engine)
+        runners[engine] = runner_with_engine(plan, base, engine)
         runners[engine].warm_up()
         ready_s = round(time.perf_counter() - start, 2)
-        # Compared in one number format: what the format itself changes was asked for.
-        rows[engine] = {"ready_s": ready_s, "changed_mm": changed_mm(runners[engine], plain)}
-    single = changed(plan, batches=(1,))
-    for engine, times in live(runners, 1, single, Clock(plain.device)).items():
+        # Both have the number format of the plan, so the difference is that of the engine alone.
+        rows[engine] = {"ready_s": ready_s, "changed_mm": joint_difference_mm(runners[engine], plain)}
+    one_person = replace(plan, batches=(1,))
+    for engine, times in time_live_updates(runners, 1, one_person, DeviceTimer(plain.device)).items():
         rows[engine]["ms"] = round(median_busy_ms(times[1], runners[engine]), 3)
     ms = {engine: rows[engine]["ms"] for engine in runners}
-    best = min((e for e in ms if rows[e]["changed_mm"]["mean"] <= MOST_CHANGED_MM), key=ms.__getitem__)
+    exact = [engine for engine in ms if rows[engine]["changed_mm"]["mean"] <= MAX_DIFFERENCE_MM]
+    fastest = min(exact, key=ms.__getitem__)
     threads = torch.get_num_threads()
     path = tuned.tuned_path(tuned.network_key(base.model, base.spec), plain.device, dtype, threads)
-    tuned.remember(path, tuned.Tuned(engine=best, ms=ms))
+    tuned.remember(path, tuned.Tuned(engine=fastest, ms=ms))
     return {
         "benchmark": "tune",
         "machine": msgspec.to_builtins(machine(str(plain.device))),
@@ -55,5 +56,5 @@ def tune(plan: Plan) -> dict[str, Any]:
         "model": base.spec.name,
         "threads": threads,
         "engines": rows,
-        "chosen": best,
+        "chosen": fastest,
     }

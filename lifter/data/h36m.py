@@ -1,4 +1,4 @@
-"""Human3.6M as VideoPose3D keeps it: `data_3d_h36m.npz` and `data_2d_h36m_<detector>.npz` in one folder."""
+"""Read Human3.6M in the files of VideoPose3D: `data_3d_h36m.npz` and `data_2d_h36m_<detector>.npz`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 from lifter.data import safe_load as safe
 from lifter.data.h36m_cameras import SIZES_WH, intrinsics, to_camera
-from lifter.data.sequence import Sequence
+from lifter.data.sequence import LabelledSequence
 from stream.errors import ConfigError
 
 TRAIN, TEST = ("S1", "S5", "S6", "S7", "S8"), ("S9", "S11")
@@ -16,12 +16,13 @@ TRAIN, TEST = ("S1", "S5", "S6", "S7", "S8"), ("S9", "S11")
 JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 
 
-def sequences(
+def read_h36m(
     folder: Path, split: str, detector: str = "cpn_ft_h36m_dbb", every: int = 1
-) -> Iterator[Sequence]:
-    """Videos of the "train" or "test" subjects; the row is the action, "Walking 1" counting as "Walking".
+) -> Iterator[LabelledSequence]:
+    """Videos of the subjects of a split, "train" or "test"; the row is the action without its number.
 
-    every: take each `every`-th frame (Table 9 of the paper: 1, 2, 3, 4 are 50, 25, 16.7, 12.5 Hz).
+    folder: has both files. every: step between frames (Table 9 of the paper: 1, 2, 3, 4 are 50, 25, 16.7,
+    12.5 Hz). ConfigError for a missing subject or arrays of another shape.
     """
     world = safe.read_npz(folder / "data_3d_h36m.npz")["positions_3d"]
     pixels = safe.read_npz(folder / f"data_2d_h36m_{detector}.npz")["positions_2d"]
@@ -35,22 +36,22 @@ def sequences(
                 yield _sequence(action, xyz, xy, subject, camera, every)
 
 
-def _sequence(action: str, xyz: Any, xy: Any, subject: str, camera: int, every: int) -> Sequence:
+def _sequence(action: str, xyz: Any, xy: Any, subject: str, camera: int, every: int) -> LabelledSequence:
     if xy.shape[1:] != (17, 2) or xyz.shape[1] not in (17, 32):
         raise ConfigError(
             f"h36m {subject} {action}: expected (F, 17, 2) and (F, 32, 3), got {xy.shape} and {xyz.shape}"
         )
-    length = min(len(xyz), len(xy))  # detections run a few frames past the motion capture
+    length = min(len(xyz), len(xy))  # there are a few more frames of keypoints than of motion capture
     joints = xyz[:length:every, list(JOINTS)] if xyz.shape[1] == 32 else xyz[:length:every]
-    seen = to_camera(joints.astype(np.float64), subject, camera)
-    truth = (seen - seen[:, :1]).astype(np.float32)
+    camera_xyz = to_camera(joints.astype(np.float64), subject, camera)
+    truth = (camera_xyz - camera_xyz[:, :1]).astype(np.float32)
     keypoints = np.concatenate([xy[:length:every], np.ones((len(truth), 17, 1))], axis=-1)
-    return Sequence(
+    return LabelledSequence(
         action.split(" ")[0],
         keypoints.astype(np.float32),
         truth,
         SIZES_WH[camera],
         rate_hz=50 / every,
         camera=intrinsics(camera),
-        root=seen[:, 0].astype(np.float32),
+        root=camera_xyz[:, 0].astype(np.float32),
     )

@@ -1,4 +1,4 @@
-"""The four cameras of Human3.6M as the dataset publishes them: 54138969, 55011271, 58860488, 60457274."""
+"""The four cameras of Human3.6M, with the dataset's calibration: 54138969, 55011271, 58860488, 60457274."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from stream.rotations import F64, matrix_from_quaternion
 
 SIZES_WH = ((1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002))
 # Focal lengths and centre in pixels, radial and tangential distortion.
-_LENSES = (
+_INTRINSICS = (
     (
         1145.0494384765625, 1143.7811279296875, 512.54150390625, 515.4514770507812,
         -0.20709891617298126, 0.24777518212795258, -0.0030751503072679043,
@@ -29,8 +29,8 @@ _LENSES = (
         -0.0005872055771760643, -0.0018133620033040643,
     ),
 )  # fmt: skip
-# How they stood for each subject: quaternions (w, x, y, z) from camera to world axes.
-_ORIENTATION = {
+# Orientation per subject: quaternions (w, x, y, z) from camera to world axes.
+_QUAT_WXYZ = {
     "S1": (
         (0.1407056450843811, -0.1500701755285263, -0.755240797996521, 0.6223280429840088),
         (0.6157187819480896, -0.764836311340332, -0.14833825826644897, 0.11794740706682205),
@@ -74,8 +74,8 @@ _ORIENTATION = {
         (0.5894251465797424, -0.7818877100944519, 0.13991211354732513, -0.14715361595153809),
     ),
 }
-# Where they stood for each subject, in the world, in millimetres.
-_PLACE_MM = {
+# Position per subject in world axes, in millimetres.
+_POSITION_MM = {
     "S1": (
         (1841.1070556640625, 4955.28466796875, 1563.4454345703125),
         (1761.278564453125, -5078.0068359375, 1606.2650146484375),
@@ -122,15 +122,17 @@ _PLACE_MM = {
 
 
 def to_camera(xyz: F64, subject: str, camera: int) -> F64:
-    """World points (F, J, 3) in metres, in the axes of a camera."""
-    w, x, y, z = _ORIENTATION[subject][camera]
-    return (xyz - np.array(_PLACE_MM[subject][camera]) / 1000) @ matrix_from_quaternion((x, y, z, w))
+    """World points (F, J, 3) in metres, transformed to the axes of a camera."""
+    w, x, y, z = _QUAT_WXYZ[subject][camera]
+    camera_to_world = matrix_from_quaternion((x, y, z, w))
+    # Rows of vectors times camera_to_world go from world to camera axes.
+    return (xyz - np.array(_POSITION_MM[subject][camera]) / 1000) @ camera_to_world
 
 
 def intrinsics(camera: int) -> F32:
-    """Intrinsics (9,) in screen units, as `lifter.aggregate` has them."""
+    """Intrinsics (9,) float32 in screen units, as in `lifter.architectures.d3dp_aggregate`."""
     width, height = SIZES_WH[camera]
-    lens = np.array(_LENSES[camera])
-    lens[:4] *= 2 / width
-    lens[2:4] -= [1, height / width]
-    return lens.astype(np.float32)
+    values = np.array(_INTRINSICS[camera])
+    values[:4] *= 2 / width
+    values[2:4] -= [1, height / width]
+    return values.astype(np.float32)

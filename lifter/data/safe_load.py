@@ -1,6 +1,6 @@
-"""Reads the pickles this field keeps its data in, and nothing that could run code.
+"""Read pickles and `.npz` files of datasets without running code from them.
 
-Dictionaries, lists, numbers, text and numpy arrays come through; any other name in a pickle is refused.
+Dictionaries, lists, numbers, text and numpy arrays are read; any other type in a pickle is an error.
 """
 
 import io
@@ -23,25 +23,25 @@ _ALLOWED = {
     "numpy.core.numeric": _NUMPY,
     "numpy._core.numeric": _NUMPY,
     "collections": {"OrderedDict"},
-    "_codecs": {"encode"},  # how Python 2 and protocol 2 carry bytes
+    "_codecs": {"encode"},  # bytes in pickles of Python 2 and of protocol 2
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name not in _ALLOWED.get(module, ()):
             raise ConfigError(
                 f"data file: expected only numpy arrays, dictionaries, lists, numbers and text, "
-                f"but it asks for {module}.{name}; it is not loaded"
+                f"but it refers to {module}.{name}; the file is not loaded"
             )
-        # numpy 2 moved these names; files of both are read.
+        # numpy 2 moved these names; files of both versions are read.
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 def unpickle(file: BinaryIO) -> Any:
-    """The object in an open pickle."""
+    """The object in an open pickle; ConfigError for other types or a damaged file."""
     try:
-        return _Unpickler(file, encoding="latin1").load()
+        return _RestrictedUnpickler(file, encoding="latin1").load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, IndexError, TypeError) as error:
         raise ConfigError(
             f"data file: expected a pickle of arrays, but it cannot be read: {error}"
@@ -49,35 +49,35 @@ def unpickle(file: BinaryIO) -> Any:
 
 
 def read_pickle(path: Path) -> Any:
-    """The object in the pickle at `path`."""
-    _expect(path)
+    """The object in the pickle at `path`; ConfigError as in `unpickle`, or for a missing file."""
+    _check_is_file(path)
     with path.open("rb") as file:
         return unpickle(file)
 
 
 def read_npz(path: Path) -> dict[str, Any]:
-    """All arrays of an `.npz`; those of objects are unpickled safely, and a single object comes as itself."""
-    _expect(path)
+    """All arrays of an `.npz` by name; an array of one object gives the object, read as by `unpickle`."""
+    _check_is_file(path)
     if not zipfile.is_zipfile(path):
-        raise ConfigError(f"{path}: expected an .npz file, but it is no zip archive")
+        raise ConfigError(f"{path}: expected an .npz file, but it is not a zip archive")
     with zipfile.ZipFile(path) as archive:
         return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
 
 
 @contextmanager
-def arrays(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    """The arrays of an `.npz`, of which none may hold objects; what cannot be read or is absent is said."""
+def open_npz(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """An `.npz` without arrays of objects; ConfigError if it, or an array used in the block, is missing."""
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise ValueError("it holds one array without a name")
+                raise ValueError("it has one array without a name")
             with loaded:
                 yield loaded
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         why = error.args[0] if isinstance(error, KeyError) else error
         raise ConfigError(
-            f"{path}: expected an .npz of numpy arrays as docs/training.md has it, but {why}"
+            f"{path}: expected an .npz of numpy arrays (see docs/training.md), but {why}"
         ) from error
 
 
@@ -93,6 +93,6 @@ def _array(data: bytes) -> Any:
     return np.load(file, allow_pickle=False)
 
 
-def _expect(path: Path) -> None:
+def _check_is_file(path: Path) -> None:
     if not path.is_file():
-        raise ConfigError(f"data: expected a file at {path}, found none; say with --data where your data is")
+        raise ConfigError(f"data: expected a file at {path}, found none; pass its folder with --data")

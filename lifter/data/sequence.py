@@ -9,14 +9,15 @@ from stream.messages import F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sequence:
-    """A video with a known truth.
+class LabelledSequence:
+    """A video or clip of L frames with 2D keypoints and true 3D poses.
 
-    keypoints (L, J, 3) float32 x px, y px, score; truth (L, J, 3) float32 metres, root-relative, camera
-    axes; row of the table it counts in; joints that are scored (all of them for None); which frames
-    have a truth, (L,) bool, or None for all. Where networks answer in other units than metres, the truth
-    is in those too and unit_m (L,) says how many metres one is. Where it is known: rate_hz, frames per
-    second; camera (9,) as `lifter.aggregate` has it; root (L, 3) float32 metres, in camera axes.
+    row: name of the row of the result table, such as an action. keypoints (L, J, 3) float32 x px, y px,
+    score. truth (L, J, 3) float32 root-relative, camera axes, in metres, or in the network's units if
+    unit_m (L,) float32 gives their length in metres. size_wh px. joints: indices of the joints that are
+    scored, None for all. valid (L,) bool: frames that have a truth, None for all. If known: rate_hz;
+    camera (9,) float32 intrinsics as in `lifter.architectures.d3dp_aggregate`; root (L, 3) float32 metres,
+    camera axes.
     """
 
     row: str

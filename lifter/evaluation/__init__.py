@@ -1,1 +1,1 @@
-"""Errors of a lifter: metrics, protocols, robustness, reports."""
+"""Measures the errors of a lifter: metrics, evaluation protocols, robustness, look-ahead."""

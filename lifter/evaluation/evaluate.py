@@ -1,12 +1,12 @@
-"""Lifts sequences with a known truth and scores the poses.
+"""Lifts sequences with a known truth and computes the metrics of the poses.
 
-Three readings of the same weights. "seq2seq": windows side by side, every frame scored. "seq2frame": one
-window around every frame, its centre scored. "live": each frame is the newest of its window, as a live
-system reads it; only every `LIVE_STEP`-th frame is lifted, so there are no metrics of change over time.
+Three modes for the same weights. "seq2seq": windows side by side, every frame scored. "seq2frame": one
+window around every frame, its centre scored. "live": each scored frame is the newest of its window, as in the
+live pipeline; only every `LIVE_STEP`-th frame is lifted, so metrics of change over time are left out.
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,37 +16,40 @@ from torch import Tensor, nn
 from lifter import normalise
 from lifter.architectures.d3dp import D3DP
 from lifter.architectures.d3dp_aggregate import Aggregate, joint_best, jpma, pose_best
-from lifter.data.sequence import Sequence
-from lifter.evaluation.metrics import METRICS, Table
+from lifter.data.sequence import LabelledSequence
+from lifter.evaluation.metrics import METRICS, MetricTable
 from lifter.h2ot import pipelines
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
+from stream.messages import F32
 
 LIVE_STEP = 10
 _BATCH = 8
-_STILL = ("mpjpe", "p_mpjpe", "n_mpjpe", "pck", "auc")
-Reading = Literal["seq2seq", "seq2frame", "live"]
+_METRICS_PER_FRAME = ("mpjpe", "p_mpjpe", "n_mpjpe", "pck", "auc")
+Mode = Literal["seq2seq", "seq2frame", "live"]
+Indices = NDArray[np.int64]
 
 
 def evaluate(
     model: nn.Module,
     spec: LifterSpec,
-    sequences: Iterable[Sequence],
-    reading: Reading = "seq2seq",
+    sequences: Iterable[LabelledSequence],
+    mode: Mode = "seq2seq",
     flip: bool = False,
     aggregate: Aggregate = "mean",
-) -> Table:
-    """Metrics of every row of `sequences`.
+) -> MetricTable:
+    """Metrics of a model, a table row for every `LabelledSequence.row`.
 
-    flip: average each answer with the mirrored one; aggregate: how D3DP's hypotheses become one pose.
+    flip: average each pose with the mirrored input's pose; aggregate: how D3DP's hypotheses become one pose.
+    Raises ConfigError where the model has no hypotheses to aggregate.
     """
-    table = Table({name: METRICS[name] for name in (_STILL if reading == "live" else METRICS)})
-    lifted = Lifted(model, spec, flip, aggregate)
+    table = MetricTable({name: METRICS[name] for name in (_METRICS_PER_FRAME if mode == "live" else METRICS)})
+    lifter = SequenceLifter(model, spec, flip, aggregate)
     for sequence in sequences:
-        frames, poses = lifted.read(sequence, reading)
+        frames, poses = lifter.lift(sequence, mode)
         if sequence.valid is not None:
-            known = sequence.valid[frames]
-            frames, poses = frames[known], poses[known]
+            labelled = sequence.valid[frames]
+            frames, poses = frames[labelled], poses[labelled]
         if not len(frames):
             continue
         joints = list(sequence.joints or range(poses.shape[1]))
@@ -55,68 +58,71 @@ def evaluate(
     return table
 
 
-class Lifted:
-    """Lifts sequences with a model, normalised as live windows are."""
+class SequenceLifter:
+    """Lifts sequences of a dataset with a model; keypoints are normalised as live windows are."""
 
     def __init__(
         self, model: nn.Module, spec: LifterSpec, flip: bool = False, aggregate: Aggregate = "mean"
     ) -> None:
         if aggregate != "mean" and (flip or not isinstance(model, D3DP)):
             raise ConfigError(
-                f"aggregate: {aggregate} chooses among D3DP's hypotheses, which it mirrors itself; "
+                f"aggregate: {aggregate} chooses among D3DP's hypotheses, which D3DP mirrors itself; "
                 f"got {spec.arch}{' and flip' if flip else ''}"
             )
         self.spec, self.aggregate = spec, aggregate
         self.device = next(model.parameters()).device
         model = model.eval()
-        self.model = pipelines.FlipAverage(model, spec.skeleton).to(self.device) if flip else model
+        self.model: Any = pipelines.FlipAverage(model, spec.skeleton).to(self.device) if flip else model
 
-    def read(self, sequence: Sequence, reading: Reading) -> tuple[NDArray, NDArray]:
-        """Frames (N,) and their poses (N, J, 3)."""
+    def lift(self, sequence: LabelledSequence, mode: Mode) -> tuple[Indices, F32]:
+        """Indices of the lifted frames (N,) and their poses (N, J, 3) in the units of the truth."""
         length, frames = len(sequence.keypoints), self.spec.frames
-        if reading == "live":
+        if mode == "live":
             end = np.arange(min(LIVE_STEP, length), length + 1, LIVE_STEP)
             bounds = np.stack([end - frames, end], axis=1)
             return end - 1, self._lift(sequence, bounds, slice(frames - 1, frames))[:, 0]
-        if reading == "seq2frame" or self.spec.output == "centre":
+        if mode == "seq2frame" or self.spec.output == "centre":
             bounds = pipelines.windows(length, frames, "every")
             return np.arange(length), self._lift(sequence, bounds, slice(frames // 2, frames // 2 + 1))[:, 0]
         bounds = pipelines.windows(length, frames, "centred")
-        answers = self._lift(sequence, bounds, slice(0, frames))
-        return np.arange(length), pipelines.merge(answers, bounds, length)
+        poses = self._lift(sequence, bounds, slice(0, frames))
+        return np.arange(length), pipelines.merge(poses, bounds, length)
 
     @torch.inference_mode()
-    def _lift(self, sequence: Sequence, bounds: NDArray, wanted: slice) -> NDArray:
-        """Poses (N, wanted, J, 3) of the windows (N, 2) of a sequence."""
-        size = torch.tensor(sequence.size_wh, dtype=torch.float32, device=self.device)
+    def _lift(self, sequence: LabelledSequence, bounds: Indices, rows: slice) -> F32:
+        """Poses (N, rows, J, 3) of some rows of the windows `bounds` (N, 2) of a sequence."""
+        size_wh = torch.tensor(sequence.size_wh, dtype=torch.float32, device=self.device)
         poses: list[Tensor] = []
         for first in range(0, len(bounds), _BATCH):
-            part = bounds[first : first + _BATCH]
-            keypoints = torch.from_numpy(pipelines.cut(sequence.keypoints, part)).to(self.device)
-            sizes = size.expand(len(part), 2)
-            inputs, context = normalise.encode(keypoints, sizes, self.spec)
+            batch = bounds[first : first + _BATCH]
+            keypoints = torch.from_numpy(pipelines.cut(sequence.keypoints, batch)).to(self.device)
+            sizes_wh = size_wh.expand(len(batch), 2)
+            inputs, context = normalise.encode(keypoints, sizes_wh, self.spec)
             if self.aggregate == "mean":
-                answers = self._decoded(self.model(inputs).float(), context, sequence)
+                lifted = self._decode(self.model(inputs).float(), context, sequence)
             else:
-                sampled = self.model.sample(inputs)[:, -1].float()  # type: ignore[operator]
-                each = [self._decoded(answer, context, sequence) for answer in sampled.unbind(dim=1)]
-                screen = normalise.screen(keypoints, sizes)
-                answers = self._joined(torch.stack(each, dim=1), screen, sequence, part)
-            poses.append(answers[:, wanted].cpu())
-        return torch.cat(poses).numpy()
+                samples = self.model.sample(inputs)[:, -1].float()
+                hypotheses = [self._decode(sample, context, sequence) for sample in samples.unbind(dim=1)]
+                screen = normalise.screen(keypoints, sizes_wh)
+                lifted = self._aggregate(torch.stack(hypotheses, dim=1), screen, sequence, batch)
+            poses.append(lifted[:, rows].cpu())
+        lifted_poses: F32 = torch.cat(poses).numpy()
+        return lifted_poses
 
-    def _decoded(self, answers: Tensor, context: normalise.Context, sequence: Sequence) -> Tensor:
-        """A network's answer (B, F or 1, J, 3) in the units of the truth, (B, F, J, 3)."""
-        if answers.shape[1] == 1:
-            answers = answers.expand(-1, self.spec.frames, -1, -1)
+    def _decode(self, output: Tensor, context: normalise.Context, sequence: LabelledSequence) -> Tensor:
+        """Poses (B, F, J, 3) in the units of the truth, from a network's output (B, F or 1, J, 3)."""
+        if output.shape[1] == 1:
+            output = output.expand(-1, self.spec.frames, -1, -1)
         if sequence.unit_m is None:
-            return normalise.decode(answers, context)
-        return answers - answers[:, :, :1]
+            return normalise.decode(output, context)
+        return output - output[:, :, :1]
 
-    def _joined(self, hypotheses: Tensor, screen: Tensor, sequence: Sequence, bounds: NDArray) -> Tensor:
-        """One pose of each frame (B, F, J, 3) of hypotheses (B, H, F, J, 3) about keypoints (B, F, J, 2)."""
+    def _aggregate(
+        self, hypotheses: Tensor, screen: Tensor, sequence: LabelledSequence, bounds: Indices
+    ) -> Tensor:
+        """One pose of each frame (B, F, J, 3) from hypotheses (B, H, F, J, 3) and keypoints (B, F, J, 2)."""
 
-        def windows(values: NDArray) -> Tensor:
+        def windows(values: NDArray[Any]) -> Tensor:
             return torch.from_numpy(pipelines.cut(values, bounds)).to(self.device)
 
         if self.aggregate == "jpma":

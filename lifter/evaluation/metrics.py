@@ -1,10 +1,11 @@
-"""How far poses are from the truth: the field's metrics, in millimetres.
+"""Pose errors as the field's papers define them, in millimetres.
 
-All take poses (F, J, 3) in metres, root-relative, of one sequence, and answer per frame or per
-step in time, so that averages over frames of many sequences come out as papers count them.
+Every metric takes poses (F, J, 3) float64 in metres, root-relative, of one sequence, and returns a value per
+frame or per step in time, so that means over the frames of many sequences come out as papers count them.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,39 +13,41 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 MM = 1000.0
 PCK_MM, AUC_MM = 150.0, np.arange(0.0, 151.0, 5.0)
+MEAN_OF_ROWS = "mean of rows"
 
 
 def mpjpe(predicted: F64, target: F64) -> F64:
-    """Mean distance of joints per frame (F,), mm."""
-    return MM * np.linalg.norm(predicted - target, axis=-1).mean(axis=-1)
+    """Mean joint distance per frame (F,), mm."""
+    return _mean_norm_mm(predicted - target)
 
 
 def n_mpjpe(predicted: F64, target: F64) -> F64:
-    """The same after scaling each pose best (F,), mm."""
+    """MPJPE per frame (F,) after the best scaling of each pose, mm."""
     dots = (predicted * target).sum(axis=(1, 2), keepdims=True)
     squares = np.square(predicted).sum(axis=(1, 2), keepdims=True)
     return mpjpe(predicted * dots / np.maximum(squares, 1e-12), target)
 
 
 def p_mpjpe(predicted: F64, target: F64) -> F64:
-    """The same after turning, scaling and moving each pose best (Procrustes) (F,), mm."""
-    return mpjpe(aligned(predicted, target), target)
+    """MPJPE per frame (F,) after the best rotation, scaling and shift of each pose (Procrustes), mm."""
+    return mpjpe(procrustes_aligned(predicted, target), target)
 
 
-def aligned(predicted: F64, target: F64) -> F64:
+def procrustes_aligned(predicted: F64, target: F64) -> F64:
     """Each pose (F, J, 3) after the similarity transform that brings it nearest to its target."""
-    middle, aim = predicted.mean(axis=1, keepdims=True), target.mean(axis=1, keepdims=True)
-    a, b = predicted - middle, target - aim
+    predicted_mean, target_mean = predicted.mean(axis=1, keepdims=True), target.mean(axis=1, keepdims=True)
+    a, b = predicted - predicted_mean, target - target_mean
     u, s, vt = np.linalg.svd(a.transpose(0, 2, 1) @ b)
     sign = np.sign(np.linalg.det(u @ vt))  # a mirror image is not a rotation
     u[:, :, -1] *= sign[:, None]
     s[:, -1] *= sign
     scale = s.sum(axis=1) / np.maximum(np.square(a).sum(axis=(1, 2)), 1e-12)
-    return scale[:, None, None] * (a @ u @ vt) + aim
+    aligned: F64 = scale[:, None, None] * (a @ u @ vt) + target_mean
+    return aligned
 
 
 def mpjve(predicted: F64, target: F64) -> F64:
-    """Error of the change from frame to frame (F - 1,), mm per frame."""
+    """Velocity error per step (F - 1,), mm per frame."""
     return mpjpe(np.diff(predicted, axis=0), np.diff(target, axis=0))
 
 
@@ -54,19 +57,26 @@ def acceleration_error(predicted: F64, target: F64) -> F64:
 
 
 def acceleration(predicted: F64, target: F64) -> F64:
-    """Size of the second difference of the prediction itself: jitter (F - 2,), mm per frame squared."""
-    return MM * np.linalg.norm(np.diff(predicted, n=2, axis=0), axis=-1).mean(axis=-1)
+    """Jitter: size of the prediction's own second difference (F - 2,), mm per frame squared."""
+    return _mean_norm_mm(np.diff(predicted, n=2, axis=0))
 
 
 def pck(predicted: F64, target: F64) -> F64:
     """Share of joints nearer than 150 mm per frame (F,), percent."""
-    return 100.0 * (MM * np.linalg.norm(predicted - target, axis=-1) < PCK_MM).mean(axis=-1)
+    share: F64 = 100.0 * (MM * np.linalg.norm(predicted - target, axis=-1) < PCK_MM).mean(axis=-1)
+    return share
 
 
 def auc(predicted: F64, target: F64) -> F64:
     """PCK averaged over thresholds from 0 to 150 mm in steps of 5 per frame (F,), percent."""
-    distance = MM * np.linalg.norm(predicted - target, axis=-1)
-    return 100.0 * (distance[..., None] < AUC_MM).mean(axis=(1, 2))
+    distance_mm = MM * np.linalg.norm(predicted - target, axis=-1)
+    share: F64 = 100.0 * (distance_mm[..., None] < AUC_MM).mean(axis=(1, 2))
+    return share
+
+
+def _mean_norm_mm(vectors: F64) -> F64:
+    norm: F64 = MM * np.linalg.norm(vectors, axis=-1).mean(axis=-1)
+    return norm
 
 
 METRICS = {
@@ -75,15 +85,18 @@ METRICS = {
 }
 
 
-class Table:
-    """Means over frames, per row (an action, a source) and over everything."""
+class MetricTable:
+    """Metric means over frames, per row (an action, a source) and over all rows.
+
+    metrics: names of `METRICS`; default: all of them.
+    """
 
     def __init__(self, metrics: Mapping[str, object] = METRICS) -> None:
         self.names = tuple(metrics)
         self._sums: dict[str, dict[str, list[float]]] = {}
 
-    def add(self, row: str, predicted: NDArray, target: NDArray) -> None:
-        """Count a sequence: poses (F, J, 3) of consecutive frames."""
+    def add(self, row: str, predicted: NDArray[Any], target: NDArray[Any]) -> None:
+        """Add a sequence to a row: poses (F, J, 3) in metres of consecutive frames."""
         a, b = predicted.astype(np.float64), target.astype(np.float64)
         for name in self.names:
             values = METRICS[name](a, b)
@@ -98,14 +111,14 @@ class Table:
             for row, sums in self._sums.items()
         }
         if len(rows) > 1:
-            rows["mean of rows"] = {
+            rows[MEAN_OF_ROWS] = {
                 name: float(np.mean([row[name] for row in rows.values() if name in row]))
                 for name in self.names
             }
         return rows
 
     def text(self) -> str:
-        """The table as people read it."""
+        """The table as text in columns."""
         rows = self.rows()
         width = max([len(row) for row in rows] + [5])
         head = f"{'':{width}}  " + "  ".join(f"{name:>18}" for name in self.names)

@@ -3,10 +3,12 @@
     print(score("small", "data/motion_test.npz").text())
 
 data is a folder with the files of "h36m" or "mpi3dhp", MotionBERT's pickle or folder of clips, motion
-capture (filmed by cameras that never change), or an `.npz` of sequences: real videos with a known truth.
-The last one has for every sequence `<name>/keypoints` (F, 17, 3) x px, y px, score, `<name>/truth` (F, 17, 3)
-metres in camera axes, `<name>/size_wh` (2,) and, where only some joints are known, `<name>/joints` their
-indices, where it is known `<name>/fps`.
+capture (rendered with fixed virtual cameras), or an `.npz` of labelled videos with, for every video,
+  <name>/keypoints (F, 17, 3) x px, y px, score
+  <name>/truth     (F, 17, 3) metres in camera axes
+  <name>/size_wh   (2,) image size in px
+  <name>/joints    (N,) indices of the joints with a truth (optional; default: all)
+  <name>/fps       frames per second (optional)
 """
 
 from collections.abc import Iterator
@@ -17,66 +19,67 @@ from typing import Literal
 import numpy as np
 
 import lifter
-from lifter import weights as files
+from lifter import weights as weight_files
 from lifter.architectures.d3dp_aggregate import Aggregate
-from lifter.data import h36m, motionbert, mpi3dhp
-from lifter.data import safe_load as safe
-from lifter.data.sequence import Sequence
-from lifter.evaluation.evaluate import Reading, evaluate
-from lifter.evaluation.metrics import Table
-from lifter.synthesis import test_clips as benchmark
+from lifter.data import h36m, motionbert, mpi3dhp, safe_load
+from lifter.data.sequence import LabelledSequence
+from lifter.evaluation.evaluate import Mode, evaluate
+from lifter.evaluation.metrics import MetricTable
+from lifter.synthesis import test_clips
 from stream.errors import ConfigError
 
-Seen = Literal["detector", "clean"]
-Answer = Aggregate | Literal["flip"]
+KeypointErrors = Literal["detector", "clean"]
+AverageOrAggregate = Aggregate | Literal["flip"]
 
 
 def score(
     weights: str | Path,
     data: str | Path,
-    reading: Reading = "seq2seq",
-    seen: Seen = "detector",
+    mode: Mode = "seq2seq",
+    keypoint_errors: KeypointErrors = "detector",
     every: int = 1,
-    answer: Answer = "mean",
-) -> Table:
+    aggregate: AverageOrAggregate = "mean",
+) -> MetricTable:
     """Errors of weights (a file or a packaged name) per row of `data`.
 
-    seen: how motion capture is seen, with a detector's errors or clean; every: take each so-many-th sequence;
-    answer: "flip" averages each with the mirrored one, else how D3DP's hypotheses become one.
+    keypoint_errors: keypoints of motion capture with simulated detector errors, or "clean" projections.
+    every: score only every n-th sequence. aggregate: "flip" averages with the mirrored input's pose, the
+    others say how D3DP's hypotheses become one pose. Raises ConfigError for data in no known layout.
     """
-    path = lifter.weights_path(weights)
-    model, spec = files.load(path)
-    chosen = islice(sequences(Path(data), seen), 0, None, every)
-    return evaluate(model, spec, chosen, reading, answer == "flip", "mean" if answer == "flip" else answer)
+    model, spec = weight_files.load(lifter.weights_path(weights))
+    some = islice(sequences(Path(data), keypoint_errors), 0, None, every)
+    if aggregate == "flip":
+        return evaluate(model, spec, some, mode, flip=True)
+    return evaluate(model, spec, some, mode, aggregate=aggregate)
 
 
-def sequences(data: Path, seen: Seen = "detector") -> Iterator[Sequence]:
-    """All test videos of `data`, with their truth."""
+def sequences(data: Path, keypoint_errors: KeypointErrors = "detector") -> Iterator[LabelledSequence]:
+    """All test sequences of `data`, with their truth. Raises ConfigError for data in no known layout."""
     if (data / "data_3d_h36m.npz").is_file():
-        return h36m.sequences(data, "test")
+        return h36m.read_h36m(data, "test")
     if (data / "data_test_3dhp.npz").is_file():
-        return mpi3dhp.sequences(data, "test")
+        return mpi3dhp.read_mpi3dhp(data, "test")
     if data.suffix in (".pkl", ".pickle") or motionbert.is_clips(data):
-        return motionbert.sequences(data, "test")
+        return motionbert.read_motionbert(data, "test")
     if data.suffix != ".npz" or not data.is_file():
         raise ConfigError(
             f"data: expected a folder with data_3d_h36m.npz or data_test_3dhp.npz, MotionBERT's .pkl "
             f"or folder of clips, or an .npz of motion capture or sequences, got {data}"
         )
-    with safe.arrays(data) as file:
+    with safe_load.open_npz(data) as file:
         names = sorted(name.removesuffix("/truth") for name in file if name.endswith("/truth"))
         if names:
-            return iter([_own(file, name) for name in names])
-    return benchmark.sequences(data, seen)
+            return iter([_labelled_video(file, name) for name in names])
+    return test_clips.synthetic_sequences(data, keypoint_errors)
 
 
-def _own(file: np.lib.npyio.NpzFile, name: str) -> Sequence:
+def _labelled_video(file: np.lib.npyio.NpzFile, name: str) -> LabelledSequence:
     keypoints, truth = file[f"{name}/keypoints"].astype(np.float32), file[f"{name}/truth"].astype(np.float32)
     if keypoints.shape != truth.shape or keypoints.ndim != 3 or keypoints.shape[1:] != (17, 3):
         raise ConfigError(
             f"{name}: expected keypoints and truth (F, 17, 3), got {keypoints.shape} and {truth.shape}"
         )
-    width, height = (int(n) for n in file[f"{name}/size_wh"])
-    joints = tuple(int(n) for n in file[f"{name}/joints"]) if f"{name}/joints" in file else None
+    width, height = (int(side) for side in file[f"{name}/size_wh"])
+    joints = tuple(int(joint) for joint in file[f"{name}/joints"]) if f"{name}/joints" in file else None
     rate_hz = float(file[f"{name}/fps"]) if f"{name}/fps" in file else None
-    return Sequence(name, keypoints, truth - truth[:, :1], (width, height), joints, rate_hz=rate_hz)
+    return LabelledSequence(name, keypoints, truth - truth[:, :1], (width, height), joints, rate_hz=rate_hz)

@@ -1,14 +1,13 @@
-"""Counts parameters and floating-point operations, as the papers do and in full; nothing is computed.
+"""Count parameters and floating-point operations of a lifter on torch's meta device, without computing.
 
-The papers' rule (that of THOP): twice the multiply-accumulates of linear layers (in x out elements),
-1D convolutions (out elements x (in + 1)), batch norms (2 x elements) and average pooling (18 per
-output). Layer norms, GELU, softmax and products of activations (attention, graphs) do not count.
-"All" counts every matrix product instead, as the released formulation makes them.
+Two counts. The papers' rule (that of THOP): twice the multiply-accumulates of linear layers (in x out
+elements), 1D convolutions (out elements x (in + 1)), batch norms (2 x elements) and average pooling (18 per
+output). Layer norms, GELU, softmax and products of activations (attention, graphs) do not count. The
+second count is of every matrix product, as the released code forms them.
 
-Counts are of the computation that the papers write down, unless `live` says what is left of it.
+Both are of the full computation of the papers; `count_live_update` also counts the shorter live one.
 """
 
-import inspect
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,15 +21,15 @@ from torch.utils.flop_counter import flop_registry
 from lifter.architectures.motionagformer import Graph
 from lifter.h2ot.hourglass import Hourglass
 from lifter.h2ot.prune import TPC, Clues
-from lifter.spec import LifterSpec, Schedule
-from lifter.weights import ARCHS, build, imported
+from lifter.spec import LifterSpec
+from lifter.weights import build
 from stream.errors import ConfigError
 
 _BACKBONES = {"d3dp": "pose_estimator", "diffpose": "pose"}
 
 
-class Count(NamedTuple):
-    """What one part, or the whole, has and does for one window: numbers, not millions or billions."""
+class FlopCount(NamedTuple):
+    """Parameters of one part of a model (or of "total"), and its FLOPs for one window, as plain numbers."""
 
     part: str
     parameters: int
@@ -38,47 +37,49 @@ class Count(NamedTuple):
     all_flops: int
 
 
-def count(spec: LifterSpec) -> list[Count]:
-    """The whole first ("total"), then its parts in order: blocks, and what lies outside blocks.
+def count(spec: LifterSpec) -> list[FlopCount]:
+    """Counts of the whole model ("total") and then of its parts in order: each block, and the other layers.
 
-    Of the diffusion lifters FLOPs are those of one pass through the pruned backbone, as papers give
-    them: D3DP's denoiser for one hypothesis, DiffPose's frozen MixSTE.
+    FLOPs of the diffusion lifters are those of one run of the pruned backbone, as in the papers: D3DP's
+    denoiser for one hypothesis, DiffPose's frozen MixSTE.
     """
-    model, x = _built(spec)
+    model, x = _on_meta_device(spec)
     return count_model(model, x)
 
 
-def live(spec: LifterSpec, new: int = 1, rows: int | None = None) -> list[Count]:
-    """Totals of one update of a stream with `new` frames, asked for its newest `rows` poses (default: new).
+def count_live_update(spec: LifterSpec, new: int = 1, rows: int | None = None) -> list[FlopCount]:
+    """Totals of one update of a stream with `new` frames, of which the newest `rows` poses are needed.
 
-    First as the paper computes; then without what no pose is made of; then without what none of the poses
-    asked for is made of; and with what one frame tells by itself remembered from the updates before.
+    rows: None for `new`. The first total is of the paper's computation. The second leaves out tokens that
+    no pose depends on, the third tokens that the needed poses do not depend on. The fourth, of networks
+    that support it, takes the per-frame features of earlier frames from the cache. ConfigError for
+    numbers outside the window.
     """
-    model, x = _built(spec)
+    model, x = _on_meta_device(spec)
     F = x.shape[1]
     if not 1 <= new <= F or not 1 <= (rows or new) <= F:
         raise ConfigError(f"live: expected 1 to {F} new frames and poses, got {new} and {rows}")
-    asked = slice(F - (rows or new), F)
+    newest = slice(F - (rows or new), F)
     counts = {
-        "as the paper computes": count_model(model, x),
-        "what no pose needs left out": _counted(model, lambda: model(x)),
-        "the newest poses alone": _counted(model, lambda: model(x, asked=asked)),
+        "paper's computation": count_model(model, x),
+        "unneeded tokens skipped": _count_call(model, lambda: model(x)),
+        "only the newest poses": _count_call(model, lambda: model(x, asked=newest)),
     }
     if getattr(model, "remembers", False):
         entering = next(part for part in model.modules() if isinstance(part, Hourglass)).entering
-        known = model.by_frame(x[:, : len(entering)])  # type: ignore[operator]
+        cached = model.by_frame(x[:, : len(entering)])  # type: ignore[operator]
 
         def update() -> None:
             model.by_frame(x[:, :new])  # type: ignore[operator]
-            model(x, asked=asked, known=known)
+            model(x, asked=newest, known=cached)
 
-        counts["frames remembered too"] = _counted(model, update)
-    return [count[0]._replace(part=name) for name, count in counts.items()]
+        counts["with the frame cache"] = _count_call(model, update)
+    return [totals[0]._replace(part=name) for name, totals in counts.items()]
 
 
-def _built(spec: LifterSpec) -> tuple[nn.Module, Tensor]:
-    """The part of a model that counts, and a window for it, both without memory."""
-    with _NoInitialisation():
+def _on_meta_device(spec: LifterSpec) -> tuple[nn.Module, Tensor]:
+    """The counted part of a model and a window (1, F, J, C) for it, both on the meta device."""
+    with _SkipInitialisation():
         model = build(spec).to("meta")
     if spec.arch in _BACKBONES:
         model = model.get_submodule(_BACKBONES[spec.arch])
@@ -86,46 +87,32 @@ def _built(spec: LifterSpec) -> tuple[nn.Module, Tensor]:
     return model, torch.zeros(1, *shape, device="meta")
 
 
-def spec_of(arch: str, frames: int | None = None, schedule: Schedule | None = None) -> LifterSpec:
-    """The full-size model of the paper, with another window or schedule if asked."""
-    if arch not in ARCHS:
-        raise ConfigError(f"arch: expected one of {', '.join(ARCHS)}, got {arch!r}")
-    defaults = inspect.signature(imported(ARCHS[arch])).parameters
-    return LifterSpec(
-        name=arch,
-        arch=arch,
-        frames=defaults["frames"].default if frames is None else frames,
-        in_channels=defaults["in_channels"].default,
-        schedule=schedule,
-    )
-
-
-def count_model(model: nn.Module, *inputs: Tensor) -> list[Count]:
-    """As `count`, of any model on the meta device."""
+def count_model(model: nn.Module, *inputs: Tensor) -> list[FlopCount]:
+    """Counts as `count` gives them, of any model on the meta device with these inputs."""
     hourglasses = [part for part in model.modules() if isinstance(part, Hourglass)]
     for hourglass in hourglasses:
         hourglass.frugal = False
     try:
-        return _counted(model, lambda: model(*inputs))
+        return _count_call(model, lambda: model(*inputs))
     finally:
         for hourglass in hourglasses:
             del hourglass.frugal
 
 
-def _counted(model: nn.Module, call: Callable[[], Any]) -> list[Count]:
-    """What a call of the model on the meta device costs, the total first."""
-    inside = [""]
-    paper, products = _Linears(inside), _Products(inside)
+def _count_call(model: nn.Module, call: Callable[[], Any]) -> list[FlopCount]:
+    """Counts of one call of a model on the meta device, the total first."""
+    part_stack = [""]  # parts of the modules being called, innermost last
+    paper, products = _PaperRule(part_stack), _MatrixProducts(part_stack)
     names = {module: _part(name) for name, module in model.named_modules()}
 
     def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
-        inside.append(names[module])
+        part_stack.append(names[module])
 
     def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        inside.pop()
-        paper.add(names[module], _by_rule(module, args, output))
+        part_stack.pop()
+        paper.add(names[module], _multiplications(module, args, output))
         if isinstance(module, Graph):
-            # As released, adjacency is normalised by products with two diagonal matrices; here it is scaled.
+            # The released code scales the adjacency by products with two diagonal matrices.
             items, nodes, _ = args[0].shape
             products.flops[names[module]] += 2 * 2 * items * nodes**3
 
@@ -139,17 +126,17 @@ def _counted(model: nn.Module, call: Callable[[], Any]) -> list[Count]:
     for name, parameter in model.named_parameters():
         parameters[_part(name)] += parameter.numel()
     parts = dict.fromkeys([*parameters, *paper.flops, *products.flops])
-    rows = [Count(part, parameters[part], paper.flops[part], products.flops[part]) for part in parts]
+    rows = [FlopCount(part, parameters[part], paper.flops[part], products.flops[part]) for part in parts]
     columns = list(zip(*rows, strict=True))[1:]
-    return [Count("total", *map(sum, columns)), *(row for row in rows if any(row[1:]))]
+    return [FlopCount("total", *map(sum, columns)), *(row for row in rows if any(row[1:]))]
 
 
-class _Products(TorchDispatchMode):
-    """Adds up the FLOPs of all matrix products, by the part that makes them."""
+class _MatrixProducts(TorchDispatchMode):
+    """Adds up the FLOPs of all matrix products, by the part that computes them."""
 
-    def __init__(self, inside: list[str]) -> None:
-        super().__init__()
-        self.inside = inside
+    def __init__(self, part_stack: list[str]) -> None:
+        TorchDispatchMode.__init__(self)
+        self.part_stack = part_stack
         self.flops: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -157,35 +144,36 @@ class _Products(TorchDispatchMode):
         output = func(*args, **kwargs)
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
-            self.flops[self.inside[-1]] += formula(*args, **kwargs, out_val=output)
+            self.flops[self.part_stack[-1]] += formula(*args, **kwargs, out_val=output)
         return output
 
 
-class _Linears(TorchFunctionMode):
-    """Adds up FLOPs by the papers' rule, by the part that spends them: linear layers by itself."""
+class _PaperRule(TorchFunctionMode):
+    """Adds up FLOPs by the papers' rule, by part: linear layers by itself, other modules through `add`."""
 
-    def __init__(self, inside: list[str]) -> None:
+    def __init__(self, part_stack: list[str]) -> None:
         super().__init__()
-        self.inside = inside
+        self.part_stack = part_stack
         self.flops: Counter[str] = Counter()
 
     def add(self, part: str, multiplications: int) -> None:
-        if not any(".pruners." in f".{part}." for part in self.inside):  # TPA's scores come for free there
+        # The papers do not count TPA's scores.
+        if not any(".pruners." in f".{part}." for part in self.part_stack):
             self.flops[part] += 2 * multiplications
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         if func is nn.functional.linear:
-            self.add(self.inside[-1], args[1].shape[-1] * output.numel())
+            self.add(self.part_stack[-1], args[1].shape[-1] * output.numel())
         return output
 
 
-def _by_rule(module: nn.Module, args: tuple[Any, ...], output: Any) -> int:
+def _multiplications(module: nn.Module, args: tuple[Any, ...], output: Any) -> int:
     """Multiply-accumulates of one call of a module other than a linear layer, by the papers' rule."""
     if isinstance(module, nn.Conv1d):
-        return (module.in_channels * module.kernel_size[0] + 1) * output.numel()
+        return (module.in_channels * module.kernel_size[0] + 1) * int(output.numel())
     if isinstance(module, nn.BatchNorm1d):
-        return 2 * output.numel()
+        return 2 * int(output.numel())
     if isinstance(module, TPC):
         clues: Clues = args[0]
         B, K, J, D = clues.tokens.shape
@@ -194,14 +182,14 @@ def _by_rule(module: nn.Module, args: tuple[Any, ...], output: Any) -> int:
 
 
 def _part(name: str) -> str:
-    """The block a module or parameter belongs to: "STEblocks.0" of "STEblocks.0.attn.qkv"."""
+    """The block of a module or parameter: "STEblocks.0" for "STEblocks.0.attn.qkv"."""
     words = name.split(".")
     digits = [i for i, word in enumerate(words) if word.isdigit()]
     return ".".join(words[: digits[0] + 1] if digits else words[:1])
 
 
-class _NoInitialisation(TorchFunctionMode):
-    """Leaves out drawing random weights, most of the time of building a model that is only counted."""
+class _SkipInitialisation(TorchFunctionMode):
+    """Skips drawing random weights, which takes most of the time of building a model."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (Tensor.uniform_, Tensor.normal_):

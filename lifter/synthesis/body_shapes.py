@@ -1,63 +1,77 @@
-"""Bodies of many people from the motion of a few: bone lengths resampled, sides mirrored, one size."""
+"""Vary the bodies of captured people: bone lengths, left-right mirroring, one size for all."""
 
 import torch
 from torch import Tensor
 
+from lifter.data.mocap_joints import (
+    HEAD_TOP,
+    MID_EARS,
+    NECK_NOSE,
+    NOSE,
+    OTHER_SIDE,
+    PARENTS,
+    both_sides,
+    indices,
+)
 from lifter.normalise import SIZE_BONES, SIZE_M
 
-PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15, 9, 8)  # 17 joints, nose tip, mid-ears
-MIRROR = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13, 17, 18)
-# Bones by the joint they end in; left and right share a length.
-_GROUPS = ((1, 4), (2, 5), (3, 6), (7,), (8,), (9, 10, 17, 18), (11, 14), (12, 15), (13, 16))
-_CHILD = (0.9, 0.93, 0.9, 1.05, 1.05, 1.35, 1.0, 0.92, 0.9)  # bones of a child against an adult of that size
-# Bodies that are tested: factors by the groups above, against the captured person's own.
-BODIES = {
+# Groups of bones with one length factor, by the joints they end in.
+_GROUPS = (
+    both_sides("hip"), both_sides("knee"), both_sides("ankle"), indices("spine"), indices("thorax"),
+    (NECK_NOSE, HEAD_TOP, NOSE, MID_EARS),
+    both_sides("shoulder"), both_sides("elbow"), both_sides("wrist"),
+)  # fmt: skip
+_KNEES, _ANKLES, _ELBOWS, _WRISTS = 1, 2, 7, 8  # indices of groups
+_CHILD = (0.9, 0.93, 0.9, 1.05, 1.05, 1.35, 1.0, 0.92, 0.9)  # against an adult of the same size
+# Body shapes of the evaluation: factors by group, against the captured person's own bones.
+BODY_SHAPES = {
     "their own": (1.0,) * 9,
     "a child's": _CHILD,
     "long arms and legs": (1.0, 1.08, 1.08, 0.95, 0.95, 0.95, 1.0, 1.08, 1.08),
     "short arms and legs": (1.0, 0.92, 0.92, 1.05, 1.05, 1.05, 1.0, 0.92, 0.92),
 }
-_SIZED = tuple(joint for joint, _ in SIZE_BONES)
+_SIZE_JOINTS = tuple(joint for joint, _ in SIZE_BONES)
 
 
-def mirror(xyz: Tensor, chosen: Tensor) -> Tensor:
-    """Swap left and right of the windows (B, F, 19, 3) that are `chosen` (B,) bool; z stays up."""
-    turned = xyz[:, :, MIRROR[: xyz.shape[2]]] * xyz.new_tensor((-1.0, 1.0, 1.0))
-    return torch.where(chosen[:, None, None, None], turned, xyz)
+def mirror_windows(xyz: Tensor, selected: Tensor) -> Tensor:
+    """Exchange left and right of the `selected` (B,) bool windows of xyz (B, F, 17 or 19, 3); z stays up."""
+    mirrored = xyz[:, :, OTHER_SIDE[: xyz.shape[2]]] * xyz.new_tensor((-1.0, 1.0, 1.0))
+    return torch.where(selected[:, None, None, None], mirrored, xyz)
 
 
-def resize(xyz: Tensor, scale: Tensor) -> Tensor:
-    """Give windows (B, F, 19, 3) the bones `scale` (B, 19) times as long, then an average adult's size.
+def resize_bones(xyz: Tensor, factors: Tensor) -> Tensor:
+    """Scale the bones of xyz (B, F, 19, 3) by factors (B, 19), then the person to an average adult's size.
 
-    The size cannot be seen in an image, so every person has the same one; the path of the root shrinks alike.
+    An image does not show the size of a person, so all have the same. The root's path is scaled too.
     """
     joints = [xyz[:, :, 0]]
-    total = xyz.new_zeros(xyz.shape[:2])
+    size = xyz.new_zeros(xyz.shape[:2])
     for joint in range(1, xyz.shape[2]):
         parent = PARENTS[joint]
-        bone = (xyz[:, :, joint] - xyz[:, :, parent]) * scale[:, None, joint, None]
+        bone = (xyz[:, :, joint] - xyz[:, :, parent]) * factors[:, None, joint, None]
         joints.append(joints[parent] + bone)
-        if joint in _SIZED:
-            total += torch.linalg.vector_norm(bone, dim=-1)
-    factor = SIZE_M / total.mean(dim=1)
-    return torch.stack(joints, dim=2) * factor[:, None, None, None]
+        if joint in _SIZE_JOINTS:
+            size += torch.linalg.vector_norm(bone, dim=-1)
+    scale = SIZE_M / size.mean(dim=1)
+    return torch.stack(joints, dim=2) * scale[:, None, None, None]
 
 
-def random_scale(windows: int, generator: torch.Generator) -> Tensor:
-    """Bone factors (B, 19): proportions of people, one in eight of a child."""
+def random_bone_factors(windows: int, generator: torch.Generator) -> Tensor:
+    """Random bone length factors (B, 19); one window in eight has the proportions of a child."""
     spread = 0.07 * torch.randn(windows, len(_GROUPS), generator=generator)
     legs, arms = 0.05 * torch.randn(2, windows, generator=generator)
-    spread[:, 1:3] += legs[:, None]
-    spread[:, 7:9] += arms[:, None]
-    # Motion capture puts the wrist anywhere between forearm and hand.
-    spread[:, 8] += 0.08 + 0.06 * torch.randn(windows, generator=generator)
+    spread[:, _KNEES : _ANKLES + 1] += legs[:, None]
+    spread[:, _ELBOWS : _WRISTS + 1] += arms[:, None]
+    # The wrist of motion capture is anywhere between forearm and hand.
+    spread[:, _WRISTS] += 0.08 + 0.06 * torch.randn(windows, generator=generator)
     child = torch.rand(windows, 1, generator=generator) < 0.125
-    return by_joint(spread.exp() * torch.where(child, torch.tensor(_CHILD), torch.ones(len(_CHILD))))
+    adult_or_child = torch.where(child, torch.tensor(_CHILD), torch.ones(len(_CHILD)))
+    return factors_by_joint(spread.exp() * adult_or_child)
 
 
-def by_joint(factor: Tensor) -> Tensor:
-    """Bone factors (B, 19) by the joint a bone ends in, of factors (B, 9) by group."""
-    scale = torch.ones(len(factor), len(PARENTS))
+def factors_by_joint(by_group: Tensor) -> Tensor:
+    """Bone factors (B, 19), by the joint a bone ends in, of factors (B, 9) by group; 1 for the root."""
+    factors = torch.ones(len(by_group), len(PARENTS))
     for group, joints in enumerate(_GROUPS):
-        scale[:, joints] = factor[:, group, None]
-    return scale
+        factors[:, joints] = by_group[:, group, None]
+    return factors

@@ -1,107 +1,116 @@
-"""Postures that motion capture has too few of: mixed limbs, sitting, bending, reaching, lying."""
+"""Add poses that are rare in motion capture: mixed bodies, sitting, bending, reaching, lying.
+
+Every function takes windows (B, F, 19, 3) float32 in metres with z up, and returns new ones.
+"""
 
 import torch
 from torch import Tensor
 
-from lifter.synthesis.detector_noise import smooth
+from lifter.data.mocap_joints import (
+    LEFT_ARM,
+    LEFT_HIP,
+    LEFT_LEG,
+    LEGS,
+    PELVIS,
+    RIGHT_ARM,
+    RIGHT_HIP,
+    RIGHT_LEG,
+    UPPER_BODY,
+)
+from lifter.synthesis.noise import smooth_noise
 
-_LEGS = (1, 2, 3, 4, 5, 6)
-_UPPER = (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
-_ARMS = ((11, 12, 13), (14, 15, 16))
 
-
-def vary(xyz: Tensor, generator: torch.Generator) -> Tensor:
-    """Windows (B, F, 19, 3), z up, of which some got other legs, a seat or another way up."""
+def augment_poses(xyz: Tensor, generator: torch.Generator) -> Tensor:
+    """Change a random part of the windows (B, F, 19, 3): other legs, sitting, bending, reaching, any tilt."""
     chance = torch.rand(5, len(xyz), generator=generator)
-    xyz = _where(chance[0] < 0.25, _combined(xyz), xyz)
-    xyz = _where(chance[1] < 0.1, _seated(xyz, generator), xyz)
-    xyz = _where(chance[3] < 0.08, _bent(xyz, generator), xyz)
-    xyz = _where(chance[4] < 0.12, _reaching(xyz, generator), xyz)
-    return _where(chance[2] < 0.05, _tilted(xyz, generator), xyz)
+    xyz = _where(chance[0] < 0.25, mix_bodies(xyz), xyz)
+    xyz = _where(chance[1] < 0.1, seat(xyz, generator), xyz)
+    xyz = _where(chance[3] < 0.08, bend_forward(xyz, generator), xyz)
+    xyz = _where(chance[4] < 0.12, move_arms(xyz, generator), xyz)
+    return _where(chance[2] < 0.05, tilt(xyz, generator), xyz)
 
 
-def _where(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(chosen[:, None, None, None], new, old)
+def _where(selected: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(selected[:, None, None, None], new, old)
 
 
-def _combined(xyz: Tensor) -> Tensor:
-    """The legs and the path of each window with the upper body of the next, turned to face the same way."""
+def mix_bodies(xyz: Tensor) -> Tensor:
+    """Legs and path of each window with the upper body of the window before, turned to the same heading."""
     other = xyz.roll(1, dims=0)
     turn = _heading(xyz) - _heading(other)  # (B, F)
     cos, sin = turn.cos()[..., None], turn.sin()[..., None]
-    upper = other - other[:, :, :1]
-    x, y, z = upper.unbind(-1)
-    turned = torch.stack([cos * x - sin * y, sin * x + cos * y, z], dim=-1) + xyz[:, :, :1]
-    turned[:, :, _LEGS] = xyz[:, :, _LEGS]
-    turned[:, :, 0] = xyz[:, :, 0]
-    return turned
+    x, y, z = (other - other[:, :, :1]).unbind(-1)
+    mixed = torch.stack([cos * x - sin * y, sin * x + cos * y, z], dim=-1) + xyz[:, :, :1]
+    mixed[:, :, LEGS] = xyz[:, :, LEGS]
+    mixed[:, :, PELVIS] = xyz[:, :, PELVIS]
+    return mixed
 
 
 def _heading(xyz: Tensor) -> Tensor:
-    """Angle (B, F) of the line from left to right hip around the vertical."""
-    hips = xyz[:, :, 1] - xyz[:, :, 4]
+    """Angle (B, F) about the vertical of the line from the left to the right hip."""
+    hips = xyz[:, :, RIGHT_HIP] - xyz[:, :, LEFT_HIP]
     return torch.atan2(hips[..., 1], hips[..., 0])
 
 
-def _seated(xyz: Tensor, generator: torch.Generator) -> Tensor:
-    """The upper body of each window on a chair: thighs ahead, shins down, both moving a little."""
+def seat(xyz: Tensor, generator: torch.Generator) -> Tensor:
+    """Seat each person on a chair: thighs forward, shins down, both with some motion."""
     windows, frames = xyz.shape[:2]
     angle = _heading(xyz)
     zero, one = torch.zeros_like(angle), torch.ones_like(angle)
     right = torch.stack([angle.cos(), angle.sin(), zero], dim=-1)
-    ahead = torch.stack([-angle.sin(), angle.cos(), zero], dim=-1)
+    forward = torch.stack([-angle.sin(), angle.cos(), zero], dim=-1)
     up = torch.stack([zero, zero, one], dim=-1)
-    still = 0.25 * torch.randn(windows, 1, 4, generator=generator)
-    sway = still + 0.08 * smooth(torch.randn(windows, frames, 4, generator=generator), 20.0)
+    constant = 0.25 * torch.randn(windows, 1, 4, generator=generator)
+    sway = constant + 0.08 * smooth_noise(torch.randn(windows, frames, 4, generator=generator), 20.0)
     seated = xyz.clone()
-    for hip, side, part in ((1, 1.0, 0), (4, -1.0, 2)):
-        drop, bend = sway[..., part, None] + 0.2, sway[..., part + 1, None] * 1.2
-        spread = 0.15 + 0.15 * still[..., part, None].abs()
-        thigh = ahead * drop.cos() - up * drop.sin() + right * side * spread
-        shin = -up * bend.cos() + ahead * bend.sin()
-        for joint, way in ((hip + 1, thigh), (hip + 2, shin)):
-            length = torch.linalg.vector_norm(xyz[:, :, joint] - xyz[:, :, joint - 1], dim=-1, keepdim=True)
-            seated[:, :, joint] = (
-                seated[:, :, joint - 1] + torch.nn.functional.normalize(way, dim=-1) * length
-            )
+    for (hip, knee, ankle), side, column in ((RIGHT_LEG, 1.0, 0), (LEFT_LEG, -1.0, 2)):
+        drop, bend = sway[..., column, None] + 0.2, sway[..., column + 1, None] * 1.2
+        spread = 0.15 + 0.15 * constant[..., column, None].abs()
+        thigh = forward * drop.cos() - up * drop.sin() + right * side * spread
+        shin = -up * bend.cos() + forward * bend.sin()
+        for joint, parent, direction in ((knee, hip, thigh), (ankle, knee, shin)):
+            length = torch.linalg.vector_norm(xyz[:, :, joint] - xyz[:, :, parent], dim=-1, keepdim=True)
+            unit = torch.nn.functional.normalize(direction, dim=-1)
+            seated[:, :, joint] = seated[:, :, parent] + unit * length
     return seated
 
 
-def _bent(xyz: Tensor, generator: torch.Generator) -> Tensor:
-    """The upper body of each window bent forward at the hips, from a little to all the way."""
+def bend_forward(xyz: Tensor, generator: torch.Generator) -> Tensor:
+    """Bend the upper body of each window forward at the hips, by 0 to 1.9 rad and some motion."""
     windows, frames = xyz.shape[:2]
-    held = 1.9 * torch.rand(windows, 1, 1, generator=generator)
-    angle = held + 0.25 * smooth(torch.randn(windows, frames, 1, generator=generator), 20.0)
-    across = torch.nn.functional.normalize(xyz[:, :, 1] - xyz[:, :, 4], dim=-1)
-    return _turned(xyz, _UPPER, 0, -angle * across)
+    constant = 1.9 * torch.rand(windows, 1, 1, generator=generator)
+    angle = constant + 0.25 * smooth_noise(torch.randn(windows, frames, 1, generator=generator), 20.0)
+    hip_axis = torch.nn.functional.normalize(xyz[:, :, RIGHT_HIP] - xyz[:, :, LEFT_HIP], dim=-1)
+    return _rotate_joints(xyz, UPPER_BODY, PELVIS, -angle * hip_axis)
 
 
-def _reaching(xyz: Tensor, generator: torch.Generator) -> Tensor:
-    """Each arm turned about its shoulder, some way or other, and moving."""
+def move_arms(xyz: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate each arm about its shoulder by a random rotation that changes slowly."""
     windows, frames = xyz.shape[:2]
-    for arm in _ARMS:
-        held = 0.7 * torch.randn(windows, 1, 3, generator=generator)
-        moving = 0.25 * smooth(torch.randn(windows, frames, 3, generator=generator), 15.0)
-        xyz = _turned(xyz, arm, arm[0], held + moving)
+    for arm in (LEFT_ARM, RIGHT_ARM):
+        constant = 0.7 * torch.randn(windows, 1, 3, generator=generator)
+        motion = 0.25 * smooth_noise(torch.randn(windows, frames, 3, generator=generator), 15.0)
+        xyz = _rotate_joints(xyz, arm, arm[0], constant + motion)
     return xyz
 
 
-def _turned(xyz: Tensor, joints: tuple[int, ...], pivot: int, turn: Tensor) -> Tensor:
-    """Some joints turned about another one by rotation vectors `turn` (B, F, 3) (Rodrigues)."""
-    angle = torch.linalg.vector_norm(turn, dim=-1, keepdim=True).clamp(min=1e-6)
-    axis, cos, sin = (turn / angle)[:, :, None], angle.cos()[:, :, None], angle.sin()[:, :, None]
-    away = xyz[:, :, joints] - xyz[:, :, pivot, None]
-    along = (away * axis).sum(dim=-1, keepdim=True) * axis
-    moved = xyz.clone()
-    moved[:, :, joints] = (
-        xyz[:, :, pivot, None] + along + cos * (away - along) + sin * torch.linalg.cross(axis, away)
-    )
-    return moved
+def _rotate_joints(xyz: Tensor, joints: tuple[int, ...], pivot: int, rotation_vector: Tensor) -> Tensor:
+    """Rotate `joints` about the joint `pivot` by rotation vectors (B, F, 3) in rad (Rodrigues' formula)."""
+    angle = torch.linalg.vector_norm(rotation_vector, dim=-1, keepdim=True).clamp(min=1e-6)
+    axis = (rotation_vector / angle)[:, :, None]
+    cos, sin = angle.cos()[:, :, None], angle.sin()[:, :, None]
+    centre = xyz[:, :, pivot, None]
+    arm = xyz[:, :, joints] - centre
+    along = (arm * axis).sum(dim=-1, keepdim=True) * axis
+    rotated = xyz.clone()
+    rotated[:, :, joints] = centre + along + cos * (arm - along) + sin * torch.linalg.cross(axis, arm)
+    return rotated
 
 
-def _tilted(xyz: Tensor, generator: torch.Generator) -> Tensor:
-    """Each window turned any way around its first root: lying, leaning, upside down."""
+def tilt(xyz: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate each window about its first root by a random rotation: lying, leaning, upside down."""
     rotation, _ = torch.linalg.qr(torch.randn(len(xyz), 3, 3, generator=generator))
-    rotation = rotation * torch.linalg.det(rotation)[:, None, None]  # no mirror images
+    rotation = rotation * torch.linalg.det(rotation)[:, None, None]  # -1 would be a mirror image
     root = xyz[:, :1, :1]
-    return (xyz - root) @ rotation[:, None] + root
+    tilted: Tensor = (xyz - root) @ rotation[:, None] + root
+    return tilted

@@ -1,4 +1,4 @@
-"""Test sequences of motion capture: each clip filmed by a camera and seen by a detector that never change."""
+"""Fixed test clips from motion capture: a random camera and detector per clip, the same on every run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from typing import Literal
 import numpy as np
 import torch
 
-from lifter.data.mocap import read
-from lifter.data.sequence import Sequence
-from lifter.synthesis.body_shapes import BODIES, by_joint, resize
-from lifter.synthesis.detector_noise import detect
-from lifter.synthesis.virtual_camera import View, film
+from lifter.data.mocap import read_mocap
+from lifter.data.sequence import LabelledSequence
+from lifter.synthesis.body_shapes import BODY_SHAPES, factors_by_joint, resize_bones
+from lifter.synthesis.detector_noise import simulate_detector
+from lifter.synthesis.virtual_camera import View, random_views
 from stream.messages import F32
 
 SEED = 20_000
-LONGEST = 1000  # frames of a clip that are used
+MAX_CLIP_FRAMES = 1000  # later frames of a clip are not used
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Take:
-    """A clip of L frames as a camera filmed it and a detector saw it.
+class SyntheticClip:
+    """A clip of L frames with the keypoints of a simulated detector.
 
-    clean (L, 17, 2) float32 px, where the joints truly are; keypoints (L, 17, 3) float32 x px, y px, score;
-    truth (L, 17, 3) float32 metres, root-relative, camera axes; metre_px (L,) pixels a metre at the person
-    is long; size_wh of the image; rate_hz frames per second; camera (9,) as `lifter.aggregate` has it and
-    root (L, 3) float32 metres: where the person is before it.
+    source: name of the clip's dataset. clean (L, 17, 2) float32 px: projections of the true joints.
+    keypoints (L, 17, 3) float32 x px, y px, score. truth (L, 17, 3) float32 metres, root-relative, camera
+    axes. metre_px (L,) float32: length of a metre in pixels at the person. size_wh px. rate_hz. camera (9,)
+    float32 intrinsics as in `lifter.architectures.d3dp_aggregate`. root (L, 3) float32 metres, camera axes.
     """
 
     source: str
@@ -40,60 +40,58 @@ class Take:
     root: F32
 
     def exact(self) -> F32:
-        """Keypoints (L, 17, 3) of a detector without errors: all of them true, with score 1."""
+        """Keypoints (L, 17, 3) of a detector without errors: true joints with score 1."""
         return np.concatenate([self.clean, np.ones_like(self.clean[..., :1])], axis=-1)
 
 
-def takes(path: Path, every: int = 1, body: str | None = None) -> Iterator[Take]:
-    """Every `every`-th clip of a motion file, always the same.
+def synthetic_clips(path: Path, every: int = 1, body: str | None = None) -> Iterator[SyntheticClip]:
+    """Every `every`-th clip of a motion-capture file, always with the same camera and detector.
 
-    body: a name of `lifter.training.body.BODIES`, whose bones they get, at the size of an average adult.
+    body: a name of `body_shapes.BODY_SHAPES`; the people then have its bones and an average adult's size.
     """
-    motion = read(path)
-    for clip in range(0, len(motion.start), every):
-        start, length = int(motion.start[clip]), min(int(motion.length[clip]), LONGEST)
+    mocap = read_mocap(path)
+    for clip in range(0, len(mocap.start), every):
+        start, length = int(mocap.start[clip]), min(int(mocap.length[clip]), MAX_CLIP_FRAMES)
         generator = torch.Generator().manual_seed(SEED + clip)
-        xyz = motion.xyz[None, start : start + length]
+        xyz = mocap.xyz[None, start : start + length]
         if body is not None:
-            xyz = resize(xyz, by_joint(torch.tensor([BODIES[body]])))
-        view = film(xyz, generator)
+            xyz = resize_bones(xyz, factors_by_joint(torch.tensor([BODY_SHAPES[body]])))
+        view = random_views(xyz, generator)
         truth = view.xyz[0, :, :17] - view.xyz[0, :, :1]
         width, height = view.size_wh[0].int().tolist()
-        yield Take(
-            str(motion.source[clip]),
-            view.project(view.xyz[:, :, :17])[0].numpy(),
-            detect(view, generator)[0].numpy(),
-            truth.numpy(),
-            (view.focal_px[0] / view.xyz[0, :, 0, 2]).numpy(),
-            (width, height),
-            motion.fps,
-            _intrinsics(view),
-            view.xyz[0, :, 0].numpy(),
+        yield SyntheticClip(
+            source=str(mocap.source[clip]),
+            clean=view.project(view.xyz[:, :, :17])[0].numpy(),
+            keypoints=simulate_detector(view, generator)[0].numpy(),
+            truth=truth.numpy(),
+            metre_px=(view.focal_px[0] / view.xyz[0, :, 0, 2]).numpy(),
+            size_wh=(width, height),
+            rate_hz=mocap.fps,
+            camera=_intrinsics(view),
+            root=view.xyz[0, :, 0].numpy(),
         )
 
 
-def sequences(
-    path: Path, seen: Literal["detector", "clean"] = "detector", every: int = 1
-) -> Iterator[Sequence]:
-    """Every `every`-th clip of a motion file; the row is the clip's source.
+def synthetic_sequences(
+    path: Path, keypoints: Literal["detector", "clean"] = "detector", every: int = 1
+) -> Iterator[LabelledSequence]:
+    """Every `every`-th clip of a motion-capture file; the row of the table is the clip's source.
 
-    "detector": with the noise, gaps and misplaced joints of `lifter.training.detector`; "clean": the
-    projections of the true joints with score 1.
+    keypoints: "detector" for those of the simulated detector; "clean" for the true ones with score 1.
     """
-    for take in takes(path, every):
-        keypoints = take.exact() if seen == "clean" else take.keypoints
-        yield Sequence(
-            take.source,
-            keypoints,
-            take.truth,
-            take.size_wh,
-            rate_hz=take.rate_hz,
-            camera=take.camera,
-            root=take.root,
+    for clip in synthetic_clips(path, every):
+        yield LabelledSequence(
+            clip.source,
+            clip.exact() if keypoints == "clean" else clip.keypoints,
+            clip.truth,
+            clip.size_wh,
+            rate_hz=clip.rate_hz,
+            camera=clip.camera,
+            root=clip.root,
         )
 
 
 def _intrinsics(view: View) -> F32:
-    """Focal lengths, centre, radial and tangential distortion (9,) in screen units."""
+    """Focal lengths, centre, radial and tangential distortion (9,) float32, in screen units."""
     focal = float(2 * view.focal_px[0] / view.size_wh[0, 0])
     return np.array([focal, focal, 0, 0, float(view.k1[0]), 0, 0, 0, 0], np.float32)

@@ -1,1 +1,1 @@
-"""Makes weights: data from motion capture or the field's datasets, losses, metrics, one training loop."""
+"""Trains lifters: recipes, batches from motion capture or datasets, losses, one training loop."""

@@ -1,4 +1,4 @@
-"""What one training step gets."""
+"""A batch of training windows, and the random numbers of a training step."""
 
 from dataclasses import dataclass, replace
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TrainingBatch:
     """inputs (B, F, J, C) and targets (B, F, J, 3) float32, both in the network's axes and units.
 
-    part: which stage of the recipe it was made for; first: where its frames start in the model's window.
+    stage: index of the recipe's stage; first_frame: place of the windows in the model's longer window.
     """
 
     inputs: Tensor
     targets: Tensor
-    part: int = 0
-    first: int = 0
+    stage: int = 0
+    first_frame: int = 0
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> "TrainingBatch":
         return replace(
             self,
             inputs=self.inputs.to(device, non_blocking=True),
@@ -26,7 +26,7 @@ class Batch:
         )
 
 
-def seeded(seed: int, step: int, rank: int = 0) -> torch.Generator:
-    """Random numbers of one step of one process: the same ones whenever and wherever that step is made."""
-    # Below 2**32: torch's generator on the CPU reads no more of a seed.
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """Random numbers of one step of one process, the same whenever the step is repeated."""
+    # Below 2**32: torch's CPU generator ignores higher bits of a seed.
     return torch.Generator().manual_seed((seed * 1_000_003 + step + rank * 400_000_009) % 2**32 + 1)

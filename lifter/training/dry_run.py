@@ -1,4 +1,4 @@
-"""Made-up data in the layouts of real datasets, and recipes shrunk to try them: `train --dry-run`."""
+"""`train --dry-run`: synthetic data in the layouts of real datasets, and shrunk recipes to train on them."""
 
 import pickle
 from pathlib import Path
@@ -13,29 +13,29 @@ from lifter.data.h36m import JOINTS, TEST, TRAIN
 from lifter.training.recipe import Recipe, Stage
 
 _BATCH = 2
-_FRAMES = 12  # of a video; windows pad them
-_HEADS_WIDTH = 8  # channels per attention head of a shrunk network
-# Right is at -x, so the figure faces -y.
-_REST = (
+_FRAMES = 12  # of a video; windows are padded
+_HEAD_WIDTH = 8  # channels per attention head of a shrunk network
+# Metres, z up. The right side is at -x, so the figure faces -y.
+_REST_POSE = (
     (0, 0, 0), (-0.12, 0, 0), (-0.13, -0.02, -0.42), (-0.13, 0, -0.85), (0.12, 0, 0), (0.13, -0.02, -0.42),
     (0.13, 0, -0.85), (0, 0, 0.24), (0, 0, 0.5), (0, -0.08, 0.6), (0, -0.03, 0.75), (0.18, 0, 0.48),
     (0.24, -0.02, 0.2), (0.25, -0.12, -0.03), (-0.18, 0, 0.48), (-0.24, -0.02, 0.2), (-0.25, -0.12, -0.03),
 )  # fmt: skip
 
 
-def shrink(plan: Recipe, folder: Path) -> Recipe:
-    """The recipe with a narrow network, two steps, and data that this writes into `folder`."""
-    WRITERS[plan.data["type"]](folder, plan.data, _FRAMES)
-    config = dict(plan.lifter.config)
-    config["width"] = _HEADS_WIDTH * int(config.get("heads", 8))
-    if plan.lifter.arch == "mhformer":
-        config["width"] = _HEADS_WIDTH * 9
-    if plan.lifter.arch in ("d3dp", "diffpose"):
+def shrink(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with a narrow network and two steps; writes synthetic data for it into `folder`."""
+    WRITERS[recipe.data["type"]](folder, recipe.data, _FRAMES)
+    config = dict(recipe.lifter.config)
+    config["width"] = _HEAD_WIDTH * int(config.get("heads", 8))
+    if recipe.lifter.arch == "mhformer":
+        config["width"] = _HEAD_WIDTH * 9
+    if recipe.lifter.arch in ("d3dp", "diffpose"):
         config |= {"hypotheses": 1, "steps": 1}
-    stages = [msgspec.structs.replace(stage, steps=1, batch=_BATCH) for stage in plan.stages[-2:]]
+    stages = [msgspec.structs.replace(stage, steps=1, batch=_BATCH) for stage in recipe.stages[-2:]]
     return msgspec.structs.replace(
-        plan,
-        lifter=msgspec.structs.replace(plan.lifter, config=config),
+        recipe,
+        lifter=msgspec.structs.replace(recipe.lifter, config=config),
         stages=tuple(stages) or (Stage(steps=2, batch=_BATCH),),
         epochs=0,
         batch=_BATCH,
@@ -47,15 +47,17 @@ def shrink(plan: Recipe, folder: Path) -> Recipe:
 
 
 def motion(frames: int, seed: int = 0) -> NDArray[np.float64]:
-    """A figure (F, 17, 3) that swings its limbs and walks: metres, z up."""
+    """A walking figure (F, 17, 3) that swings its limbs, metres, z up."""
     random = np.random.default_rng(seed)
     time = np.arange(frames)[:, None, None] / 50
     swing = 0.1 * np.sin(2 * np.pi * (time + random.random((1, 17, 3))))
     path = np.array([0.3, 0.2, 0.0]) * time + np.array([0.0, 0.0, 0.9])
-    return np.array(_REST, dtype=np.float64) + swing + path
+    xyz: NDArray[np.float64] = np.array(_REST_POSE, dtype=np.float64) + swing + path
+    return xyz
 
 
 def _pixels(frames: int, seed: int) -> NDArray[np.float32]:
+    """Keypoints (F, 17, 2) px of the figure seen from the front."""
     xyz = motion(frames, seed)
     return (500 + 250 * (xyz - xyz[:, :1])[..., [0, 2]] * [1, -1]).astype(np.float32)
 
@@ -75,7 +77,7 @@ def _h36m(folder: Path, settings: dict[str, Any], frames: int) -> None:
 def _mpi3dhp(folder: Path, settings: dict[str, Any], frames: int) -> None:
     order = np.argsort(mpi3dhp.JOINTS)
 
-    def video(seed: int) -> dict[str, NDArray]:
+    def video(seed: int) -> dict[str, NDArray[Any]]:
         return {"data_2d": _pixels(frames, seed)[:, order], "data_3d": 1000 * motion(frames, seed)[:, order]}
 
     train = {f"S{i} Seq1": [{"0": video(i), "8": video(i + 10)}] for i in (1, 2)}
@@ -85,7 +87,7 @@ def _mpi3dhp(folder: Path, settings: dict[str, Any], frames: int) -> None:
 
 
 def _motionbert(folder: Path, settings: dict[str, Any], frames: int) -> None:
-    def part() -> dict[str, Any]:
+    def split() -> dict[str, Any]:
         xyz = motion(2 * frames)
         return {
             "joint_2d": np.concatenate([_pixels(frames, 0), _pixels(frames, 1)]),
@@ -98,19 +100,19 @@ def _motionbert(folder: Path, settings: dict[str, Any], frames: int) -> None:
         }
 
     with (folder / settings["file"]).open("wb") as file:
-        pickle.dump({"train": part(), "test": part()}, file)
+        pickle.dump({"train": split(), "test": split()}, file)
 
 
-def _motion(folder: Path, settings: dict[str, Any], frames: int) -> None:
+def _mocap(folder: Path, settings: dict[str, Any], frames: int) -> None:
     for name in {settings["file"], settings.get("test_file", settings["file"])}:
         clips = {f"clip/walk/{i}": motion(frames, i).astype(np.float32) for i in range(4)}
         np.savez(folder / name, allow_pickle=False, fps=np.float32(50), **clips)
 
 
 def _save(path: Path, **objects: Any) -> None:
-    """An `.npz` with whole Python objects in it, as these datasets come."""
+    """Write an `.npz` of pickled Python objects, as these datasets are distributed."""
     arrays = {name: np.array(value, dtype=object) for name, value in objects.items()}
     np.savez_compressed(path, allow_pickle=True, **arrays)
 
 
-WRITERS = {"h36m": _h36m, "mpi3dhp": _mpi3dhp, "motionbert": _motionbert, "motion": _motion}
+WRITERS = {"h36m": _h36m, "mpi3dhp": _mpi3dhp, "motionbert": _motionbert, "motion": _mocap}

@@ -1,4 +1,4 @@
-"""The one training loop: steps, checkpoints, a log that a person can read, the same bits after a kill."""
+"""The training loop: steps, checkpoints, and resuming with the same bits after an interruption."""
 
 import copy
 import os
@@ -11,117 +11,119 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
-from lifter.training.batch import Batch
+from lifter.training.batch import TrainingBatch
 from lifter.training.objective import Objective
-from lifter.training.optimiser import Ema, learning_rate, make_optimiser, precision
-from lifter.training.progress import Report
+from lifter.training.optimiser import AveragedWeights, learning_rate, make_optimiser, precision
+from lifter.training.progress import TrainingLog
 from lifter.training.recipe import Recipe
-from lifter.training.sources import Source
-from lifter.training.symmetry import Mirror
+from lifter.training.sources import BatchSource
+from lifter.training.symmetry import LeftRightSymmetry
 from stream.errors import ConfigError
 
 CHECKPOINT = "checkpoint.pt"
 
 
 class Trainer:
-    """Takes a model through the steps of a recipe; `folder` holds its checkpoint and its log.
+    """Trains a model by a recipe; `folder` holds its checkpoint and its log.
 
-    Under torchrun every process makes its own batches and DDP averages their gradients; the first one writes.
+    Under torchrun every process makes its own batches, DDP averages their gradients, and the process of rank
+    0 writes the files.
     """
 
-    def __init__(self, model: nn.Module, plan: Recipe, source: Source, folder: Path) -> None:
-        self.rank, self.device = _process()
-        self.model, self.plan, self.source, self.folder = model.to(self.device), plan, source, folder
-        self.objective = Objective(self.model, plan)
+    def __init__(self, model: nn.Module, recipe: Recipe, source: BatchSource, folder: Path) -> None:
+        self.rank, self.device = _rank_and_device()
+        self.model, self.recipe, self.source, self.folder = model.to(self.device), recipe, source, folder
+        self.objective = Objective(self.model, recipe)
         self.parallel: nn.Module = self.objective
         if torch.distributed.is_initialized():
             self.parallel = DistributedDataParallel(self.objective)
-        self.optimiser = make_optimiser(self.model, plan.optimiser)
-        self.mirror = Mirror(plan.lifter, self.model) if plan.symmetric else None
-        self.ema = Ema(self.model, plan.optimiser.ema) if plan.optimiser.ema else None
-        self.step, self.whole = 0, True
+        self.optimiser = make_optimiser(self.model, recipe.optimiser)
+        self.symmetry = LeftRightSymmetry(recipe.lifter, self.model) if recipe.symmetric else None
+        self.average = AveragedWeights(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
+        self.step, self.step_is_complete = 0, True
         folder.mkdir(parents=True, exist_ok=True)
 
-    def fit(self, report: Report, evaluate: Callable[[], dict[str, float]]) -> None:
-        """Train to the last step; `evaluate` is asked after every `plan.evaluate_epochs`."""
+    def fit(self, log: TrainingLog, evaluate: Callable[[], dict[str, float]]) -> None:
+        """Train to the last step; `evaluate` returns test metrics after every `recipe.evaluate_epochs`."""
         steps = self.source.steps
-        report.begin(self.step, steps)
+        log.begin(self.step, steps)
         try:
-            self._steps(report, evaluate, steps)
+            self._train_steps(log, evaluate, steps)
         finally:
-            # Also when interrupted, unless in the middle of a step: the same command goes on from here.
-            if self.rank == 0 and self.whole:
+            # After an interruption, too, unless within a step: the same command resumes from here.
+            if self.rank == 0 and self.step_is_complete:
                 self.save()
-            report.end()
+            log.end()
 
-    def _steps(self, report: Report, evaluate: Callable[[], dict[str, float]], steps: int) -> None:
-        saved = time.monotonic()
+    def _train_steps(self, log: TrainingLog, evaluate: Callable[[], dict[str, float]], steps: int) -> None:
+        saved_s = time.monotonic()
         for batch in self._batches(steps):
-            self.whole = False
-            loss, rate = self._step(batch, steps)
+            self.step_is_complete = False
+            loss, rate = self._train_step(batch, steps)
             self.step += 1
-            self.whole = True
-            report.stepped(self.step, loss, rate)
-            ended = self.step % (self.source.steps_per_epoch * self.plan.evaluate_epochs) == 0
-            if self.rank == 0 and ended:
-                report.tested(self.step, evaluate())
-            if self.rank == 0 and (ended or time.monotonic() - saved > 60 * self.plan.checkpoint_minutes):
+            self.step_is_complete = True
+            log.add_step(self.step, loss, rate)
+            epochs_end = self.step % (self.source.steps_per_epoch * self.recipe.evaluate_epochs) == 0
+            if self.rank == 0 and epochs_end:
+                log.add_test(self.step, evaluate())
+            overdue = time.monotonic() - saved_s > 60 * self.recipe.checkpoint_minutes
+            if self.rank == 0 and (epochs_end or overdue):
                 self.save()
-                saved = time.monotonic()
+                saved_s = time.monotonic()
 
-    def _step(self, batch: Batch, steps: int) -> tuple[Tensor, float]:
-        """One step of the optimiser; answers with its loss and learning rate."""
-        settings = self.plan.optimiser
+    def _train_step(self, batch: TrainingBatch, steps: int) -> tuple[Tensor, float]:
+        """Loss and learning rate of one step of the optimiser."""
+        settings = self.recipe.optimiser
         rate = learning_rate(settings, self.step, steps, self.source.steps_per_epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        # Stochastic depth and dropout draw from here: the same after a resume as without one.
-        torch.manual_seed(self.plan.seed * 1_000_003 + self.step)
+        # Seeds stochastic depth and dropout: a resumed run draws the same numbers.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
         self.model.train()
-        with precision(self.device, self.plan.amp):
+        with precision(self.device, self.recipe.amp):
             loss = self.parallel(batch.to(self.device), self.step)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if self.mirror:
-            self.mirror.even_gradients(self.model)
+        if self.symmetry:
+            self.symmetry.symmetrise_gradients(self.model)
         if settings.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         self.optimiser.step()
-        if self.ema:
-            self.ema.update(self.model, self.step)
+        if self.average:
+            self.average.update(self.model, self.step)
         return loss.detach(), rate
 
-    def _batches(self, steps: int) -> DataLoader:
-        """Batches from the step that comes next, made ahead by the recipe's worker processes."""
+    def _batches(self, steps: int) -> "DataLoader[TrainingBatch]":
+        """The remaining batches, made ahead by the recipe's worker processes."""
         return DataLoader(
-            _Steps(self.source, self.rank),
+            _StepDataset(self.source, self.rank),
             batch_size=None,
             sampler=range(self.step, steps),
-            num_workers=self.plan.workers,
+            num_workers=self.recipe.workers,
             pin_memory=False,
         )
 
-    def averaged(self) -> nn.Module:
-        """The model to use and to test: with the running average of the weights where there is one."""
+    def trained_model(self) -> nn.Module:
+        """A copy of the model to test and to save, with the averaged weights where the recipe has them."""
         model = copy.deepcopy(self.model)
-        if self.ema:
-            model.load_state_dict(self.ema.weights)
+        if self.average:
+            model.load_state_dict(self.average.state)
         return model.eval()
 
     def save(self) -> None:
-        """Write everything that going on needs, in one move: a kill leaves the old checkpoint or the new."""
+        """Write the checkpoint in one move: an interruption leaves the old checkpoint or the new one."""
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "ema": self.ema.weights if self.ema else {},
+            "ema": self.average.state if self.average else {},
         }
         unfinished = self.folder / f"{CHECKPOINT}.part"
         torch.save(state, unfinished)
         os.replace(unfinished, self.folder / CHECKPOINT)
 
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint; False when there is none."""
+        """Load the folder's checkpoint; False without one. Raises ConfigError for another model's."""
         path = self.folder / CHECKPOINT
         if not path.is_file():
             return False
@@ -131,27 +133,27 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"{path}: expected the checkpoint of this config, but it is one of another model; "
+                f"{path}: expected a checkpoint of this config, but it is one of another model; "
                 f"remove it or choose another folder with --set out=FOLDER ({str(error)[:200]})"
             ) from error
         self.step = state["step"]
-        if self.ema:
-            self.ema.weights = state["ema"]
+        if self.average:
+            self.average.state = state["ema"]
         return True
 
 
-class _Steps(Dataset):
-    """Batches by step number, as a DataLoader wants them."""
+class _StepDataset(Dataset[TrainingBatch]):
+    """Batches by step number, as DataLoader needs them."""
 
-    def __init__(self, source: Source, rank: int) -> None:
+    def __init__(self, source: BatchSource, rank: int) -> None:
         self.source, self.rank = source, rank
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> TrainingBatch:
         return self.source.make(step, self.rank)
 
 
-def _process() -> tuple[int, torch.device]:
-    """Rank and device of this process; joins the others when torchrun started it."""
+def _rank_and_device() -> tuple[int, torch.device]:
+    """Rank and device of this process; joins the process group under torchrun."""
     gpu = torch.cuda.is_available()
     if "WORLD_SIZE" not in os.environ:
         return 0, torch.device("cuda" if gpu else "cpu")

@@ -1,7 +1,7 @@
-"""What training minimises: the losses of MixSTE and MotionBERT with their weights, and ours for live use.
+"""Training losses: those of MixSTE and MotionBERT, and two for live use.
 
-All take predictions and targets (B, F, J, 3) float32 in metres (or in the normalised units of
-MotionBERT) and return a scalar. `total` adds up those a config names.
+All take predictions and targets (B, F, J, 3) float32 in metres (or in the normalised units of MotionBERT) and
+return a scalar. `total` is the weighted sum of the losses that a recipe names.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,39 +11,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lifter.joints import BONE_PAIRS, BONES, H36M, part_of
 from stream.errors import ConfigError
 
-# MixSTE, section 3.4: what moves more counts more.
-JOINT_WEIGHTS = (1, 1, 2.5, 2.5, 1, 2.5, 2.5, 1, 1, 1, 1.5, 1.5, 4, 4, 1.5, 4, 4)
-# Bones of the 17 joints as pairs, and pairs of those that are the left and the right one of a limb.
-LIMBS = (
-    (0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (0, 7), (7, 8),
-    (8, 9), (9, 10), (8, 11), (11, 12), (12, 13), (8, 14), (14, 15), (15, 16),
-)  # fmt: skip
-_SIDES = ((0, 3), (1, 4), (2, 5), (10, 13), (11, 14), (12, 15))
+# MixSTE, section 3.4: joints that move more have larger weights.
+_PART_WEIGHTS = {"knee": 2.5, "ankle": 2.5, "head_top": 1.5, "shoulder": 1.5, "elbow": 4.0, "wrist": 4.0}
+JOINT_WEIGHTS = tuple(_PART_WEIGHTS.get(part_of(name), 1.0) for name in H36M.joints)
+# Pairs of bones between which MotionBERT measures angles: all that share a joint, but for neck and left
+# shoulder (8, 10), in the order of its code.
 _ANGLES = (
     (0, 3), (0, 6), (3, 6), (0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 10),
     (7, 13), (8, 13), (10, 13), (7, 8), (8, 9), (10, 11), (11, 12), (13, 14), (14, 15),
 )  # fmt: skip
-_NEWEST_FRAMES = 8.0
+_NEWEST_FRAMES = 8.0  # decay of the weights of `newest`
 
 
 def mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean distance of joints."""
-    return torch.linalg.vector_norm(predicted - target, dim=-1).mean()
+    """Mean joint distance."""
+    return _distance(predicted, target).mean()
 
 
 def weighted_mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean distance of joints, the ends of limbs weighing more."""
-    return (predicted.new_tensor(JOINT_WEIGHTS) * torch.linalg.vector_norm(predicted - target, dim=-1)).mean()
+    """Mean joint distance with MixSTE's joint weights."""
+    return (predicted.new_tensor(JOINT_WEIGHTS) * _distance(predicted, target)).mean()
 
 
 def newest(predicted: Tensor, target: Tensor) -> Tensor:
-    """Weighted distance of joints in the last frames, which live use reads."""
+    """Weighted joint distance of the last frames, which live use publishes."""
     age = torch.arange(predicted.shape[1] - 1, -1, -1, dtype=predicted.dtype, device=predicted.device)
-    frames = torch.exp(-age / _NEWEST_FRAMES)
-    distance = torch.linalg.vector_norm(predicted - target, dim=-1) * predicted.new_tensor(JOINT_WEIGHTS)
-    return (distance.mean(dim=(0, 2)) * frames).sum() / frames.sum()
+    frame_weights = torch.exp(-age / _NEWEST_FRAMES)
+    distance = _distance(predicted, target) * predicted.new_tensor(JOINT_WEIGHTS)
+    return (distance.mean(dim=(0, 2)) * frame_weights).sum() / frame_weights.sum()
 
 
 def smoothness(predicted: Tensor, target: Tensor) -> Tensor:
@@ -58,53 +56,63 @@ def velocity(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def scaled_mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean distance of joints after scaling every predicted pose best (N-MPJPE as a loss)."""
+    """Mean joint distance after the best scaling of each predicted pose (N-MPJPE as a loss)."""
     dots = (predicted * target).sum(dim=(2, 3), keepdim=True)
     squares = predicted.square().sum(dim=(2, 3), keepdim=True)
     return mpjpe(dots / squares * predicted, target)
 
 
-def _bones(poses: Tensor) -> Tensor:
-    """Bone vectors (B, F, 16, 3)."""
-    first, second = zip(*LIMBS, strict=True)
-    return poses[:, :, first] - poses[:, :, second]
-
-
 def limb_variance(predicted: Tensor, target: Tensor) -> Tensor:
-    """Variance of every predicted bone's length over time."""
-    return torch.linalg.vector_norm(_bones(predicted), dim=-1).var(dim=1).mean()
+    """Variance over time of the predicted bone lengths."""
+    return _bone_lengths(predicted).var(dim=1).mean()
 
 
 def limb_length(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of bone lengths."""
-    return functional.l1_loss(
-        torch.linalg.vector_norm(_bones(predicted), dim=-1), torch.linalg.vector_norm(_bones(target), dim=-1)
-    )
+    return functional.l1_loss(_bone_lengths(predicted), _bone_lengths(target))
 
 
 def limb_symmetry(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference between the lengths of a limb's left and right bone."""
-    right, left = zip(*_SIDES, strict=True)
-    length = torch.linalg.vector_norm(_bones(predicted), dim=-1)
+    """Mean absolute difference between the lengths of left and right bones."""
+    left, right = (list(bones) for bones in zip(*BONE_PAIRS, strict=True))
+    length = _bone_lengths(predicted)
     return (length[:, :, right] - length[:, :, left]).abs().mean()
 
 
-def _angles(poses: Tensor) -> Tensor:
-    """Angles (B, F, 18) between neighbouring bones, in radians."""
-    bones = _bones(poses)
-    first, second = zip(*_ANGLES, strict=True)
-    cosine = functional.cosine_similarity(bones[:, :, first], bones[:, :, second], dim=-1)
-    return torch.acos(cosine.clamp(-1 + 1e-7, 1 - 1e-7))
-
-
 def angle(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of angles between bones."""
+    """Mean absolute difference of the angles between neighbouring bones, radians."""
     return functional.l1_loss(_angles(predicted), _angles(target))
 
 
 def angle_velocity(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of the changes of those angles."""
+    """Mean absolute difference of the changes of these angles from frame to frame."""
     return functional.l1_loss(_angles(predicted).diff(dim=1), _angles(target).diff(dim=1))
+
+
+def _distance(predicted: Tensor, target: Tensor) -> Tensor:
+    """Joint distances (B, F, J)."""
+    distance: Tensor = torch.linalg.vector_norm(predicted - target, dim=-1)
+    return distance
+
+
+def _bone_vectors(poses: Tensor) -> Tensor:
+    """Vectors (B, F, 16, 3) of bones, from joint to parent."""
+    parents, joints = (list(column) for column in zip(*BONES, strict=True))
+    return poses[:, :, parents] - poses[:, :, joints]
+
+
+def _bone_lengths(poses: Tensor) -> Tensor:
+    """Lengths (B, F, 16) of bones."""
+    length: Tensor = torch.linalg.vector_norm(_bone_vectors(poses), dim=-1)
+    return length
+
+
+def _angles(poses: Tensor) -> Tensor:
+    """Angles (B, F, 18) between neighbouring bones, radians."""
+    bones = _bone_vectors(poses)
+    first, second = (list(column) for column in zip(*_ANGLES, strict=True))
+    cosine = functional.cosine_similarity(bones[:, :, first], bones[:, :, second], dim=-1)
+    return torch.acos(cosine.clamp(-1 + 1e-7, 1 - 1e-7))
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -115,12 +123,11 @@ LOSSES: dict[str, Loss] = {
         limb_variance, limb_length, limb_symmetry, angle, angle_velocity,
     )
 }  # fmt: skip
-MIXSTE = {"weighted_mpjpe": 1.0, "smoothness": 0.5, "velocity": 2.0}
-MOTIONBERT = {"mpjpe": 1.0, "scaled_mpjpe": 0.5, "velocity": 20.0}
+_NEED_TWO_FRAMES = {"smoothness", "velocity", "angle_velocity", "limb_variance"}
 
 
 def total(weights: Mapping[str, float]) -> Loss:
-    """The weighted sum of the losses that are named."""
+    """The sum of losses, weighted by name. Raises ConfigError for an unknown name."""
     for name in weights:
         if name not in LOSSES:
             raise ConfigError(f"loss: expected names out of {', '.join(LOSSES)}, got {name!r}")
@@ -128,9 +135,10 @@ def total(weights: Mapping[str, float]) -> Loss:
 
 
 def _total(predicted: Tensor, target: Tensor, weights: dict[str, float]) -> Tensor:
-    still = predicted.shape[1] == 1  # one frame has no changes from frame to frame
-    moving = {"smoothness", "velocity", "angle_velocity", "limb_variance"}
+    single_frame = predicted.shape[1] == 1
     parts = [
-        w * LOSSES[name](predicted, target) for name, w in weights.items() if not (still and name in moving)
+        weight * LOSSES[name](predicted, target)
+        for name, weight in weights.items()
+        if not (single_frame and name in _NEED_TWO_FRAMES)
     ]
     return torch.stack(parts).sum()

@@ -1,4 +1,4 @@
-"""Optimisers, the learning rate, and the moving average of the weights."""
+"""Optimisers, the learning rate schedule, mixed precision, and the moving average of the weights."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -7,31 +7,31 @@ from typing import Any
 import torch
 from torch import nn
 
-from lifter.training.cpu_bfloat16 import Half
-from lifter.training.recipe import Optimiser
+from lifter.training.cpu_bfloat16 import CpuBfloat16
+from lifter.training.recipe import OptimiserSettings
 
-_LEAST_SIDE = 16  # of a matrix that Muon takes care of
+MIN_MUON_SIDE = 16  # smaller matrices (the embedding, the head) are optimised by AdamW
 
 
-class Ema:
-    """Running average of a model's state, slow to start so that the first steps are forgotten."""
+class AveragedWeights:
+    """Exponential moving average of a model's state; the decay rises from 0.1, to forget the first steps."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                self.weights[name].lerp_(value, share)
+                self.state[name].lerp_(value, share)
             else:
-                self.weights[name].copy_(value)
+                self.state[name].copy_(value)
 
 
-def learning_rate(settings: Optimiser, step: int, steps: int, steps_per_epoch: int) -> float:
-    """The rate of step `step` out of `steps`."""
+def learning_rate(settings: OptimiserSettings, step: int, steps: int, steps_per_epoch: int) -> float:
+    """The learning rate of step `step` of `steps`."""
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
     if settings.decay == "epoch":
@@ -44,35 +44,35 @@ def learning_rate(settings: Optimiser, step: int, steps: int, steps_per_epoch: i
 
 
 def precision(device: torch.device, mixed: bool) -> AbstractContextManager[Any]:
-    """In which a batch is computed: float32, or bfloat16 where that is quicker and exact enough."""
+    """Context in which a batch is computed: float32, or bfloat16 where that is faster."""
     if not mixed:
         return nullcontext()
-    return Half() if device.type == "cpu" else torch.autocast(device.type, torch.bfloat16)
+    return CpuBfloat16() if device.type == "cpu" else torch.autocast(device.type, torch.bfloat16)
 
 
-def make_optimiser(model: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
-    """The optimiser of the parameters that want a gradient."""
-    wanted = [p for p in model.parameters() if p.requires_grad]
+def make_optimiser(model: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
+    """The optimiser of all parameters that require a gradient."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
     if settings.kind == "adam_amsgrad":
-        return torch.optim.Adam(wanted, lr=settings.lr, amsgrad=True)
+        return torch.optim.Adam(parameters, lr=settings.lr, amsgrad=True)
     if settings.kind == "muon":
-        return _Muon(wanted, settings)
-    groups: list[dict[str, Any]] = [{"params": wanted}]
+        return _MuonWithAdamW(parameters, settings)
+    groups: list[dict[str, Any]] = [{"params": parameters}]
     if settings.matrices_only:
-        matrices, others = [p for p in wanted if p.ndim == 2], [p for p in wanted if p.ndim != 2]
+        matrices, others = [p for p in parameters if p.ndim == 2], [p for p in parameters if p.ndim != 2]
         groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
-class _Muon(torch.optim.Optimizer):
-    """Muon for the matrices between tokens and AdamW for the rest, under one learning rate."""
+class _MuonWithAdamW(torch.optim.Optimizer):
+    """Muon for the matrices between tokens and AdamW for the other parameters, with one learning rate."""
 
-    def __init__(self, wanted: list[nn.Parameter], settings: Optimiser) -> None:
+    def __init__(self, parameters: list[nn.Parameter], settings: OptimiserSettings) -> None:
         lr, decay = settings.lr, settings.weight_decay
-        # Embedding and head, which lead from and to single coordinates, are not for Muon.
-        matrices = [p for p in wanted if p.ndim == 2 and min(p.shape) >= _LEAST_SIDE]
-        others = [p for p in wanted if not any(p is matrix for matrix in matrices)]
-        self._muon = torch.optim.Muon(matrices, lr=lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        matrices = [p for p in parameters if p.ndim == 2 and min(p.shape) >= MIN_MUON_SIDE]
+        others = [p for p in parameters if not any(p is matrix for matrix in matrices)]
+        rate = "match_rms_adamw"  # one learning rate suits both optimisers
+        self._muon: Any = torch.optim.Muon(matrices, lr=lr, weight_decay=decay, adjust_lr_fn=rate)
         self._adamw = torch.optim.AdamW(others, lr=lr, weight_decay=0.0, fused=True)
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
 

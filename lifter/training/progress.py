@@ -1,4 +1,4 @@
-"""What people see of a training run: a progress bar or lines, `log.csv`, `tests.csv`, `curves.png`."""
+"""Output of a training run: a progress bar or lines, `log.csv`, `tests.csv`, `curves.png`."""
 
 import csv
 import sys
@@ -7,92 +7,103 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from tqdm import tqdm
+
+LOSS_LOG, TEST_LOG, PLOT = "log.csv", "tests.csv", "curves.png"
 
 
-class Report:
-    """Writes a row of `log.csv` and a line every `log_steps`; a bar where there is a terminal."""
+class TrainingLog:
+    """Writes a row of `log.csv` and a line every `log_steps`; shows a progress bar on a terminal.
+
+    quiet: write and show nothing, for all processes but the first.
+    """
 
     def __init__(self, folder: Path, log_steps: int, quiet: bool = False) -> None:
         self.folder, self.log_steps, self.quiet = folder, log_steps, quiet
         self.losses: list[Tensor] = []
-        self.bar: tqdm | None = None
+        self.progress: Progress | None = None
 
     def begin(self, step: int, steps: int) -> None:
-        self.steps, self.started, self.logged = steps, time.monotonic(), time.monotonic()
+        """Start the clock at `step` of `steps`."""
+        self.steps, self.started_s, self.logged_s = steps, time.monotonic(), time.monotonic()
         if sys.stderr.isatty() and not self.quiet:
-            self.bar = tqdm(total=steps, initial=step, unit="step", smoothing=0.05)
+            columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.progress.start()
+            self.task = self.progress.add_task("train", total=steps, completed=step)
 
-    def stepped(self, step: int, loss: Tensor, rate: float) -> None:
-        """Count a step with its loss and learning rate."""
+    def add_step(self, step: int, loss: Tensor, rate: float) -> None:
+        """Add the loss and the learning rate of a step."""
         self.losses.append(loss)
-        if self.bar:
-            self.bar.update()
+        if self.progress:
+            self.progress.update(self.task, completed=step)
         if self.quiet or not (step % self.log_steps == 0 or step == self.steps):
             return
-        now = time.monotonic()
-        pace = len(self.losses) / max(now - self.logged, 1e-9)
+        now_s = time.monotonic()
+        steps_per_s = len(self.losses) / max(now_s - self.logged_s, 1e-9)
         mean = torch.stack(self.losses).mean().item()
-        self._row(
-            "log.csv",
-            {"step": step, "loss": f"{mean:.5f}", "lr": f"{rate:.3e}", "steps_per_s": f"{pace:.2f}"},
+        row = {"step": step, "loss": f"{mean:.5f}", "lr": f"{rate:.3e}", "steps_per_s": f"{steps_per_s:.2f}"}
+        self._append(LOSS_LOG, row)
+        minutes, remaining = (now_s - self.started_s) / 60, (self.steps - step) / steps_per_s / 60
+        self.print_line(
+            f"step {step}/{self.steps}  loss {mean:.4f}  lr {rate:.2e}  {steps_per_s:.2f} steps/s  "
+            f"{minutes:.1f} min, {remaining:.1f} to go"
         )
-        minutes, left = (now - self.started) / 60, (self.steps - step) / pace / 60
-        self.say(
-            f"step {step}/{self.steps}  loss {mean:.4f}  lr {rate:.2e}  {pace:.2f} steps/s  "
-            f"{minutes:.1f} min, {left:.1f} to go"
-        )
-        self.losses, self.logged = [], now
+        self.losses, self.logged_s = [], now_s
 
-    def tested(self, step: int, metrics: dict[str, float]) -> None:
-        """Record the metrics of a test."""
+    def add_test(self, step: int, metrics: dict[str, float]) -> None:
+        """Add the metrics of a test; none for a recipe without test data."""
         if metrics and not self.quiet:
-            self._row(
-                "tests.csv", {"step": step, **{name: f"{value:.3f}" for name, value in metrics.items()}}
+            self._append(
+                TEST_LOG, {"step": step, **{name: f"{value:.3f}" for name, value in metrics.items()}}
             )
-            self.say(f"step {step}  " + "  ".join(f"{name} {value:.1f}" for name, value in metrics.items()))
+            values = "  ".join(f"{name} {value:.1f}" for name, value in metrics.items())
+            self.print_line(f"step {step}  {values}")
 
     def end(self) -> None:
-        if self.bar:
-            self.bar.close()
+        """Remove the progress bar and draw `curves.png`."""
+        if self.progress:
+            self.progress.stop()
         if not self.quiet:
-            _curves(self.folder)
+            _plot(self.folder)
 
-    def say(self, line: str) -> None:
-        if self.bar:
-            self.bar.write(line)
+    def print_line(self, line: str) -> None:
+        """Print a line, above the progress bar where there is one."""
+        if self.progress:
+            self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
 
-    def _row(self, name: str, row: dict[str, Any]) -> None:
+    def _append(self, name: str, row: dict[str, Any]) -> None:
         path = self.folder / name
-        fresh = not path.is_file()
+        is_new = not path.is_file()
         with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(row))
-            if fresh:
+            if is_new:
                 writer.writeheader()
             writer.writerow(row)
 
 
-def _curves(folder: Path) -> None:
+def _plot(folder: Path) -> None:
     """Draw loss and test error over steps from the logs into `curves.png`."""
     from matplotlib.figure import Figure  # no window system
 
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for name, column, label in (("log.csv", "loss", "loss"), ("tests.csv", "mpjpe", "test MPJPE (mm)")):
+    loss_axes = figure.add_subplot()
+    for name, column, label in ((LOSS_LOG, "loss", "loss"), (TEST_LOG, "mpjpe", "test MPJPE (mm)")):
         path = folder / name
         if not path.is_file():
             continue
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        where = axes if column == "loss" else axes.twinx()
-        where.plot(
+        axes = loss_axes if column == "loss" else loss_axes.twinx()
+        axes.plot(
             [int(row["step"]) for row in rows], [float(row[column]) for row in rows],
             color="C0" if column == "loss" else "C1", label=label,
         )  # fmt: skip
-        where.set_ylabel(label)
-    axes.set_xlabel("step")
-    axes.set_yscale("log")
-    figure.savefig(folder / "curves.png", dpi=120)
+        axes.set_ylabel(label)
+    loss_axes.set_xlabel("step")
+    loss_axes.set_yscale("log")
+    figure.savefig(folder / PLOT, dpi=120)

@@ -1,4 +1,4 @@
-"""What a training config says: model, data, losses, optimiser, stages; read strictly from YAML."""
+"""Training recipes: model, data, losses, optimiser, stages; read strictly from YAML."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from stream.errors import ConfigError
 from stream.files.strict_yaml import parse
 
 
-def _least(where: str, settings: object, least: int, *names: str) -> None:
+def _check_minimum(section: str, settings: object, minimum: int, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
-        if not least <= value < math.inf:  # nor NaN
-            raise ConfigError(f"{where}: {name}: expected a number from {least}, got {value}")
+        if not minimum <= value < math.inf:  # refuses NaN, too
+            raise ConfigError(f"{section}: {name}: expected a number from {minimum}, got {value}")
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of the training: `steps` optimiser steps of `batch` windows.
 
-    frames: length of the windows; 0 is the model's own. A shorter one trains the same weights on less
-    time (`lifter.training.crop`); keep: its schedule's kept frames.
+    frames: length of the windows, 0 for the model's own; shorter windows train the same weights in less time
+    (`lifter.training.short_windows`). keep: numbers of frames that the short windows' schedule keeps.
     """
 
     steps: int
@@ -32,17 +32,18 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     keep: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _least("stages", self, 1, "steps", "batch")
-        _least("stages", self, 0, "frames")
+        _check_minimum("stages", self, 1, "steps", "batch")
+        _check_minimum("stages", self, 0, "frames")
 
 
-class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """AdamW; Adam with amsgrad; or Muon for matrices with AdamW for the rest, at one rate.
+class OptimiserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the optimiser.
 
-    decay: "cosine" falls to zero over all steps; "plateau" stays and falls over the last `tail` of the
-    steps; "epoch" multiplies by `gamma` per epoch, and by `gamma_fifth` instead at every fifth one.
-    warmup in steps. matrices_only: weight decay spares norms, biases and embeddings.
-    clip: largest norm of the gradient, 0 for none; ema: decay of the averaged weights, 0 for none.
+    kind: AdamW; Adam with amsgrad; or Muon for matrices and AdamW for the other parameters, with one rate.
+    decay: "cosine" falls to zero over all steps; "plateau" is constant and falls over the last `tail` of the
+    steps; "epoch" multiplies by `gamma` per epoch, and by `gamma_fifth` instead at every fifth epoch.
+    warmup: steps in which the rate rises. matrices_only: no weight decay for norms, biases and embeddings.
+    clip: largest norm of the gradient, 0 for no limit. ema: decay of the averaged weights, 0 for no average.
     """
 
     kind: Literal["adamw", "adam_amsgrad", "muon"] = "adamw"
@@ -58,29 +59,32 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        _least("optimiser", self, 0, "lr", "weight_decay", "tail", "gamma", "warmup", "clip", "ema")
+        names = ("lr", "weight_decay", "tail", "gamma", "warmup", "clip", "ema")
+        _check_minimum("optimiser", self, 0, *names)
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One training run.
+    """The settings of one training run.
 
-    lifter: what is trained. data: `type` ("motion", "h36m", "mpi3dhp", "motionbert") and the settings of that
-    dataset (`lifter.training.data`). loss: weights by name (`lifter.training.losses`). Either `stages` of so
-    many steps, or `epochs` over the data in batches of `batch`. flip: mirror half of the windows; test_flip:
-    average with the mirrored answer when evaluating. pipeline: how the papers' test reads the model.
-    supervise: which frames of a window enter the loss: all, those that pruning kept, the one in the
-    centre, or so many evenly spaced ones.
-    start_from: weights whose values are taken where names begin with `start_into`; start_paired: two copies
-    of a network half as wide (`lifter.training.widen`).
-    symmetric: a mirrored window gives the mirrored pose (`lifter.training.mirror`).
-    amp: bfloat16 where that is quicker. workers: processes that make batches ahead. evaluate_epochs
-    between tests.
+    lifter: the model to train. data: `type` ("motion", "h36m", "mpi3dhp", "motionbert") and the settings of
+    that dataset (`lifter.training.sources`). loss: weights by name (`lifter.training.losses`).
+    stages, or epochs: stages of some steps each, or epochs over the data in batches of `batch` windows.
+    flip: mirror half of the windows. test_flip: average each pose with the mirrored input's pose in tests.
+    pipeline: the mode of the test (`lifter.evaluation.evaluate`).
+    supervise: the frames of a window in the loss: all frames, the frames that pruning kept, the centre frame,
+    or a number of evenly spaced frames.
+    start_from: a weights file whose values initialise the model, or its module `start_into`. start_paired: it
+    holds a network of half the width, of which two copies are joined (`lifter.training.widen`).
+    symmetric: a mirrored window gives the mirrored pose (`lifter.training.symmetry`).
+    amp: bfloat16 where that is faster. workers: processes that make batches ahead. evaluate_epochs: epochs
+    between tests. checkpoint_minutes, log_steps: minutes between checkpoints, steps between lines of the log.
+    out: the folder in which the run makes a folder of its own.
     """
 
     lifter: LifterSpec
     data: dict[str, Any]
     loss: dict[str, float] = msgspec.field(default_factory=lambda: {"mpjpe": 1.0})
-    optimiser: Optimiser = Optimiser()
+    optimiser: OptimiserSettings = OptimiserSettings()
     stages: tuple[Stage, ...] = ()
     epochs: int = 0
     batch: int = 4
@@ -105,42 +109,52 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ConfigError("train: expected either `stages` (with steps) or `epochs`, and not both")
         if self.start_paired and not self.symmetric:
             raise ConfigError("train: start_paired: expected symmetric: true beside it")
-        _least("train", self, 1, "batch", "evaluate_epochs", "log_steps")
-        _least("train", self, 0, "epochs", "workers", "checkpoint_minutes")
+        _check_minimum("train", self, 1, "batch", "evaluate_epochs", "log_steps")
+        _check_minimum("train", self, 0, "epochs", "workers", "checkpoint_minutes")
 
 
 def load(config: Path | str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read `FILE`, or `FILE:ROW` of a file of many rows; `overrides` are `key.sub=value` with YAML values.
+    """Read a recipe from `FILE`, or from `FILE:ROW` of a file of several rows.
 
-    A file of rows names a `base` file beside it and has `rows`: name -> settings put over the base's.
+    overrides: `key.sub=value` with YAML values. A file of rows has `rows`: name -> settings that change the
+    recipe of the file that the row's `base` names. Raises ConfigError for anything else.
     """
     file, _, row = str(config).partition(":")
     tree = _read(Path(file))
     if "rows" in tree:
-        if row not in tree["rows"]:
-            raise ConfigError(f"{file}: expected FILE:ROW with one of {', '.join(tree['rows'])}, got {row!r}")
-        changes = dict(tree["rows"][row])
-        name = {"lifter.name": f"{Path(file).stem}-{row}"}
-        tree = _read(Path(file).with_name(changes.pop("base") + ".yaml"))
-        for key, value in (name | changes).items():
-            _put(tree, key.split("."), value)
+        tree = _read_row(Path(file), tree["rows"], row)
     elif row:
         raise ConfigError(f"{file}: expected a file with `rows` to take {row!r} from")
-    for item in overrides:
-        key, found, text = item.partition("=")
-        if not found:
-            raise ConfigError(f"--set: expected key=value, got {item!r}")
-        try:
-            _put(tree, key.split("."), parse(text, f"--set {item}"))
-        except (LookupError, ValueError, AttributeError, TypeError):
-            raise ConfigError(
-                f"--set {item}: expected a key of the recipe and a YAML value, such as "
-                "optimiser.lr=0.001, or stages.0.steps=100 for the first of its stages"
-            ) from None
+    for override in overrides:
+        _override(tree, override)
     try:
         return msgspec.convert(tree, Recipe, strict=True)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{config}: {error}") from error
+
+
+def _read_row(file: Path, rows: dict[str, Any], row: str) -> dict[str, Any]:
+    """The settings of a row's base file, changed by the row and named after it."""
+    if row not in rows:
+        raise ConfigError(f"{file}: expected FILE:ROW with one of {', '.join(rows)}, got {row!r}")
+    changes = {"lifter.name": f"{file.stem}-{row}"} | rows[row]
+    tree = _read(file.with_name(changes.pop("base") + ".yaml"))
+    for key, value in changes.items():
+        _put(tree, key.split("."), value)
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set: expected key=value, got {override!r}")
+    try:
+        _put(tree, key.split("."), parse(text, f"--set {override}"))
+    except (LookupError, ValueError, AttributeError, TypeError):
+        raise ConfigError(
+            f"--set {override}: expected a key of the recipe and a YAML value, such as "
+            "optimiser.lr=0.001, or stages.0.steps=100 for the first of its stages"
+        ) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -153,6 +167,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _put(tree: Any, keys: list[str], value: Any) -> None:
+    """Set a nested value; integers among the keys index lists. Makes missing sections."""
     for key in keys[:-1]:
         tree = tree[int(key)] if isinstance(tree, list) else tree.setdefault(key, {})
     if isinstance(tree, list):

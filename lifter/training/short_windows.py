@@ -1,4 +1,4 @@
-"""Trains a lifter on windows shorter than its own: distinct poses are what counts, not frames."""
+"""Training on windows shorter than the model's: distinct poses train a lifter, not the number of frames."""
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,11 @@ from lifter.training.recipe import Stage
 from stream.errors import ConfigError
 
 
-class Crop:
-    """A MixSTE with uniform pruning, run on `stage.frames` consecutive frames of its window.
+class ShortWindow:
+    """Runs a MixSTE with uniform pruning on `stage.frames` consecutive frames of its window.
 
-    The temporal embedding is the one of the frames' places in the full window.
+    The temporal embedding is that of the frames' places in the full window. Raises ConfigError for other
+    models.
     """
 
     def __init__(self, spec: LifterSpec, stage: Stage) -> None:
@@ -23,23 +24,26 @@ class Crop:
                 "stages.frames: short windows need a mixste with a tps schedule that begins at 0"
             )
         self.frames = stage.frames or spec.frames
-        self.spare = spec.frames - self.frames
         short = Schedule(stage.keep or schedule.keep, schedule.at)
-        # How to compute; its own weights are never used.
-        self._plan = MixSTE(self.frames, spec.joints, spec.in_channels, schedule=short, **spec.config)
+        # Defines the computation; its own weights are never used.
+        self._structure = MixSTE(self.frames, spec.joints, spec.in_channels, schedule=short, **spec.config)
 
     @property
-    def places(self) -> Tensor:
-        """Which frames (K,) of the short window enter the network, and are answered for."""
-        return self._plan.hourglass.entering
+    def frame_indices(self) -> Tensor:
+        """Indices (K,) of the frames of the short window that enter the network and get poses."""
+        return self._structure.hourglass.entering
 
-    def to(self, device: torch.device) -> "Crop":
-        self._plan.to(device)
+    def to(self, device: torch.device) -> "ShortWindow":
+        self._structure.to(device)
         return self
 
-    def poses(self, whole: nn.Module, inputs: Tensor, first: int) -> Tensor:
-        """Poses (B, K, J, 3) at `places` of inputs (B, frames, J, C) that start at `first` in the window."""
-        weights: dict[str, Tensor] = dict(whole.named_parameters())
+    def poses(self, model: nn.Module, inputs: Tensor, first_frame: int) -> Tensor:
+        """Poses (B, K, J, 3) at `frame_indices` of inputs (B, frames, J, C), by the model's weights.
+
+        first_frame: index of the first input frame in the model's window.
+        """
+        weights: dict[str, Tensor] = dict(model.named_parameters())
         embedding = weights["Temporal_pos_embed"]
-        weights["Temporal_pos_embed"] = embedding[:, first : first + self.frames]
-        return functional_call(self._plan, weights, (inputs,))[:, self.places]
+        weights["Temporal_pos_embed"] = embedding[:, first_frame : first_frame + self.frames]
+        poses: Tensor = functional_call(self._structure, weights, (inputs,))[:, self.frame_indices]
+        return poses

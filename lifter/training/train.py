@@ -1,7 +1,7 @@
-"""`poselift train`: from a config and a folder of data to weights, and the test of them."""
+"""`poselift train`: from a recipe and a folder of data to weights and their test."""
 
 import os
-from collections.abc import Sequence as Many
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,78 +10,78 @@ from torch import nn
 
 from lifter import weights
 from lifter.evaluation.evaluate import evaluate
-from lifter.evaluation.metrics import Table
+from lifter.evaluation.metrics import MEAN_OF_ROWS, MetricTable
 from lifter.training import dry_run as dry
-from lifter.training import recipe
-from lifter.training import sources as data
+from lifter.training import sources
 from lifter.training.loop import Trainer
-from lifter.training.progress import Report
-from lifter.training.recipe import Recipe
-from lifter.training.symmetry import Mirror
-from lifter.training.widen import paired
+from lifter.training.progress import TrainingLog
+from lifter.training.recipe import Recipe, load
+from lifter.training.symmetry import LeftRightSymmetry
+from lifter.training.widen import widen
 
-QUICK_EVERY = 20  # between two epochs, every so many of the test sequences are enough
+INTERIM_EVERY = 20  # tests between epochs use every twentieth sequence
 
 
 def train(
-    config: Path | str, folder: Path | str = ".", overrides: Many[str] = (), dry_run: bool = False
+    config: Path | str, folder: Path | str = ".", overrides: Sequence[str] = (), dry_run: bool = False
 ) -> Path:
-    """Run a recipe on the data in `folder`, or go on where it stopped; answers with its weights.
+    """Run a recipe on the data in `folder`, or resume it; returns the path of its weights.
 
-    config: a YAML file, or `FILE:ROW` for a row of a file of several. dry_run: two small steps and a test
-    on made-up data in the same layout, which shows that everything fits together.
+    config: a YAML file, or `FILE:ROW` for a row of a file of several. dry_run: two small steps and a test on
+    synthetic data in the same layout, which shows that the recipe works.
     """
-    plan = recipe.load(config, overrides)
+    recipe = load(config, overrides)
     if not dry_run:
-        return _run(plan, Path(folder))[0]
-    with TemporaryDirectory() as place:
-        plan = dry.shrink(plan, Path(place))
-        path, table = _run(plan, Path(place))
+        return _run(recipe, Path(folder))[0]
+    with TemporaryDirectory() as temporary:
+        recipe = dry.shrink(recipe, Path(temporary))
+        path, table = _run(recipe, Path(temporary))
         print(table.text())
         return path
 
 
-def _run(plan: Recipe, folder: Path) -> tuple[Path, Table]:
-    source = data.training(plan, folder, int(os.environ.get("WORLD_SIZE", "1")))
-    torch.manual_seed(plan.seed)
-    trainer = Trainer(fresh(plan), plan, source, Path(plan.out) / plan.lifter.name)
-    report = Report(trainer.folder, plan.log_steps, quiet=trainer.rank > 0)
+def _run(recipe: Recipe, folder: Path) -> tuple[Path, MetricTable]:
+    source = sources.training_batches(recipe, folder, int(os.environ.get("WORLD_SIZE", "1")))
+    torch.manual_seed(recipe.seed)
+    trainer = Trainer(initial_model(recipe), recipe, source, Path(recipe.out) / recipe.lifter.name)
+    log = TrainingLog(trainer.folder, recipe.log_steps, quiet=trainer.rank > 0)
     if trainer.resume():
-        report.say(f"going on at step {trainer.step} from {trainer.folder}")
+        log.print_line(f"resuming at step {trainer.step} from {trainer.folder}")
 
-    def quick() -> dict[str, float]:
-        rows = _test(trainer.averaged(), plan, folder, QUICK_EVERY).rows()
-        return (rows.get("mean of rows") or next(iter(rows.values()))) if rows else {}
+    def interim_test() -> dict[str, float]:
+        rows = _test(trainer.trained_model(), recipe, folder, INTERIM_EVERY).rows()
+        return (rows.get(MEAN_OF_ROWS) or next(iter(rows.values()))) if rows else {}
 
-    trainer.fit(report, quick)
-    path = trainer.folder / f"{plan.lifter.name}.safetensors"
-    table = Table()
+    trainer.fit(log, interim_test)
+    path = trainer.folder / f"{recipe.lifter.name}.safetensors"
+    table = MetricTable()
     if trainer.rank == 0:
-        model = trainer.averaged()
-        weights.save(path, model, plan.lifter)
-        table = _test(model, plan, folder)
+        model = trainer.trained_model()
+        weights.save(path, model, recipe.lifter)
+        table = _test(model, recipe, folder)
         (trainer.folder / "table.txt").write_text(table.text() + "\n")
     return path, table
 
 
-def _test(model: nn.Module, plan: Recipe, folder: Path, every: int = 1) -> Table:
-    """Errors of a model on a recipe's test data, read as its paper does."""
-    return evaluate(model, plan.lifter, data.testing(plan, folder, every), plan.pipeline, flip=plan.test_flip)
+def _test(model: nn.Module, recipe: Recipe, folder: Path, every: int = 1) -> MetricTable:
+    """Errors of a model on a recipe's test data, in the recipe's mode."""
+    sequences = sources.held_out_sequences(recipe, folder, every)
+    return evaluate(model, recipe.lifter, sequences, recipe.pipeline, flip=recipe.test_flip)
 
 
-def fresh(plan: Recipe) -> nn.Module:
-    """A model to start from: fresh, or with the weights of `plan.start_from`."""
-    model = weights.build(plan.lifter)
+def initial_model(recipe: Recipe) -> nn.Module:
+    """The model before the first step: randomly initialised, or with the weights of `recipe.start_from`."""
+    model = weights.build(recipe.lifter)
     for name, value in model.named_parameters():
         if name in ("Spatial_pos_embed", "Temporal_pos_embed"):
             nn.init.trunc_normal_(value, std=0.02)
-    if plan.start_from:
-        given, _ = weights.load(plan.start_from)
-        part = model.get_submodule(plan.start_into) if plan.start_into else model
-        state = given.state_dict()
-        if plan.start_paired:
-            state = {**part.state_dict(), **paired(state, part, Mirror(plan.lifter, part))}
-        weights.load_strictly(part, state, plan.start_from)
-    elif plan.symmetric:
-        Mirror(plan.lifter, model).even_weights(model)
+    if recipe.start_from:
+        pretrained, _ = weights.load(recipe.start_from)
+        part = model.get_submodule(recipe.start_into) if recipe.start_into else model
+        state = pretrained.state_dict()
+        if recipe.start_paired:
+            state = {**part.state_dict(), **widen(state, part, LeftRightSymmetry(recipe.lifter, part))}
+        weights.load_strictly(part, state, recipe.start_from)
+    elif recipe.symmetric:
+        LeftRightSymmetry(recipe.lifter, model).symmetrise(model)
     return model

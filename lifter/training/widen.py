@@ -1,7 +1,7 @@
-"""Two copies of a network side by side in one of twice the width, to go on training from.
+"""Initial weights of a network from two copies of a network of half its width.
 
-The second copy sees the mirror image and answers for it: together they answer as the average of the network
-and its mirror image does, up to what layer norms make of two halves at once, and are symmetric.
+The second copy is mirrored. Together they give the average of the narrow network's pose and of the mirrored
+input's pose, up to the layer norms, which normalise both halves together; so the weights are symmetric.
 """
 
 from collections.abc import Mapping
@@ -9,38 +9,38 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lifter.training.symmetry import Mirror
+from lifter.training.symmetry import LeftRightSymmetry
 from stream.errors import CheckpointError
 
 
 @torch.no_grad()
-def paired(narrow: Mapping[str, Tensor], wide: nn.Module, mirror: Mirror) -> dict[str, Tensor]:
+def widen(narrow: Mapping[str, Tensor], wide: nn.Module, symmetry: LeftRightSymmetry) -> dict[str, Tensor]:
     """The state dict for `wide` (twice the width and heads) from the state dict `narrow`.
 
-    Inputs that the narrow network does not have are read with weight 0.
+    Input channels that the narrow network lacks get weight 0. Raises CheckpointError for other widths.
     """
     state = {}
     for name, target in wide.named_parameters():
         value = narrow[name]
         if name == "Spatial_patch_to_embedding.weight":
             value = nn.functional.pad(value, (0, max(0, target.shape[1] - value.shape[1])))
-        first = _placed(name, value, target)
-        second = mirror.mirrored(name, first)
+        first = _in_first_half(name, value, target)
+        second = symmetry.mirrored(name, first)
         state[name] = (first + second) / 2 if name.startswith("head.1") else first + second
         if name == "head.1.bias":
-            state[name] = (value + mirror.mirrored(name, value)) / 2
+            state[name] = (value + symmetry.mirrored(name, value)) / 2
     return state
 
 
-def _placed(name: str, value: Tensor, target: Tensor) -> Tensor:
-    """The narrow parameter as the first half of the wide one's channels."""
-    inside = torch.zeros_like(target)
+def _in_first_half(name: str, value: Tensor, target: Tensor) -> Tensor:
+    """The narrow parameter in the first half of the wide parameter's channels, zeros in the second."""
+    padded = torch.zeros_like(target)
     parts = 3 if ".qkv." in name else 1
-    for part, given in zip(inside.chunk(parts), value.chunk(parts), strict=True):
-        if any(2 * n != m and n != m for n, m in zip(given.shape, part.shape, strict=True)):
+    for wide_part, narrow_part in zip(padded.chunk(parts), value.chunk(parts), strict=True):
+        if any(2 * n != m and n != m for n, m in zip(narrow_part.shape, wide_part.shape, strict=True)):
             raise CheckpointError(
                 f"start_from: expected half the width of {name} {tuple(target.shape)}, "
                 f"got {tuple(value.shape)}"
             )
-        part[tuple(slice(n) for n in given.shape)] = given
-    return inside
+        wide_part[tuple(slice(n) for n in narrow_part.shape)] = narrow_part
+    return padded

@@ -68,26 +68,26 @@ def lag_curve(
 ) -> None:
     """Measure what waiting is worth: error, velocity error, jitter against look-ahead and hop, as live."""
     import lifter
-    from lifter.evaluation import lag_report, score
-    from lifter.evaluation import markdown as document
-    from lifter.evaluation.lag_curve import Settings, measure
+    from lifter.evaluation import score
+    from lifter.evaluation.lag_curve import LagCurveSettings, measure_lag_curve
+    from lifter.reports import lag_curve_page, markdown
 
-    lag_report.check(output, page)
+    lag_curve_page.check_outputs(output, page)
     runner = lifter.load(weights)
-    settings = Settings(
+    settings = LagCurveSettings(
         None if lags is None else numbers("--lags", lags),
         None if hops is None else numbers("--hops", hops),
         blend,
     )
     videos = score.sequences(data, "clean" if clean else "detector")
     with _progress("clips") as progress:
-        curve = measure(runner, videos, settings, clips, frames, progress)
-    text = lag_report.tables(curve, runner.spec, data.name)
+        curve = measure_lag_curve(runner, videos, settings, clips, frames, progress)
+    text = lag_curve_page.tables(curve, runner.spec, data.name)
     if output:
-        lag_report.plot(curve, runner.spec, output)
+        lag_curve_page.plot(curve, runner.spec, output)
     if page:
-        document.put(page, lag_report.PLACE, text)
-    print(json.dumps(lag_report.plain(curve, runner.spec)) if as_json else text)
+        markdown.write_section(page, lag_curve_page.SECTION, text)
+    print(json.dumps(lag_curve_page.to_json(curve, runner.spec)) if as_json else text)
 
 
 @app.command()
@@ -137,10 +137,10 @@ def bench(
     Beside it the same in plain torch, HoT and the unpruned model, and what matrix products reach here.
     """
     from lifter.bench.benchmark import bench
-    from lifter.bench.candidates import Plan
+    from lifter.bench.candidates import BenchPlan
     from lifter.bench.tune import tune as tuned
 
-    plan = Plan(
+    plan = BenchPlan(
         model=arch or weights, device=device, dtype=dtype, threads=threads, engine=engine, seconds=seconds
     )
     if quick:

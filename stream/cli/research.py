@@ -41,13 +41,14 @@ def flops(
 ) -> None:
     """Count parameters and FLOPs: by the papers' rule, and with every matrix product."""
     from lifter.paper import flops
+    from lifter.samples import full_size_spec
 
     if paper:
         return _paper(arch, as_json)
     if arch is None:
         raise ConfigError("flops: expected an architecture, such as mixste, or --paper")
-    spec = flops.spec_of(arch, frames, _schedule(keep, at, pruner, recoverer))
-    counts = flops.count(spec) if live is None else flops.live(spec, live)
+    spec = full_size_spec(arch, frames, _schedule(keep, at, pruner, recoverer))
+    counts = flops.count(spec) if live is None else flops.count_live_update(spec, live)
     rows = table or live is not None
     shown = counts if rows else counts[:1]
     if as_json:
@@ -155,9 +156,9 @@ def plot(
     one_of("FIGURE", figure, ("selected", "lifted"))
     if figure == "selected":
         schedule = _schedule(keep, at, "tps", "tri")
-        path = figures.selected(keypoints, output, model, windows=windows, schedule=schedule)
+        path = figures.draw_kept_frames(keypoints, output, model, windows=windows, schedule=schedule)
     else:
-        path = figures.lifted(keypoints, output, model)
+        path = figures.draw_lifted_motion(keypoints, output, model)
     print(path)
 
 

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from lifter.data import safe_load as safe
-from lifter.evaluation.footage import LIMB_JOINTS, Footage
+from lifter.evaluation.labelled_video import LabelledVideo
+from lifter.joints import LIMB_JOINTS
 from stream import skeletons
 from stream.config.load import load
 from stream.errors import ConfigError, EndOfStream
@@ -26,7 +27,7 @@ _TRUTH = "_X_cam_17_rootrel"
 _JOINTS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 
 
-def labelled_videos(folder: Path, variant: str = "full") -> list[Footage]:
+def labelled_videos(folder: Path, variant: str = "full") -> list[LabelledVideo]:
     """All videos of a folder, in the order of their names, with MediaPipe's keypoints and its own 3D."""
     videos = [_video(folder, name, file) for file in sorted(folder.glob("*.npz")) for name in _names(file)]
     if not videos:
@@ -34,7 +35,7 @@ def labelled_videos(folder: Path, variant: str = "full") -> list[Footage]:
     return [_seen(*video, variant) for video in videos]
 
 
-def published_poses(weights: str, film: Footage, config: str = "webcam") -> F32:
+def published_poses(weights: str, film: LabelledVideo, config: str = "webcam") -> F32:
     """Poses (F, 17, 3) metres that a config makes of the detector's keypoints: newest frames, made steady."""
     steady = msgspec.json.encode(load(config).smoothing).decode()
     with TemporaryDirectory() as folder:
@@ -52,13 +53,13 @@ def published_poses(weights: str, film: Footage, config: str = "webcam") -> F32:
 
 
 def _names(file: Path) -> list[str]:
-    with safe.arrays(file) as arrays:
+    with safe.open_npz(file) as arrays:
         return sorted(key.removesuffix(_TRUTH) for key in arrays if key.endswith(_TRUTH))
 
 
 def _video(folder: Path, name: str, file: Path) -> tuple[str, Path, F32, tuple[int, ...]]:
     """Name, video, truth and the limb joints that were measured."""
-    with safe.arrays(file) as arrays:
+    with safe.open_npz(file) as arrays:
         truth = arrays[name + _TRUTH].astype(np.float32)
         measured = arrays["measured17"] if "measured17" in arrays else np.ones(17, bool)
     if truth.ndim != 3 or truth.shape[1:] != (17, 3) or not np.isfinite(truth).all():
@@ -66,13 +67,13 @@ def _video(folder: Path, name: str, file: Path) -> tuple[str, Path, F32, tuple[i
     return name, folder / f"{name}.mp4", truth, tuple(joint for joint in LIMB_JOINTS if measured[joint])
 
 
-def _seen(name: str, video: Path, truth: F32, joints: tuple[int, ...], variant: str) -> Footage:
+def _seen(name: str, video: Path, truth: F32, joints: tuple[int, ...], variant: str) -> LabelledVideo:
     frames = list(_detected(video, variant))[: len(truth)]
     if len(frames) < len(truth):
         raise ConfigError(f"{video}: expected the {len(truth)} frames of the truth, it has {len(frames)}")
     times_ns, sizes, keypoints, world = zip(*frames, strict=True)
     rate_hz = (len(frames) - 1) * 1e9 / (times_ns[-1] - times_ns[0])
-    return Footage(name, sizes[0], rate_hz, np.stack(keypoints), truth, _held(np.stack(world)), joints)
+    return LabelledVideo(name, sizes[0], rate_hz, np.stack(keypoints), truth, _held(np.stack(world)), joints)
 
 
 def _detected(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int], F32, F32]]:

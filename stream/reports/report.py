@@ -20,7 +20,7 @@ class ReportRequest:
 
     weights: packaged, or a file; data: a folder of motion capture; output: the document of all tables, beside
     which the picture is put; benchmark: a folder of real videos (`stream.filmed`); beside: NAME=FILE of other
-    weights; card: a document that quotes the first tables; extent: see `lifter.training.dossier`.
+    weights; card: a document that quotes the first tables; extent: see `lifter.reports.measure`.
     """
 
     weights: str
@@ -44,29 +44,28 @@ class ReportRequest:
 
 def report(order: ReportRequest, say: Callable[[str], None]) -> None:
     """Write all tables into one document and their short form into another, between the marks there."""
-    from lifter.evaluation import markdown as document
-    from lifter.evaluation import report as dossier
-    from lifter.evaluation import report_page as dossier_page
-    from lifter.evaluation import report_robustness as dossier_disturbed
+    from lifter.reports import markdown, page, robustness_page
+    from lifter.reports.measure import TEST_FILE, ReportPlan, measure, weights_by_name
 
-    others = dossier.pairs(order.beside)
+    others = weights_by_name(order.beside)
     if find_spec("matplotlib") is None:
         raise ConfigError("a report needs the package matplotlib; pip install 'poselift[train]'")
-    if not (order.data / dossier.TEST).is_file():
-        raise ConfigError(f"{order.data}: expected a folder with {dossier.TEST}")
-    document.check(order.output, PLACE, new=True)
+    if not (order.data / TEST_FILE).is_file():
+        raise ConfigError(f"{order.data}: expected a folder with {TEST_FILE}")
+    markdown.check_section(order.output, PLACE, may_create=True)
     if order.card is not None:
-        document.check(order.card, PLACE)
+        markdown.check_section(order.card, PLACE)
     videos, live = [], None
     if order.benchmark is not None:
         from stream.reports.real_videos import labelled_videos, published_poses
 
         say("detecting people in the real videos")
         videos, live = labelled_videos(order.benchmark), partial(published_poses, order.weights)
-    found = dossier.measure(order.weights, order.data, others, videos, live, order.extent, say)
-    if found.disturbed:
-        dossier_disturbed.plot(found.disturbed, found.spec.name, order.output.with_name(PICTURE))
-    document.put(order.output, PLACE, dossier_page.page(found, order.command(others), PICTURE))
+    measured = measure(ReportPlan(order.weights, order.data, others, videos, live, order.extent), say)
+    if measured.robustness:
+        robustness_page.plot(measured.robustness, measured.spec.name, order.output.with_name(PICTURE))
+    text = page.page(measured, order.command(others), PICTURE)
+    markdown.write_section(order.output, PLACE, text)
     if order.card is not None:
-        document.put(order.card, PLACE, dossier_page.card(found))
+        markdown.write_section(order.card, PLACE, page.card(measured))
     say(f"written: {order.output}")

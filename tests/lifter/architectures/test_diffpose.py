@@ -6,7 +6,8 @@ import torch
 import lifter
 from lifter.architectures.diffpose import DiffPose, GraphDenoiser
 from lifter.checkpoints.convert import import_weights
-from lifter.paper.flops import count, spec_of
+from lifter.paper.flops import count
+from lifter.samples import full_size_spec
 from lifter.spec import Schedule
 from lifter.weights import load
 from stream.errors import ConfigError, ShapeError
@@ -164,7 +165,7 @@ def test_a_lift_exports_with_any_batch(hypotheses):
 
 @pytest.mark.parametrize(("schedule", "gflops"), [(None, 277.25), (Schedule(), 118.23)])
 def test_its_frozen_lifter_costs_what_the_paper_says(schedule, gflops):
-    total = count(spec_of("diffpose", schedule=schedule))[0]
+    total = count(full_size_spec("diffpose", schedule=schedule))[0]
     assert round(total.parameters / 1e6, 2) == 33.78
     assert round(total.paper_flops / 1e9, 2) == gflops
 

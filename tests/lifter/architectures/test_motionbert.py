@@ -7,6 +7,7 @@ import lifter
 from lifter.architectures.motionbert import MotionBERT
 from lifter.h2ot.prune import density_peaks
 from lifter.paper import flops
+from lifter.samples import full_size_spec
 from lifter.spec import Schedule
 
 SMALL = {"maxlen": 27, "dim_feat": 64, "depth": 5, "dim_rep": 128, "heads": 8}
@@ -52,7 +53,7 @@ def test_both_streams_start_with_equal_shares_of_the_answer():
     ],
 )
 def test_it_costs_what_the_papers_say(schedule, parameters_m, paper_gflops, all_gflops):
-    total = flops.count(flops.spec_of("motionbert", schedule=schedule))[0]
+    total = flops.count(full_size_spec("motionbert", schedule=schedule))[0]
     assert round(total.parameters / 1e6, 2) == parameters_m
     assert round(total.paper_flops / 1e9, 2) == paper_gflops
     assert round(total.all_flops / 1e9, 2) == all_gflops

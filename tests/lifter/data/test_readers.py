@@ -1,4 +1,4 @@
-"""The field's datasets are read as their papers read them, and without running what is in their pickles."""
+"""Datasets are read as in the papers that use them, without running code from their pickles."""
 
 import pickle
 from pathlib import Path
@@ -8,22 +8,24 @@ import pytest
 import torch
 
 from lifter import normalise
-from lifter.data import h36m, motionbert, mpi3dhp
-from lifter.data import mocap as motion
 from lifter.data import safe_load as safe
+from lifter.data.h36m import read_h36m
+from lifter.data.mocap import read_mocap
+from lifter.data.motionbert import read_motionbert
+from lifter.data.mpi3dhp import read_mpi3dhp
 from lifter.evaluation import score
 from lifter.spec import LifterSpec
 from lifter.training import dry_run as dry
 from stream.errors import ConfigError
 
 
-class _Evil:
+class _RunsCode:
     def __reduce__(self) -> tuple:
         return print, ("this must never run",)
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
-def test_arrays_and_dictionaries_come_through(tmp_path: Path, protocol: int) -> None:
+def test_arrays_and_dictionaries_are_read(tmp_path: Path, protocol: int) -> None:
     data = {"a": np.arange(6.0).reshape(2, 3), "b": ["x", 1, np.float64(2.5)], "c": np.array(["p", "q"])}
     path = tmp_path / "data.pkl"
     path.write_bytes(pickle.dumps(data, protocol=protocol))
@@ -34,13 +36,13 @@ def test_arrays_and_dictionaries_come_through(tmp_path: Path, protocol: int) -> 
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "evil.pkl"
-    path.write_bytes(pickle.dumps({"data": _Evil()}))
-    with pytest.raises(ConfigError, match=r"it asks for builtins\.print"):
+    path = tmp_path / "unsafe.pkl"
+    path.write_bytes(pickle.dumps({"data": _RunsCode()}))
+    with pytest.raises(ConfigError, match=r"it refers to builtins\.print"):
         safe.read_pickle(path)
-    np.savez(tmp_path / "evil.npz", allow_pickle=True, data=np.array({"x": _Evil()}, dtype=object))
-    with pytest.raises(ConfigError, match=r"it asks for builtins\.print"):
-        safe.read_npz(tmp_path / "evil.npz")
+    np.savez(tmp_path / "unsafe.npz", allow_pickle=True, data=np.array({"x": _RunsCode()}, dtype=object))
+    with pytest.raises(ConfigError, match=r"it refers to builtins\.print"):
+        safe.read_npz(tmp_path / "unsafe.npz")
     assert capsys.readouterr().out == ""
 
 
@@ -63,9 +65,9 @@ def test_npz_files_with_plain_arrays_and_objects_are_read(tmp_path: Path) -> Non
         safe.read_npz(tmp_path / "missing.npz")
 
 
-def test_human36m_poses_are_turned_into_each_cameras_axes(tmp_path: Path) -> None:
+def test_human36m_poses_are_in_the_axes_of_each_camera(tmp_path: Path) -> None:
     dry.WRITERS["h36m"](tmp_path, {}, 12)
-    videos = list(h36m.sequences(tmp_path, "test"))
+    videos = list(read_h36m(tmp_path, "test"))
     assert [video.row for video in videos] == ["Walking"] * 8  # 2 subjects, 4 cameras
     assert [video.size_wh for video in videos[:4]] == [(1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002)]
     world = dry.motion(12, 2)
@@ -75,39 +77,39 @@ def test_human36m_poses_are_turned_into_each_cameras_axes(tmp_path: Path) -> Non
         np.testing.assert_allclose(
             np.linalg.norm(video.truth, axis=-1), np.linalg.norm(relative, axis=-1), atol=1e-5
         )
-        # All four cameras stand about upright: the head is above (y is down), the ankles below.
+        # All four cameras are about level: the head is above the pelvis (y is down), the ankles below.
         assert (video.truth[:, 10, 1] < -0.6).all()
         assert (video.truth[:, 3, 1] > 0.6).all()
-    # Cameras 0 and 3 face one another: what is right for one is left for the other.
+    # Cameras 0 and 3 face each other, so left and right in their images are exchanged.
     assert videos[0].truth[0, 14, 0] * videos[3].truth[0, 14, 0] < 0
 
 
 def test_human36m_at_a_lower_rate_takes_every_nth_frame(tmp_path: Path) -> None:
     dry.WRITERS["h36m"](tmp_path, {}, 12)
-    full, third = (next(h36m.sequences(tmp_path, "train", every=every)) for every in (1, 3))
+    full, third = (next(read_h36m(tmp_path, "train", every=every)) for every in (1, 3))
     np.testing.assert_array_equal(third.keypoints, full.keypoints[::3])
     np.testing.assert_array_equal(third.truth, full.truth[::3])
 
 
-def test_mpi3dhp_joints_come_in_the_order_of_human36m(tmp_path: Path) -> None:
+def test_mpi3dhp_joints_are_in_the_order_of_human36m(tmp_path: Path) -> None:
     dry.WRITERS["mpi3dhp"](tmp_path, {}, 12)
-    videos = list(mpi3dhp.sequences(tmp_path, "test"))
+    videos = list(read_mpi3dhp(tmp_path, "test"))
     assert [(video.row, video.size_wh) for video in videos] == [("TS1", (2048, 2048)), ("TS5", (1920, 1080))]
     pose = dry.motion(12, 1)
     np.testing.assert_allclose(videos[0].truth, pose - pose[:, :1], atol=1e-5)
     assert videos[0].valid is not None
     assert videos[0].valid.all()
-    assert [video.row for video in mpi3dhp.sequences(tmp_path, "train")] == ["S1", "S1", "S2", "S2"]
+    assert [video.row for video in read_mpi3dhp(tmp_path, "train")] == ["S1", "S1", "S2", "S2"]
 
 
 def test_motionberts_pickle_is_cut_into_videos(tmp_path: Path) -> None:
     dry.WRITERS["motionbert"](tmp_path, {"file": "x.pkl"}, 12)
-    videos = list(motionbert.sequences(tmp_path / "x.pkl", "test"))
+    videos = list(read_motionbert(tmp_path / "x.pkl", "test"))
     assert [(video.row, video.size_wh, len(video.truth)) for video in videos] == [
         ("Directions", (1000, 1002), 12),
         ("WalkTogether", (1000, 1000), 12),
     ]
-    # 250 px per metre and 4 mm per px: the units of the network are worth a metre again.
+    # At 250 px per metre and 4 mm per px, network units times unit_m are metres.
     pose = dry.motion(24)[:12]
     assert videos[0].unit_m is not None
     np.testing.assert_allclose(
@@ -116,32 +118,32 @@ def test_motionberts_pickle_is_cut_into_videos(tmp_path: Path) -> None:
 
 
 def _write_clips(folder: Path) -> None:
-    """The clips that MotionBERT would cut of the made-up pickle: its two videos, scaled."""
+    """The clips of the synthetic pickle: its two videos, in network units."""
     dry.WRITERS["motionbert"](folder, {"file": "x.pkl"}, 12)
     part = safe.read_pickle(folder / "x.pkl")["test"]
     (folder / "test").mkdir()
     for i, height in enumerate((1002, 1000)):
         rows = slice(12 * i, 12 * (i + 1))
         offset = np.array([1, height / 1000])
-        seen, label = part["joint_2d"][rows] / 500 - offset, part["joint3d_image"][rows] / 500
+        xy, label = part["joint_2d"][rows] / 500 - offset, part["joint3d_image"][rows] / 500
         label[..., :2] -= offset
-        clip = {"data_input": np.concatenate([seen, part["confidence"][rows]], -1), "data_label": label}
+        clip = {"data_input": np.concatenate([xy, part["confidence"][rows]], -1), "data_label": label}
         (folder / "test" / f"{i:08d}.pkl").write_bytes(pickle.dumps(clip))
 
 
-def test_motionberts_clips_are_what_its_pickle_is(tmp_path: Path) -> None:
+def test_motionberts_clips_have_the_same_data_as_its_pickle(tmp_path: Path) -> None:
     _write_clips(tmp_path)
-    whole = list(motionbert.sequences(tmp_path / "x.pkl", "test"))
+    whole = list(read_motionbert(tmp_path / "x.pkl", "test"))
     clips = list(score.sequences(tmp_path))
     assert [(clip.row, len(clip.truth)) for clip in clips] == [("clips", 12)] * 2
     spec = LifterSpec(name="x", normalise="image", in_channels=3)
     for clip, video in zip(clips, whole, strict=True):
         np.testing.assert_allclose(clip.truth, video.truth, atol=1e-5)
-        seen = [
-            normalise.encode(torch.from_numpy(each.keypoints[None]), torch.tensor([each.size_wh]), spec)[0]
-            for each in (clip, video)
+        inputs = [
+            normalise.encode(torch.from_numpy(data.keypoints[None]), torch.tensor([data.size_wh]), spec)[0]
+            for data in (clip, video)
         ]
-        torch.testing.assert_close(*seen, atol=1e-5, rtol=0)
+        torch.testing.assert_close(*inputs, atol=1e-5, rtol=0)
         assert clip.unit_m is not None
         bones = np.array(normalise.SIZE_BONES)
         metres = clip.unit_m[:, None, None] * clip.truth
@@ -158,18 +160,18 @@ def test_motionberts_clips_are_what_its_pickle_is(tmp_path: Path) -> None:
         ),
         ({"data_input": np.zeros((9, 16, 3)), "data_label": np.zeros((9, 16, 3))}, r"expected data_input"),
         ([1, 2], r"got \(0,\) and \(0,\)"),
-        ({"data_input": _Evil()}, r"it asks for builtins\.print"),
+        ({"data_input": _RunsCode()}, r"it refers to builtins\.print"),
     ],
 )
-def test_a_clip_that_is_none_is_refused(
+def test_a_pickle_that_is_not_a_clip_is_refused(
     tmp_path: Path, clip: object, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "train").mkdir()
     with pytest.raises(ConfigError, match="found none"):
-        next(motionbert.sequences(tmp_path, "train"))
+        next(read_motionbert(tmp_path, "train"))
     (tmp_path / "train" / "00000000.pkl").write_bytes(pickle.dumps(clip))
     with pytest.raises(ConfigError, match=complaint):
-        next(motionbert.sequences(tmp_path, "train"))
+        next(read_motionbert(tmp_path, "train"))
     assert capsys.readouterr().out == ""
 
 
@@ -181,27 +183,29 @@ def test_a_clip_that_is_none_is_refused(
         (b"PK\x03\x04cut off", "not a zip file"),
     ],
 )
-def test_a_file_that_is_no_npz_is_refused_in_one_sentence(tmp_path: Path, content: bytes, why: str) -> None:
+def test_a_file_that_is_not_an_npz_is_refused_in_one_sentence(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
     path = tmp_path / "motion.npz"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=rf"motion.npz: expected an .npz of numpy arrays .*{why}"):
         score.sequences(path)
 
 
-def test_an_npz_without_what_belongs_in_it_names_it(tmp_path: Path) -> None:
+def test_the_error_for_an_npz_names_the_missing_array(tmp_path: Path) -> None:
     path, clip = tmp_path / "motion.npz", {"clip/anna/walk": dry.motion(9, seed=0)}
     np.savez(path, **clip)
     with pytest.raises(ConfigError, match="but fps is not a file in the archive"):
-        motion.read(path)
+        read_mocap(path)
     np.savez(path, fps=np.zeros(3), **clip)
     with pytest.raises(
         ConfigError, match=r"fps: expected one number of frames per second, 1 to 1000, got \["
     ):
-        motion.read(path)
+        read_mocap(path)
     np.savez(path, **{"walk/truth": np.zeros((5, 17, 3), np.float32)})
     with pytest.raises(ConfigError, match="but walk/keypoints is not a file in the archive"):
         list(score.sequences(path))
     with path.open("wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(ConfigError, match="one array without a name"):
-        motion.read(path)
+        read_mocap(path)

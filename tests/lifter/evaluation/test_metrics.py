@@ -1,4 +1,4 @@
-"""Metrics on poses whose errors are known by construction."""
+"""Metrics of poses with errors known by construction."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ RANDOM = np.random.default_rng(3)
 TRUTH = RANDOM.normal(size=(6, 17, 3))
 
 
-def _turn(angle: float) -> np.ndarray:
+def _rotation(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
 
 
@@ -17,15 +17,15 @@ def test_a_shift_of_30_mm_is_an_error_of_30_mm() -> None:
     np.testing.assert_allclose(metrics.mpjpe(TRUTH + np.array([0.03, 0, 0]), TRUTH), 30.0)
 
 
-def test_procrustes_ignores_turning_scaling_and_moving() -> None:
-    np.testing.assert_allclose(metrics.p_mpjpe(1.3 * TRUTH @ _turn(0.7) + 2.0, TRUTH), 0.0, atol=1e-9)
+def test_procrustes_ignores_rotation_scale_and_shift() -> None:
+    np.testing.assert_allclose(metrics.p_mpjpe(1.3 * TRUTH @ _rotation(0.7) + 2.0, TRUTH), 0.0, atol=1e-9)
 
 
-def test_procrustes_does_not_forgive_a_mirror_image() -> None:
+def test_procrustes_counts_a_mirror_image_as_an_error() -> None:
     assert (metrics.p_mpjpe(TRUTH * [-1, 1, 1], TRUTH) > 100).all()
 
 
-def test_scale_error_ignores_scale_alone() -> None:
+def test_n_mpjpe_ignores_scale() -> None:
     np.testing.assert_allclose(metrics.n_mpjpe(0.8 * TRUTH, TRUTH), 0.0, atol=1e-9)
 
 
@@ -45,8 +45,8 @@ def test_pck_and_auc_of_joints_at_known_distances() -> None:
     np.testing.assert_allclose(metrics.auc(predicted, TRUTH), 100 * 12 / 17 * 16 / 31)
 
 
-def test_a_table_averages_over_frames_within_a_row_and_over_rows_alike() -> None:
-    table = metrics.Table({"mpjpe": metrics.mpjpe})
+def test_a_table_averages_frames_within_a_row_and_weighs_rows_alike() -> None:
+    table = metrics.MetricTable({"mpjpe": metrics.mpjpe})
     table.add("walk", TRUTH + np.array([0.01, 0, 0]), TRUTH)
     table.add("walk", TRUTH[:3] + np.array([0.04, 0, 0]), TRUTH[:3])
     table.add("sit", TRUTH[:2] + np.array([0.06, 0, 0]), TRUTH[:2])

@@ -1,19 +1,20 @@
-"""What models cost, against every figure the paper prints."""
+"""Parameters and FLOPs of models, compared with every figure of the paper's tables."""
 
 from functools import cache
 
 import msgspec
 import pytest
 
-from lifter.paper.flops import Count, count, live, spec_of
+from lifter.paper.flops import FlopCount, count, count_live_update
 from lifter.paper.tables import ROWS
+from lifter.samples import H2OT_SCHEDULES, full_size_spec
 from lifter.spec import Schedule
 from stream.errors import ConfigError
 
 
 @cache
-def cost(arch: str, frames: int | None = None, **schedule: object) -> tuple[Count, ...]:
-    return tuple(count(spec_of(arch, frames, Schedule(**schedule) if schedule else None)))
+def cost(arch: str, frames: int | None = None, **schedule: object) -> tuple[FlopCount, ...]:
+    return tuple(count(full_size_spec(arch, frames, Schedule(**schedule) if schedule else None)))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"table {row.table}: {row.name}")
@@ -45,7 +46,7 @@ def test_flops_with_attention_count_every_product(arch, schedule, gflops):
     assert round(cost(arch, None, **schedule)[0].all_flops / 1e9, 2) == gflops
 
 
-def test_blocks_after_a_prune_cost_in_proportion_to_the_frames_that_are_left():
+def test_blocks_after_pruning_cost_in_proportion_to_the_kept_frames():
     parts = {row.part: row.paper_flops for row in cost("mixste", None, keep=(81,), at=(4,))}
     assert (
         parts["STEblocks.3"] == parts["TTEblocks.3"] == 3 * parts["STEblocks.4"] == 3 * parts["TTEblocks.7"]
@@ -62,24 +63,34 @@ def test_parts_add_up_to_the_total():
     ("arch", "keep", "at", "gflops"),
     [
         ("mixste", (121, 81), (0, 3), [118.23, 109.53, 105.35, 97.08]),
-        ("motionbert", (121, 81), (0, 1), [47.98, 47.98, 42.06]),  # time is in its embedding
+        (
+            "motionbert",
+            (121, 81),
+            (0, 1),
+            [47.98, 47.98, 42.06],
+        ),  # no cache: its embedding depends on time
         ("motionagformer", (121, 81), (0, 7), [38.87, 38.87, 37.86, 36.44]),
-        ("d3dp", (121, 81), (0, 3), [118.25, 109.54, 105.36]),  # noise belongs to places, not to frames
+        ("d3dp", (121, 81), (0, 3), [118.25, 109.54, 105.36]),  # no cache: noise depends on the frame index
         ("diffpose", (121, 81), (0, 3), [118.23, 109.53, 105.35, 97.08]),
     ],
 )
-def test_an_update_costs_what_its_new_frames_and_poses_take(arch, keep, at, gflops):
-    """Of five new frames, for five poses: as the paper computes, and with one thing more left out each."""
-    counts = live(spec_of(arch, None, Schedule(keep, at)), 5)
-    assert [round(each.paper_flops / 1e9, 2) for each in counts] == gflops
-    assert len({each.parameters for each in counts}) == 1
+def test_an_update_costs_only_the_work_for_its_new_frames_and_poses(arch, keep, at, gflops):
+    """Five new frames, five poses: the paper's computation, then with one more saving in each column."""
+    counts = count_live_update(full_size_spec(arch, None, Schedule(keep, at)), 5)
+    assert [round(totals.paper_flops / 1e9, 2) for totals in counts] == gflops
+    assert len({totals.parameters for totals in counts}) == 1
 
 
-def test_a_model_for_the_centre_leaves_out_the_rest_of_its_last_block():
-    spec = spec_of("mhformer", None, Schedule((175, 117), (0, 1), recoverer="centre"))
-    assert [round(each.paper_flops / 1e9, 2) for each in live(spec)] == [6.72, 5.85, 5.85]
+def test_a_model_for_the_centre_frame_skips_the_other_frames_in_its_last_block():
+    spec = full_size_spec("mhformer", None, Schedule((175, 117), (0, 1), recoverer="centre"))
+    assert [round(totals.paper_flops / 1e9, 2) for totals in count_live_update(spec)] == [6.72, 5.85, 5.85]
+
+
+@pytest.mark.parametrize("arch", H2OT_SCHEDULES)
+def test_the_default_schedule_is_that_of_the_last_h2ot_row_of_the_tables(arch):
+    assert H2OT_SCHEDULES[arch] == [row.schedule for row in ROWS if row.arch == arch][-1]
 
 
 def test_an_unknown_architecture_is_refused():
     with pytest.raises(ConfigError, match="mixste"):
-        spec_of("mixtse")
+        full_size_spec("mixtse")

@@ -1,4 +1,4 @@
-"""Which frames a lifter keeps of a recording."""
+"""The frames that a lifter keeps of the windows of a recording."""
 
 import numpy as np
 import pytest
@@ -6,18 +6,16 @@ import torch
 
 from lifter import weights
 from lifter.h2ot.prune import uniform
-from lifter.paper.kept_frames import cut, opened, selection, sequence, with_pruner
+from lifter.paper.kept_frames import kept_frames, with_pruner
 from lifter.runner import Runner
+from lifter.samples import cut_window, recording_as_window
 from lifter.spec import LifterSpec, Schedule
-from stream.errors import CheckpointError, ConfigError
-from stream.files import keypoints as keypoint_files
+from stream.errors import ConfigError
 from stream.files.keypoints import PACKAGED_RECORDING
-from stream.messages import Header, KeypointFrame, Keypoints
 
 F = 27
 STAGES = Schedule((13, 9), (0, 1))
 SMALL = {"width": 16, "depth": 2, "heads": 2}
-NAN = float("nan")
 
 
 def runner(schedule=STAGES, arch="mixste", in_channels=2, **config):
@@ -30,39 +28,39 @@ def runner(schedule=STAGES, arch="mixste", in_channels=2, **config):
 
 @pytest.fixture(scope="module")
 def windows():
-    seen = sequence(PACKAGED_RECORDING, "h36m17")
-    return [cut(seen, start, F) for start in range(100, 104)]
+    recording = recording_as_window(PACKAGED_RECORDING, "h36m17")
+    return [cut_window(recording, start, F) for start in range(100, 104)]
 
 
-def arriving(lifter, window):
-    """Which frames there are when a whole pass comes to its head, (F,) bool."""
-    places = []
-    hook = lifter.model.hourglass.recoverer.register_forward_pre_hook(lambda _, args: places.append(args[1]))
+def frames_at_recoverer(lifter, window):
+    """The frames whose tokens reach the recoverer in a full pass, (F,) bool."""
+    indices = []
+    hook = lifter.model.hourglass.recoverer.register_forward_pre_hook(lambda _, args: indices.append(args[1]))
     lifter.lift([window])
     hook.remove()
-    return np.isin(np.arange(F), places[0])
+    return np.isin(np.arange(F), indices[0])
 
 
-def test_the_sampler_keeps_uniform_samples_of_uniform_samples(windows):
-    places = np.arange(F)[uniform(F, 13)][uniform(13, 9)]
-    assert (selection(runner(), windows) == np.isin(np.arange(F), places)).all()
+def test_two_stages_of_the_sampler_keep_uniform_samples_of_uniform_samples(windows):
+    indices = np.arange(F)[uniform(F, 13)][uniform(13, 9)]
+    assert (kept_frames(runner(), windows) == np.isin(np.arange(F), indices)).all()
 
 
 @pytest.mark.parametrize("pruner", ["tpc", "tpa", "tpmo", "tps"])
-def test_what_is_selected_is_what_arrives_at_the_head(windows, pruner):
+def test_kept_frames_are_those_that_reach_the_recoverer(windows, pruner):
     lifter = with_pruner(runner(), pruner)
-    kept = selection(lifter, windows)
-    assert (kept == [arriving(lifter, window) for window in windows]).all()
+    kept = kept_frames(lifter, windows)
+    assert (kept == [frames_at_recoverer(lifter, window) for window in windows]).all()
     assert (kept.sum(axis=1) == 9).all()
-    assert (selection(lifter, windows) == kept).all()
+    assert (kept_frames(lifter, windows) == kept).all()
 
 
-def test_the_frame_that_moved_most_is_one_place_further_left_in_every_next_window(windows):
-    seen = sequence(PACKAGED_RECORDING, "h36m17")
-    motion = np.abs(np.diff(seen.keypoints[..., :2], axis=0)).sum(axis=(1, 2))
+def test_the_frame_with_the_most_motion_moves_left_by_one_from_window_to_window(windows):
+    recording = recording_as_window(PACKAGED_RECORDING, "h36m17")
+    motion = np.abs(np.diff(recording.keypoints[..., :2], axis=0)).sum(axis=(1, 2))
     start = int(motion.argmax()) - F // 2
-    slices = [cut(seen, start + step, F) for step in range(3)]
-    kept = selection(with_pruner(runner(Schedule((1,), (0,))), "tpmo"), slices)
+    slices = [cut_window(recording, start + step, F) for step in range(3)]
+    kept = kept_frames(with_pruner(runner(Schedule((1,), (0,))), "tpmo"), slices)
     assert kept.argmax(axis=1).tolist() == [F // 2 + 1, F // 2, F // 2 - 1]
 
 
@@ -77,23 +75,23 @@ def test_the_frame_that_moved_most_is_one_place_further_left_in_every_next_windo
         ("diffpose", "tri", {}),
     ],
 )
-def test_every_architecture_can_be_asked(windows, arch, recoverer, options, pruner):
+def test_kept_frames_are_found_in_every_architecture(windows, arch, recoverer, options, pruner):
     lifter = runner(Schedule((13, 9), (0, 1), pruner, recoverer), arch, **options)
-    assert (selection(lifter, windows[:2]).sum(axis=1) == 9).all()
+    assert (kept_frames(lifter, windows[:2]).sum(axis=1) == 9).all()
 
 
-def test_asking_leaves_the_lifter_as_it_was(windows):
+def test_finding_kept_frames_does_not_change_the_lifter(windows):
     lifter = runner()
     before = lifter.lift(windows)
-    selection(lifter, windows)
+    kept_frames(lifter, windows)
     assert (lifter.lift(windows) == before).all()
 
 
-def test_a_lifter_without_stages_keeps_every_frame(windows):
-    assert selection(runner(None), windows).all()
+def test_a_lifter_that_does_not_prune_keeps_every_frame(windows):
+    assert kept_frames(runner(None), windows).all()
 
 
-def test_another_pruner_works_with_the_same_weights():
+def test_another_pruner_has_the_same_weights():
     lifter = runner()
     other = with_pruner(lifter, "tpc")
     assert other.spec.schedule == Schedule((13, 9), (0, 1), "tpc")
@@ -101,75 +99,6 @@ def test_another_pruner_works_with_the_same_weights():
         assert torch.equal(other.model.state_dict()[name], value)
 
 
-def test_another_pruner_needs_stages():
-    with pytest.raises(ConfigError, match="tiny prunes nothing; say how many frames to keep"):
+def test_a_lifter_that_does_not_prune_takes_no_pruner():
+    with pytest.raises(ConfigError, match="tiny does not prune; pass the frame counts to keep"):
         with_pruner(runner(None), "tpc")
-
-
-def test_an_architecture_is_opened_with_the_schedule_of_the_paper_and_the_same_random_weights():
-    state = torch.random.get_rng_state()
-    first, second = opened("motionagformer"), opened("motionagformer", Schedule((81,), (3,)))
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert first.spec.schedule == Schedule((121, 81), (0, 7))
-    assert second.spec.schedule == Schedule((81,), (3,))
-    assert first.spec.name == "motionagformer, random weights"
-    assert torch.equal(first.model.joints_embed.weight, second.model.joints_embed.weight)
-
-
-def test_weights_are_opened_with_other_stages_if_their_parameters_allow_it(tmp_path):
-    lifter = runner()
-    weights.save(tmp_path / "tiny.safetensors", lifter.model, lifter.spec)
-    assert opened(tmp_path / "tiny.safetensors").spec.schedule == STAGES
-    assert opened(tmp_path / "tiny.safetensors", Schedule((5,), (1,))).spec.schedule == Schedule((5,), (1,))
-    with pytest.raises(CheckpointError, match=r"tiny with another schedule: .* is missing"):
-        opened(tmp_path / "tiny.safetensors", Schedule((5,), (1,), "tpc", "tra"))
-
-
-def frame(seq, *persons, source="cam0"):
-    """persons: (id, x of all joints), NaN for one that is not seen."""
-    people = tuple(
-        Keypoints(np.full((17, 2), x, np.float32), np.ones(17, np.float32), id) for id, x in persons
-    )
-    time_ns = seq * 20_000_000
-    return KeypointFrame(Header(source, seq, time_ns, time_ns), (640, 480), "h36m17", people, time_ns)
-
-
-def recorded(path, *frames):
-    keypoint_files.write(path, frames)
-    return path
-
-
-def test_a_recording_gives_the_person_seen_most_with_gaps_filled(tmp_path):
-    path = recorded(
-        tmp_path / "two.npz",
-        frame(0, ("anna", 10.0), ("ben", 200.0)),
-        frame(1, ("ben", 210.0)),
-        frame(2, ("anna", 30.0)),
-        frame(3, ("anna", 40.0), ("ben", NAN)),
-    )
-    seen = sequence(path, "h36m17")
-    assert seen.keypoints[:, 0].tolist() == [[10, 10, 1], [20, 20, 0], [30, 30, 1], [40, 40, 1]]
-    assert (seen.captured_ns.tolist(), seen.size_wh) == ([0, 20_000_000, 40_000_000, 60_000_000], (640, 480))
-
-
-def test_a_recording_of_several_cameras_gives_the_first(tmp_path):
-    path = recorded(
-        tmp_path / "two.jsonl",
-        frame(0, (None, 10.0)),
-        frame(0, (None, 90.0), source="cam1"),
-        frame(1, (None, 20.0)),
-    )
-    assert sequence(path, "h36m17").keypoints[:, 0, 0].tolist() == [10, 20]
-
-
-def test_a_recording_of_nobody_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="expected somebody to be seen in the recording, found nobody"):
-        sequence(recorded(tmp_path / "empty.jsonl", frame(0), frame(1)), "h36m17")
-    with pytest.raises(ConfigError, match="found nobody"):
-        sequence(recorded(tmp_path / "nan.jsonl", frame(0, ("anna", NAN))), "h36m17")
-
-
-def test_persons_whom_nothing_tells_apart_are_refused(tmp_path):
-    path = recorded(tmp_path / "two.npz", frame(7, (None, 10.0), (None, 20.0)))
-    with pytest.raises(ConfigError, match="frame 0 shows 2 persons whom no ids tell apart"):
-        sequence(path, "h36m17")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lifter import weights
-from lifter.bench.candidates import Plan
+from lifter.bench.candidates import BenchPlan
 from lifter.spec import LifterSpec, Schedule
 from stream.cli.main import main
 
@@ -60,4 +60,4 @@ def test_json_is_all_that_is_printed_when_asked_for(
     )
     poselift("bench", "--arch", "mixste", "--json", "--threads", 1, "--engine", "eager", "--seconds", 2)
     assert json.loads(capsys.readouterr().out) == {"benchmark": "bench"}
-    assert plans == [Plan(model="mixste", threads=1, engine="eager", seconds=2.0)]
+    assert plans == [BenchPlan(model="mixste", threads=1, engine="eager", seconds=2.0)]

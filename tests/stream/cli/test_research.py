@@ -200,10 +200,10 @@ def test_flops_of_a_live_update_fall_step_by_step(poselift):
     code, out, _ = poselift("flops", "mixste", "--keep", "121,81", "--at", "0,3", "--live", "1", "--json")
     assert code == 0
     assert [(row["part"], round(row["paper_flops"] / 1e9, 2)) for row in json.loads(out)] == [
-        ("as the paper computes", 118.23),
-        ("what no pose needs left out", 109.53),
-        ("the newest poses alone", 105.25),
-        ("frames remembered too", 96.69),
+        ("paper's computation", 118.23),
+        ("unneeded tokens skipped", 109.53),
+        ("only the newest poses", 105.25),
+        ("with the frame cache", 96.69),
     ]
     code, _, err = poselift("flops", "mixste", "--live", "244")
     assert code == 2

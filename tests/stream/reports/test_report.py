@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lifter import weights
-from lifter.evaluation.footage import Footage
+from lifter.evaluation.labelled_video import LabelledVideo
 from lifter.spec import LifterSpec, Schedule
 from lifter.training.dry_run import WRITERS, motion
 from stream.cli.main import main
@@ -40,7 +40,7 @@ def films(monkeypatch: pytest.MonkeyPatch) -> None:
     truth -= truth[:, :1]
     keypoints = np.concatenate([300 + 100 * truth[..., :2], np.ones((4 * LENGTH, 17, 1))], axis=-1)
     world = 2 * truth + np.random.default_rng(0).normal(0, 0.01, truth.shape).astype(np.float32)
-    video = Footage("cam1", (640, 480), 50.0, keypoints.astype(np.float32), truth, world)
+    video = LabelledVideo("cam1", (640, 480), 50.0, keypoints.astype(np.float32), truth, world)
     monkeypatch.setattr(filmed, "labelled_videos", lambda folder: [video])
 
 
@@ -66,7 +66,7 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
         "poselift report tiny.safetensors --data DIR --benchmark DIR/benchmark "
         "--beside unpruned=unpruned.safetensors --out page.md --card card.md --quick\n"
     ) in page
-    table = rows(page[: page.index("The same by where")])
+    table = rows(page[: page.index("The same by database")])
     assert list(table)[1:] == [
         "tiny", "the same weights, no frame pruned", "the same weights, windows of 9 frames", "unpruned",
         "the detector's keypoints at true depth", "mean pose", "mean pose of the true facing",
@@ -87,7 +87,7 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
     card = (folder / "card.md").read_text()
     assert card.startswith("# Card\n<!-- report -->")
     assert card.endswith("<!-- /report -->\nend\n")
-    assert rows(card)["tiny"] == rows(page[: page.index("How steady")])["tiny"]
+    assert rows(card)["tiny"] == rows(page[: page.index("Steadiness of")])["tiny"]
     assert run(*words) == 0
     assert (folder / "page.md").read_text() == page
 
@@ -95,7 +95,7 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
 def test_in_brief_nothing_is_disturbed(folder: Path) -> None:
     assert run("tiny.safetensors", "--data", ".", "--out", "page.md", "--brief") == 0
     page = (folder / "page.md").read_text()
-    assert "What disturbs it" not in page
+    assert "Disturbances" not in page
     assert "Real video" not in page
     assert not (folder / "robustness.png").exists()
 

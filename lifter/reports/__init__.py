@@ -1,0 +1,1 @@
+"""Writes measurements of lifters as Markdown pages, model cards and plots."""

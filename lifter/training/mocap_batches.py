@@ -1,0 +1,85 @@
+"""Training windows rendered from motion capture: play, vary the body, render, detect, normalise."""
+
+from bisect import bisect_right
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from lifter import normalise
+from lifter.data.mocap import MocapClips
+from lifter.spec import ASSUMED_FOCAL
+from lifter.synthesis import body_shapes, rare_poses
+from lifter.synthesis.detector_noise import simulate_detector
+from lifter.synthesis.virtual_camera import random_views
+from lifter.training.batch import TrainingBatch, step_generator
+from lifter.training.recipe import Recipe
+
+MARGIN_FRAMES = 24  # rendered around a short window, so that its normalisation equals that of a long window
+
+
+class MocapBatches:
+    """Batches for every step of a recipe's stages, rendered from motion capture (a `BatchSource`)."""
+
+    def __init__(self, motion: MocapClips, recipe: Recipe) -> None:
+        self.motion, self.recipe = motion, recipe
+        self.stage_ends = list(accumulate(stage.steps for stage in recipe.stages))
+        self.steps = self.stage_ends[-1] if self.stage_ends else 0
+        self.steps_per_epoch = max(1, self.steps)
+
+    def make(self, step: int, rank: int = 0) -> TrainingBatch:
+        """The batch of a step: always the same for the same seed, step and rank."""
+        generator = step_generator(self.recipe.seed, step, rank)
+        index = min(bisect_right(self.stage_ends, step), len(self.stage_ends) - 1)
+        stage, spec = self.recipe.stages[index], self.recipe.lifter
+        frames = stage.frames or spec.frames
+        omitted = spec.frames - frames
+        margin = min(MARGIN_FRAMES, omitted)
+        keypoints, truth, size_wh, focal_px = render_windows(
+            self.motion, stage.batch, frames + margin, generator
+        )
+        inputs, context = normalise.encode(keypoints, size_wh, spec, focal_px)
+        targets = normalise.to_network_axes(truth, context)
+        # Live poses come from the end of the window: half of the short windows lie there.
+        at_end, share = torch.rand(2, generator=generator).tolist()
+        start = margin if at_end < 0.5 else int(share * (margin + 1))
+        first_frame = omitted if at_end < 0.5 else int(share * (omitted + 1))
+        rows = slice(start, start + frames)
+        return TrainingBatch(inputs[:, rows], targets[:, rows], index, first_frame)
+
+
+def render_windows(
+    motion: MocapClips, batch: int, frames: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Keypoints (B, F, 17, 3), truth (B, F, 17, 3), size_wh (B, 2), the focal length to assume (B,) px.
+
+    The truth is in metres, root-relative, camera axes. The true focal length is used for one window in five.
+    """
+    xyz = _play(motion, batch, frames, generator)
+    xyz = rare_poses.augment_poses(xyz, generator)
+    xyz = body_shapes.mirror_windows(xyz, torch.rand(batch, generator=generator) < 0.5)
+    xyz = body_shapes.resize_bones(xyz, body_shapes.random_bone_factors(batch, generator))
+    view = random_views(xyz, generator)
+    keypoints = simulate_detector(view, generator)
+    truth = view.xyz[:, :, :17] - view.xyz[:, :, :1]
+    first = _padding(batch, frames, generator)
+    index = torch.maximum(torch.arange(frames), first[:, None])[..., None, None]
+    keypoints = keypoints.gather(1, index.expand(keypoints.shape))
+    is_calibrated = torch.rand(batch, generator=generator) < 0.2
+    focal_px = torch.where(is_calibrated, view.focal_px, ASSUMED_FOCAL * view.size_wh.amax(dim=1))
+    return keypoints, truth.gather(1, index.expand(truth.shape)), view.size_wh, focal_px
+
+
+def _play(motion: MocapClips, batch: int, frames: int, generator: torch.Generator) -> Tensor:
+    """Motion (B, F, 19, 3) at 24 to 60 Hz and slightly varied speed; 6 % of the windows almost still."""
+    clip = motion.draw(batch, generator)
+    first, rate, warp, still = torch.rand(4, batch, generator=generator)
+    speed = motion.fps / (24 + 36 * rate) * torch.exp(0.4 * (warp - 0.5))
+    speed = torch.where(still < 0.06, speed * 0.1 * warp, speed)
+    return motion.play(clip, first * (motion.length[clip] - 1), speed, frames)
+
+
+def _padding(batch: int, frames: int, generator: torch.Generator) -> Tensor:
+    """First frame (B,) that is not padding: 0 for most windows, else as at the start of a stream."""
+    padded, share = torch.rand(2, batch, generator=generator)
+    return torch.where(padded < 0.15, (share * (frames - 1)).long(), torch.zeros(batch, dtype=torch.long))

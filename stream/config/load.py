@@ -59,7 +59,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved whole as YAML-able values, defaults included, passwords in URLs masked."""
-        return _masked(
+        shown: dict[str, Any] = _masked(
             {
                 "node": self.node,
                 "sources": {name: part.to_dict() for name, part in self.sources.items()},
@@ -71,6 +71,7 @@ class Config:
                 "status_s": self.status_s,
             }
         )
+        return shown
 
 
 def load(path: str | Path, changes: Iterable[str] = ()) -> Config:

@@ -189,4 +189,4 @@ def test_the_command_writes_what_a_config_takes(tmp_path: Path, capsys: pytest.C
 
     walk = {"sources": {"door": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
     is_the_camera(resolve(walk | yaml.safe_load(output.read_text())).scene.cameras["door"])
-    assert "12 views" in capsys.readouterr().out
+    assert "12 of 12 images" in capsys.readouterr().out

@@ -41,10 +41,10 @@ def lift(
         ),
     ] = None,
 ) -> None:
-    """Lift a whole file to 3D poses. Every pose uses the frames before and after it.
+    """Lift a whole file to 3D poses.
 
-    A plain array of keypoints (.npy, .npz) needs --set source.skeleton=coco17, --set source.fps=30 and
-    --set source.size_wh=[640,480].
+    Every pose uses the frames before and after it. A plain array of keypoints (.npy, .npz) needs --set
+    source.skeleton=coco17, --set source.fps=30 and --set source.size_wh=[640,480].
     """
     from stream.runtime.offline import config_for, count, lift
 
@@ -71,10 +71,11 @@ def calibrate(
         Path | None, typer.Option("-o", "--output", help="A .yaml file to write the lines to.")
     ] = None,
 ) -> None:
-    """Measure a camera's intrinsics from views of a printed board, and print them as lines for a config.
+    """Measure a camera's intrinsics.
 
-    Use ten views or more: sharp, the board large, also near the image borders, tilted by about 30 degrees in
-    several directions.
+    Finds a printed board in the images and prints the intrinsics as lines for a config. Use ten views or
+    more: sharp, the board large, also near the image borders, tilted by about 30 degrees in several
+    directions.
     """
     from stream.cameras.calibration import calibrate
     from stream.cameras.calibration_board import Board

@@ -25,9 +25,10 @@ def demo(
         "poselift-demo.gif"
     ),
 ) -> None:
-    """Lift a packaged recording live, receive the poses in a second process, and draw them as a GIF.
+    """Lift a packaged recording live and draw the poses.
 
-    Needs no camera, network or broker. Takes about 20 seconds.
+    A second process receives the poses and the command draws them as an animated GIF. Needs no camera,
+    network or broker. Takes about 20 seconds.
     """
     from stream.cli.demo import demo
 
@@ -36,10 +37,11 @@ def demo(
 
 @app.command()
 def run(config: ConfigArgument, changes: Changes = None) -> None:
-    """Run a config: read its sources, lift keypoints to 3D poses, and publish them through its sinks.
+    """Run a config: sources in, 3D poses out.
 
-    Runs until the sources end or Ctrl-C. `poselift check CONFIG` prints every setting of a config;
-    `poselift listen` prints the published poses.
+    Reads the sources, lifts keypoints to 3D poses and publishes them through the sinks, until the sources end
+    or Ctrl-C. `poselift check CONFIG` prints every setting of a config; `poselift listen` prints the
+    published poses.
     """
     from stream.config.load import load
     from stream.runtime.service import run
@@ -49,10 +51,10 @@ def run(config: ConfigArgument, changes: Changes = None) -> None:
 
 @app.command()
 def check(config: ConfigArgument, changes: Changes = None) -> None:
-    """Check a config without running it, and print it with all default values filled in.
+    """Check a config and print all its settings.
 
-    Exits with code 2 and an error message when a setting is wrong.
-    docs/configuration.md explains the settings.
+    Default values are filled in. Nothing is run. Exits with code 2 and an error message when a setting is
+    wrong. docs/configuration.md explains the settings.
     """
     import yaml
 
@@ -79,7 +81,10 @@ def listen(
     ] = None,
     prefix: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
-    """Receive published poses and print their rate, their age and the number of persons every second."""
+    """Print rate and age of published poses.
+
+    Subscribes to a `poselift run` and prints a line every second until Ctrl-C.
+    """
     from stream.cli.listen import listen
 
     listen(endpoint, source=source, as_json=as_json, output=output, seconds=seconds, prefix=prefix)

@@ -54,9 +54,9 @@ def evaluate(
         ),
     ] = "mean",
 ) -> None:
-    """Measure the errors of weights on data with known 3D poses: a row per action, a column per metric.
+    """Measure errors on data with known 3D poses.
 
-    docs/training.md describes the data.
+    Prints a row per action and a column per metric. docs/training.md describes the data.
     """
     from lifter.evaluation.score import score
 
@@ -97,9 +97,10 @@ def lag_curve(
     clean: Clean = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure latency against accuracy: error, velocity error and jitter by look-ahead (lag) and hop.
+    """Measure latency against accuracy.
 
-    Poses are lifted and blended as in a live stream.
+    Prints error, velocity error and jitter by look-ahead (lag) and hop. Poses are lifted and blended as in a
+    live stream.
     """
     import lifter
     from lifter.evaluation import lag_report, score
@@ -151,9 +152,10 @@ def report(
         bool, typer.Option("--quick", help="Use few clips, to check that the command works (a minute).")
     ] = False,
 ) -> None:
-    """Measure the accuracy and the robustness of a lifter and write the tables into documents.
+    """Measure accuracy and robustness in full.
 
-    docs/training.md describes the data.
+    Writes all tables into a document and the first ones into a model card. docs/training.md describes the
+    data.
     """
     from stream.reports.report import ReportRequest, report
 
@@ -194,10 +196,10 @@ def bench(
         Path | None, typer.Option("-o", "--output", help="A .json file to write the result to.")
     ] = None,
 ) -> None:
-    """Measure the speed of a lifter on this machine: print a table and one line of JSON.
+    """Measure a lifter's speed on this machine.
 
-    The table compares it with plain PyTorch, with HoT and with the unpruned model, and states the share of
-    this machine's measured peak for matrix products.
+    Prints a table and one line of JSON. The table compares it with plain PyTorch, with HoT and with the
+    unpruned model, and states the share of this machine's measured peak for matrix products.
     """
     from lifter.bench.benchmark import bench
     from lifter.bench.candidates import Plan

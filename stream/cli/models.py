@@ -22,7 +22,7 @@ def models(
         ),
     ] = None,
 ) -> None:
-    """List the packaged lifter weights and the models of the 2D detector."""
+    """List packaged weights and detector models."""
     if fetch is not None:
         print_line(f"{fetch}: {model_files.fetch(fetch)}")
     for line in lines():
@@ -35,7 +35,7 @@ def lines() -> Iterator[str]:
     for spec in lifter.models():
         schedule = spec.schedule
         pruning = (
-            f"H2OT pruning keeps {_listed(schedule.keep)} frames from block {_listed(schedule.at)}"
+            f"H2OT pruning keeps {_listed(schedule.keep)} frames at blocks {_listed(schedule.at)}"
             if schedule
             else "no pruning"
         )

@@ -49,7 +49,10 @@ def flops(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count parameters and FLOPs of an architecture, by the rule of the papers and of all matrix products."""
+    """Count parameters and FLOPs.
+
+    Counts FLOPs by the rule of the papers and for all matrix products.
+    """
     from lifter.paper import flops
 
     if paper:
@@ -122,9 +125,10 @@ def import_weights(
         ),
     ] = None,
 ) -> None:
-    """Convert a released checkpoint to a .safetensors file, without running code that it may contain.
+    """Convert a released checkpoint.
 
-    Every tensor must fit. --keep and --at add H2OT's pruning to weights released without pruning.
+    Writes a .safetensors file. Every tensor must fit; code in the checkpoint is never run. --keep and --at
+    add H2OT's pruning to weights released without pruning.
     """
     from lifter.checkpoints.convert import import_weights
 
@@ -156,10 +160,10 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train a lifter. The same command resumes a training that was stopped.
+    """Train a lifter.
 
-    docs/training.md describes data and recipes. For several GPUs:
-    torchrun --nproc-per-node N -m stream.cli train ...
+    The same command resumes a training that was stopped. docs/training.md describes data and recipes. For
+    several GPUs: torchrun --nproc-per-node N -m stream.cli train ...
     """
     from lifter.training.train import train
 
@@ -191,7 +195,10 @@ def plot(
     keep: Keep = None,
     at: At = None,
 ) -> None:
-    """Draw a figure of the paper: the frames that each pruner keeps, or a lifted motion with them in red."""
+    """Draw a figure of the paper.
+
+    Shows the frames that each pruner keeps, or a lifted motion with the kept frames in red.
+    """
     from lifter.paper import figures
 
     require_choice("FIGURE", figure, ("selected", "lifted"))

@@ -81,7 +81,9 @@ def meanings(documented: type, names: tuple[str, ...]) -> tuple[str, dict[str, s
 
     Fields of a base class may be documented in its own docstring. ValueError when a field has no meaning.
     """
-    docstrings = [vars(kind).get("__doc__") or "" for kind in documented.__mro__ if kind is not object]
+    docstrings = [
+        vars(kind).get("__doc__") or "" for kind in documented.__mro__[:-1] if kind is not msgspec.Struct
+    ]
     summary, found = _parse(docstrings[0], names)
     for docstring in docstrings[1:]:
         found = _parse(docstring, names)[1] | found
@@ -94,23 +96,28 @@ def _parse(docstring: str, names: tuple[str, ...]) -> tuple[str, dict[str, str]]
     text = re.sub(r"\s+", " ", docstring).strip()
     name = "|".join(sorted(names, key=len, reverse=True))
     starts = list(re.finditer(rf"(?:^|(?<=[.;)] ))((?:{name})(?:, (?:{name}))*): ", text))
-    ends = [start.start() for start in starts[1:]] + [len(text)]
+    ends = [*(start.start() for start in starts[1:]), len(text)]
+    if not starts:
+        return text, {}
     meaning = {
         field: _sentence(text[start.end() : end])
         for start, end in zip(starts, ends, strict=True)
         for field in start[1].split(", ")
     }
-    return text[: starts[0].start() if starts else None].strip(), meaning
+    return text[: starts[0].start()].strip(), meaning
 
 
 def _top_level() -> Iterator[str]:
     _, meaning = meanings(Config, tuple(Config.__dataclass_fields__))
-    defaults = {"node": f"`{DEFAULT_NODE}`", "status_s": f"`{DEFAULT_STATUS_S}`"}
+    kinds = {
+        "node": f"text; default `{json.dumps(DEFAULT_NODE)}`",
+        "status_s": f"number; default `{DEFAULT_STATUS_S}`",
+        "sources": "required",
+        "sinks": "required",
+    }
     for name, text in meaning.items():
-        kind = "" if name in defaults else f" See [`{name}`](#{name})."
-        yield _entry(
-            name, defaults.get(name, "required" if name in ("sources", "sinks") else ""), text + kind
-        )
+        link = "" if name in ("node", "status_s") else f" See [`{name}`](#{name})."
+        yield _entry(name, kinds.get(name, ""), text + link)
     yield ""
 
 
@@ -119,15 +126,15 @@ def _components(path: str, table: Mapping[str, str]) -> Iterator[str]:
         component = import_component(place)
         yield f"### `{path}` with `type: {name}`\n"
         yield _wrapped(_sentence((component.__doc__ or "").split("\n\n")[0])) + "\n"
-        yield from _struct(path, component.Settings)
+        yield from _struct(path, component.Settings, with_summary=False)
 
 
-def _struct(path: str, struct: type) -> Iterator[str]:
+def _struct(path: str, struct: type, with_summary: bool = True) -> Iterator[str]:
     """The settings of a struct, then those of the structs inside it."""
     names = tuple(field.name for field in msgspec.structs.fields(struct))
     summary, meaning = meanings(struct, names)
-    if summary:
-        yield _wrapped(_sentence(summary)) + "\n"
+    if summary and with_summary:
+        yield _wrapped(_sentence(re.sub(r"^Section `\w+` of a config:", "", summary))) + "\n"
     nested = []
     for field in msgspec.structs.fields(struct):
         inner = [(f"{path}.{field.name}{suffix}", kind) for suffix, kind in _structs_in(field.type)]

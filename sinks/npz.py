@@ -64,7 +64,7 @@ class NPZ:
 
     def send(self, message: Message) -> None:
         if isinstance(message, Meta):
-            self._table.describe(message)
+            self._table.set_meta(message)
             self._meta = message
         elif isinstance(message, PoseFrame):
             if self._table.nbytes > self._max_bytes or not self._table.fits(message):
@@ -81,4 +81,4 @@ class NPZ:
         self._part += 1
         self._table = PoseTable()
         if self._meta is not None:
-            self._table.describe(self._meta)
+            self._table.set_meta(self._meta)

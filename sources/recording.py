@@ -53,7 +53,7 @@ class Recording:
         self._path = PACKAGED_RECORDING if settings.path is None else Path(settings.path).expanduser()
         if not self._path.is_file():
             raise ConfigError(f"{context.name}: expected a file of keypoints at {self._path}; there is none")
-        self._assumed = keypoint_files.Assumed(
+        self._assumed = keypoint_files.RecordingDefaults(
             settings.skeleton, settings.fps, settings.size_wh, context.name
         )
         self._loop = settings.loop

@@ -154,7 +154,7 @@ def test_a_number_is_a_number_however_it_is_written(text: str, value: object) ->
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path):
     path = tmp_path / "twice.yaml"
     path.write_text("sources:\n  walk: {type: synthetic}\n  walk: {type: recording}\n")
-    with pytest.raises(ConfigError, match=r"(?s)the key 'walk' is there twice, first in line 2.*line 3"):
+    with pytest.raises(ConfigError, match=r"(?s)the key 'walk' is repeated, first in line 2.*line 3"):
         load(path)
 
 

@@ -1,4 +1,4 @@
-"""`poselift report`: measures a lifter on motion capture and real videos, and writes the documents."""
+"""`poselift report`: measures a lifter on motion capture and on videos, and writes its documents."""
 
 import shlex
 from collections.abc import Callable, Iterable
@@ -10,17 +10,21 @@ from typing import Literal
 
 from stream.errors import ConfigError
 
-PLACE = "report"  # <!-- report --> and <!-- /report --> in the documents
-PICTURE = "robustness.png"
+MARKER = "report"  # the tables are put between <!-- report --> and <!-- /report -->
+FIGURE = "robustness.png"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What is to be measured, and where it is written.
+    """What to measure, and the documents to write.
 
-    weights: packaged, or a file; data: a folder of motion capture; output: the document of all tables, beside
-    which the picture is put; benchmark: a folder of real videos (`stream.filmed`); beside: NAME=FILE of other
-    weights; card: a document that quotes the first tables; extent: see `lifter.training.dossier`.
+    weights: packaged name or file
+    data: folder of motion capture
+    output: document for all tables; the figure is put beside it
+    benchmark: folder of labelled videos (`stream.reports.real_videos`)
+    beside: NAME=FILE of other weights to compare with
+    card: document for the first tables
+    extent: brief leaves out the robustness tests, quick also uses few clips
     """
 
     weights: str
@@ -32,7 +36,7 @@ class ReportRequest:
     extent: Literal["full", "brief", "quick"] = "full"
 
     def command(self, others: Iterable[str]) -> str:
-        """What to type for these figures, whichever folders are one's own."""
+        """The command that reproduces the tables, with DIR in place of local folders."""
         words = ["poselift", "report", self.weights, "--data", "DIR"]
         words += ["--benchmark", "DIR/benchmark"] if self.benchmark else []
         for name in others:
@@ -42,31 +46,36 @@ class ReportRequest:
         return " ".join(words + ([] if self.extent == "full" else [f"--{self.extent}"]))
 
 
-def report(order: ReportRequest, say: Callable[[str], None]) -> None:
-    """Write all tables into one document and their short form into another, between the marks there."""
-    from lifter.evaluation import markdown as document
-    from lifter.evaluation import report as dossier
-    from lifter.evaluation import report_page as dossier_page
-    from lifter.evaluation import report_robustness as dossier_disturbed
+def report(request: ReportRequest, print_line: Callable[[str], None]) -> None:
+    """Measure, then write all tables into the output document and the first ones into the card.
 
-    others = dossier.pairs(order.beside)
+    print_line: prints a line of progress. ConfigError, before the measuring, for missing files and packages.
+    """
+    from lifter.evaluation import markdown as document
+    from lifter.evaluation import report as evaluation
+    from lifter.evaluation import report_page
+    from lifter.evaluation import report_robustness as robustness
+
+    others = evaluation.pairs(request.beside)
     if find_spec("matplotlib") is None:
         raise ConfigError("a report needs the package matplotlib; pip install 'poselift[train]'")
-    if not (order.data / dossier.TEST).is_file():
-        raise ConfigError(f"{order.data}: expected a folder with {dossier.TEST}")
-    document.check(order.output, PLACE, new=True)
-    if order.card is not None:
-        document.check(order.card, PLACE)
+    if not (request.data / evaluation.TEST).is_file():
+        raise ConfigError(f"{request.data}: expected a folder with {evaluation.TEST}")
+    document.check(request.output, MARKER, new=True)
+    if request.card is not None:
+        document.check(request.card, MARKER)
     videos, live = [], None
-    if order.benchmark is not None:
+    if request.benchmark is not None:
         from stream.reports.real_videos import labelled_videos, published_poses
 
-        say("detecting people in the real videos")
-        videos, live = labelled_videos(order.benchmark), partial(published_poses, order.weights)
-    found = dossier.measure(order.weights, order.data, others, videos, live, order.extent, say)
-    if found.disturbed:
-        dossier_disturbed.plot(found.disturbed, found.spec.name, order.output.with_name(PICTURE))
-    document.put(order.output, PLACE, dossier_page.page(found, order.command(others), PICTURE))
-    if order.card is not None:
-        document.put(order.card, PLACE, dossier_page.card(found))
-    say(f"written: {order.output}")
+        print_line("detecting people in the videos")
+        videos, live = labelled_videos(request.benchmark), partial(published_poses, request.weights)
+    results = evaluation.measure(
+        request.weights, request.data, others, videos, live, request.extent, print_line
+    )
+    if results.disturbed:
+        robustness.plot(results.disturbed, results.spec.name, request.output.with_name(FIGURE))
+    document.put(request.output, MARKER, report_page.page(results, request.command(others), FIGURE))
+    if request.card is not None:
+        document.put(request.card, MARKER, report_page.card(results))
+    print_line(f"written: {request.output}")

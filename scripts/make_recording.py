@@ -1,8 +1,8 @@
-"""Make the packaged recording of keypoints: one lap of the synthetic walker, seen by a virtual camera.
+"""Make the packaged recording of keypoints: one lap of the synthetic walker before a virtual camera.
 
     python scripts/make_recording.py [FILE]
 
-The walker is back where it started after 12 s, so that the recording can be played in a loop.
+After 12 s the walker is back at the start, so the recording can be played in a loop.
 """
 
 import sys
@@ -18,7 +18,7 @@ from stream.protocols import ComponentContext
 
 
 def frames() -> Iterator[KeypointFrame]:
-    """50 Hz, 2 px of noise, 2 % of the joints missing, as a good 2D detector would have it."""
+    """Frames at 50 Hz with 2 px of noise and 2 % missing joints, like those of a good 2D detector."""
     settings = Synthetic.Settings(fps=50.0, frames=round(50 * LAP_S), noise_px=2.0, missing=0.02, pace="full")
     with Synthetic(settings, ComponentContext("walk")) as source:
         try:

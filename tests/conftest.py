@@ -1,4 +1,4 @@
-"""Fixtures that more than one package's tests use."""
+"""Fixtures for the tests of several packages."""
 
 import getpass
 import shutil
@@ -12,7 +12,7 @@ import pytest
 
 
 class Mosquitto:
-    """A real MQTT broker on a loopback port of its own; it can be stopped and started again there."""
+    """A mosquitto broker on a free loopback port; it can be stopped and started again on that port."""
 
     host = "127.0.0.1"
 
@@ -38,7 +38,7 @@ class Mosquitto:
             key = folder / "key.pem"
             _make_certificate(self.certificate, key, self.host)
             lines += [f"certfile {self.certificate}", f"keyfile {key}"]
-        # Started by root it would change to a user who cannot read these files.
+        # Started as root, mosquitto changes to a user without permission to read these files.
         lines.append(f"user {getpass.getuser()}")
         self._config.write_text("\n".join(lines) + "\n")
         self._process: subprocess.Popen[str] | None = None
@@ -54,13 +54,13 @@ class Mosquitto:
         for line in self._process.stderr:
             said.append(line)
             if "running" in line:
-                # What it says from now on is read away: a full pipe would stop the broker.
+                # Later output is read and dropped, because a full pipe would block the broker.
                 threading.Thread(target=self._process.stderr.read, daemon=True).start()
                 return
         pytest.fail("mosquitto did not start: " + "".join(said), pytrace=False)
 
     def stop(self) -> None:
-        """Return once the broker is gone; stopping twice is harmless."""
+        """Return once the broker has ended; stopping twice is harmless."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -68,7 +68,7 @@ class Mosquitto:
 
 
 def _make_certificate(certificate: Path, key: Path, host: str) -> None:
-    """A certificate for `host`, signed by itself."""
+    """A certificate for `host`, self-signed."""
     command = [
         "openssl",
         "req",
@@ -87,7 +87,7 @@ def _make_certificate(certificate: Path, key: Path, host: str) -> None:
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A running broker that lets everyone in."""
+    """A running broker without users."""
     broker = Mosquitto(tmp_path)
     broker.start()
     yield broker
@@ -96,7 +96,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def guarded_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A running broker that lets in only user `robot` with password `tea-time`."""
+    """A running broker that accepts only the user `robot` with the password `tea-time`."""
     broker = Mosquitto(tmp_path, users={"robot": "tea-time"})
     broker.start()
     yield broker
@@ -105,7 +105,7 @@ def guarded_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def tls_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A running broker that talks only TLS, with a certificate signed by itself."""
+    """A running broker that accepts only TLS, with a certificate self-signed."""
     broker = Mosquitto(tmp_path, tls=True)
     broker.start()
     yield broker
@@ -114,7 +114,7 @@ def tls_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained lifter of 27 frames: it says nothing true, but takes the whole way in a millisecond."""
+    """An untrained lifter of 27 frames: its poses are meaningless, but a pass takes a millisecond."""
     import torch
 
     from lifter.spec import LifterSpec, Schedule

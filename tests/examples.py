@@ -18,8 +18,8 @@ from stream.messages import (
     WindowInfo,
 )
 
-UNIX_NS = 1_700_000_000_000_000_000  # where a FakeClock's wall clock starts
-NOW_NS = 1_000_000_000  # where its monotonic clock starts
+UNIX_NS = 1_700_000_000_000_000_000  # initial wall-clock time of a FakeClock
+NOW_NS = 1_000_000_000  # its initial monotonic time
 NAN = float("nan")
 
 
@@ -57,7 +57,7 @@ def pose_frame(seq: int = 7, source: str = "cam0", **changes: Any) -> PoseFrame:
 
 
 def keypoint_frame(seq: int = 7, source: str = "cam0") -> KeypointFrame:
-    """Two persons of two joints, the first without an id and with one joint not seen."""
+    """Two persons of two joints, the first without an id and with one missing joint."""
     return KeypointFrame(
         header=Header(source, seq, NOW_NS - 20_000_000, UNIX_NS - 20_000_000),
         size_wh=(640, 480),
@@ -92,7 +92,7 @@ def status(node: str = "poselift") -> Status:
 
 
 def plain(value: Any) -> Any:
-    """A message as nested dicts, lists and strings, so that two can be compared whole, NaN included."""
+    """A message as nested dicts, lists and strings, comparable with == even with NaN."""
     if isinstance(value, np.ndarray):
         return [str(value.dtype), value.shape, ["nan" if v != v else v for v in value.ravel().tolist()]]
     if is_dataclass(value):

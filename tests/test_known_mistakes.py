@@ -1,6 +1,6 @@
-"""Mistakes that live pose pipelines are known for, each with the tests that keep them out of this one.
+"""Known mistakes of live pose pipelines, each with the tests that prevent it in this one.
 
-Those of one component are tested where the component is; the rest follow here.
+Tests of a single component are in the file of that component; the others follow in this file.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from stream.windows.pending import LiftRequest, PendingFrame
 WAIT_S = 60.0
 SECOND = 1_000_000_000
 
-KEPT_OUT = {
+PREVENTED_BY = {
     "one filter is shared by all people": [
         "stream/postprocess/test_smoothing.py::test_two_people_do_not_share_one_filter"
     ],
@@ -44,31 +44,31 @@ KEPT_OUT = {
         "stream/postprocess/test_smoothing.py::test_a_new_id_does_not_reset_the_filters_of_those_already_there",
         "stream/scene/test_root_position.py::test_a_newcomer_does_not_reset_the_others",
     ],
-    "a filter runs at 30 Hz whatever the camera does": [
+    "a filter assumes 30 Hz at every frame rate": [
         "stream/postprocess/test_smoothing.py::test_the_delay_is_the_stated_one_at_every_frame_rate",
     ],
-    "a 50 Hz model is run at whatever rate frames come": [
+    "a model trained at 50 Hz is run at the frame rate of the camera": [
         "stream/windows/test_resample.py::test_whatever_the_camera_rate_the_window_moves_at_the_lifters",
         "stream/windows/test_resample.py::test_missing_frames_leave_a_steady_motion_steady",
     ],
-    "what is not known is sent as 0": [
+    "unknown values are sent as 0": [
         "stream/runtime/test_trust.py::test_what_is_not_known_of_the_lost_is_null_on_the_wire_and_never_zero",
         "stream/wire/test_codec.py::test_what_was_not_seen_is_never_a_point",
         "stream/test_skeletons.py::test_a_zero_with_score_zero_is_not_a_place",
     ],
-    "a lost person is published as a confident guess": [
+    "a lost person is published with a predicted pose of high score": [
         "stream/runtime/test_lift_thread.py::test_the_pose_of_a_lost_person_is_absent_not_zero",
         "stream/runtime/test_trust.py::test_ten_seconds_without_detection_are_predicted_then_lost_once_then_empty",
         "stream/runtime/test_source_thread.py::test_a_live_source_that_ends_announces_its_people_as_lost",
     ],
-    "the floor snaps to the lowest joint, so that nobody can jump": [
+    "the floor snaps to the lowest joint, so a jump is impossible": [
         "stream/scene/test_world_frame.py::test_who_jumps_leaves_the_floor_and_who_crouches_does_not_lower_it",
         "stream/scene/test_foot_contact.py::test_both_feet_leave_the_floor_in_a_jump",
     ],
     "poses are divided by their own size every frame": [
-        "test_known_mistakes.py::test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one",
+        "test_known_mistakes.py::test_a_crouching_body_is_not_scaled_to_the_size_of_a_standing_one",
     ],
-    "a camera rotation is written into the code": [
+    "a camera rotation is hard-coded": [
         "stream/scene/test_world_frame.py::test_the_floor_under_a_walker_is_found_however_the_camera_is_turned",
         "stream/scene/test_world_frame.py::test_without_a_world_poses_stay_in_the_cameras_axes_and_feet_are_told",
     ],
@@ -76,68 +76,68 @@ KEPT_OUT = {
         "stream/runtime/test_live_equals_offline.py::test_a_recording_through_the_live_path_says_what_lifting_it_offline_says",
         "lifter/test_normalise.py::test_nothing_jumps_when_the_window_moves_on",
     ],
-    "there is a seam every window": [
+    "poses jump at the end of every window": [
         "stream/postprocess/test_blend.py::test_what_two_passes_say_becomes_one_motion"
     ],
     "(h, w) is passed where (w, h) is read": [
-        "test_known_mistakes.py::test_an_upright_image_is_upright_on_its_way",
+        "test_known_mistakes.py::test_an_upright_image_keeps_its_width_and_height",
         "sources/mediapipe/test_detector.py::test_pixels_are_those_of_a_picture_that_is_not_square",
     ],
     "the first frame must contain a person": [
         "stream/runtime/test_trust.py::test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_window",
     ],
     "a clip shorter than the window crashes": [
-        "stream/cli/test_main.py::test_a_clip_shorter_than_the_window_is_lifted_too",
+        "stream/cli/test_main.py::test_a_clip_shorter_than_the_window_is_lifted",
     ],
     "a clip of exactly a multiple of the window crashes": [
         "stream/runtime/test_trust.py::test_a_file_may_be_as_long_as_the_window_or_any_other_length",
     ],
     "latency is a difference of wall clocks": [
-        "test_known_mistakes.py::test_a_wall_clock_that_jumps_changes_no_latency",
+        "test_known_mistakes.py::test_a_jump_of_the_wall_clock_changes_no_latency",
     ],
-    "latency is told as a mean": [
+    "latency is reported as a mean": [
         "stream/test_health.py::test_the_report_holds_counters_states_and_percentiles",
     ],
     "n ticks are divided by n - 1 intervals": [
         "sinks/test_console.py::test_a_line_a_second_tells_rate_age_and_persons"
     ],
-    "a source counts as connected though it could not be": [
+    "a source that failed to connect counts as connected": [
         "stream/runtime/test_pipeline.py::test_a_source_that_is_not_there_does_not_stop_the_others",
         "sources/test_reconnecting.py::test_outages_are_told_in_health_and_once_per_change_in_the_log",
     ],
-    "what raises in a reader's thread leaves it hanging": [
-        "test_known_mistakes.py::test_a_reader_that_breaks_ends_the_run_and_says_why",
+    "an exception in a reader thread leaves the pipeline hanging": [
+        "test_known_mistakes.py::test_an_exception_in_a_reader_ends_the_run_with_that_error",
         "stream/runtime/test_sink_thread.py::test_a_sink_that_breaks_is_out_and_nobody_waits_for_it",
     ],
-    "scores and origins of joints are dropped on the way out": [
+    "scores and origins of joints are dropped before publishing": [
         "stream/wire/test_codec.py::test_another_library_reads_every_field_of_a_pose",
     ],
     "the one euro filter gets millimetres for metres": [
         "stream/postprocess/test_smoothing.py::test_speed_counts_in_metres_per_second_not_in_millimetres",
     ],
-    "left and right are listed anew in every file": [
-        "test_known_mistakes.py::test_every_list_of_left_and_right_says_the_same",
+    "every file has its own list of left and right joints": [
+        "test_known_mistakes.py::test_all_lists_of_left_and_right_joints_agree",
     ],
     "checkpoints are loaded leniently, so that random layers run": [
         "lifter/test_weights.py::test_weights_that_differ_are_refused_by_their_first_names",
         "lifter/checkpoints/test_official.py::test_keys_that_are_missing_or_left_over_are_refused",
     ],
     "a live window is many copies of the newest frame, with scores of 1": [
-        "test_known_mistakes.py::test_a_live_window_is_history_and_has_the_scores_that_came",
+        "test_known_mistakes.py::test_a_live_window_contains_past_frames_with_their_scores",
     ],
-    "what is kept grows without bound": [
-        "test_known_mistakes.py::test_people_who_are_gone_leave_nothing_behind",
+    "memory grows without bound": [
+        "test_known_mistakes.py::test_the_buffers_of_people_who_left_are_freed",
         "stream/test_health.py::test_memory_stays_flat_however_long_it_runs",
     ],
-    "ids come back as somebody else": [
+    "an id is reused for another person": [
         "stream/runtime/test_source_thread.py::test_who_was_announced_as_lost_never_comes_back_under_that_id",
     ],
 }
 
 
-@pytest.mark.parametrize("mistake", KEPT_OUT)
+@pytest.mark.parametrize("mistake", PREVENTED_BY)
 def test_each_known_mistake_has_its_test(mistake: str):
-    for place in KEPT_OUT[mistake]:
+    for place in PREVENTED_BY[mistake]:
         file, _, name = place.partition("::")
         assert re.search(rf"^def {name}\(", (Path(__file__).parent / file).read_text(), re.MULTILINE), place
 
@@ -154,22 +154,22 @@ def config(weights: Path, **walk: Any) -> Config:
 
 
 def windows_of(pipeline: Pipeline) -> list[Window]:
-    """Run to the end; every window that was lifted, without those for warming up."""
+    """All windows that a whole run lifts, without those of the warm-up."""
     lifted: list[Window] = []
     lift = pipeline.lifter.lift
 
-    def watched(windows, *rest, **options):
+    def recording_lift(windows, *rest, **options):
         lifted.extend(windows)
         return lift(windows, *rest, **options)
 
-    pipeline.lifter.lift = watched
+    pipeline.lifter.lift = recording_lift
     with pipeline:
         assert pipeline.wait(WAIT_S)
     assert pipeline.error is None
     return [window for window in lifted if (window.origin != JointOrigin.PADDED).any()]
 
 
-def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
+def test_an_upright_image_keeps_its_width_and_height(tiny_weights: Path):
     pipeline = Pipeline(config(tiny_weights, size_wh=[480, 640]))
     assert {window.size_wh for window in windows_of(pipeline)} == {(480, 640)}
     sent = pipeline.outlets["out"].sink.messages
@@ -182,7 +182,7 @@ def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
     assert not torch.allclose(upright, lying)
 
 
-def test_a_live_window_is_history_and_has_the_scores_that_came(tiny_weights: Path):
+def test_a_live_window_contains_past_frames_with_their_scores(tiny_weights: Path):
     settings = Synthetic.Settings(frames=40, pace="full", missing=0.1)
     with Synthetic(settings, ComponentContext("walk")) as walk:
         frames = [walk.read(0.0) for _ in range(40)]
@@ -193,7 +193,7 @@ def test_a_live_window_is_history_and_has_the_scores_that_came(tiny_weights: Pat
 
 
 @pytest.mark.parametrize("normalised", ["person", "screen"])
-def test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one(normalised: str):
+def test_a_crouching_body_is_not_scaled_to_the_size_of_a_standing_one(normalised: str):
     random = torch.Generator().manual_seed(0)
     spec = LifterSpec(name="x", frames=3, in_channels=3, normalise=normalised)
     keypoints = 300 + 50 * torch.rand((1, 3, 17, 3), generator=random)
@@ -205,7 +205,7 @@ def test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one(normalis
 
 
 @pytest.mark.parametrize("jump_s", [-3600, 0, 3600])
-def test_a_wall_clock_that_jumps_changes_no_latency(jump_s: int):
+def test_a_jump_of_the_wall_clock_changes_no_latency(jump_s: int):
     header = Header("cam0", 0, 1 * SECOND, 1_700_000_000 * SECOND + jump_s * SECOND)
     arrival = PendingFrame(header, (640, 480), 1 * SECOND + 30_000_000, 10.0, (), 0, 0)
     emitter = FrameAssembler("h36m17", ModelInfo(), "s", "live", 0)
@@ -217,7 +217,7 @@ def test_a_wall_clock_that_jumps_changes_no_latency(jump_s: int):
     assert (ms.capture, ms.detect, ms.queue, ms.lift) == (10.0, 20.0, 20.0, 8.0)
 
 
-def test_a_reader_that_breaks_ends_the_run_and_says_why(tiny_weights: Path):
+def test_an_exception_in_a_reader_ends_the_run_with_that_error(tiny_weights: Path):
     class Broken(Synthetic):
         def read(self, timeout_s: float) -> KeypointFrame | None:
             if self._seq == 5:
@@ -234,7 +234,7 @@ def test_a_reader_that_breaks_ends_the_run_and_says_why(tiny_weights: Path):
     assert not {"source:walk", "lift", "sink:out"} & {thread.name for thread in threading.enumerate()}
 
 
-def test_every_list_of_left_and_right_says_the_same():
+def test_all_lists_of_left_and_right_joints_agree():
     pairs = {frozenset(pair) for pair in skeletons.skeleton_named("h36m17").flip_pairs}
     assert {frozenset(pair) for pair in detector._SIDES} == pairs
     assert {frozenset(pair) for pair in enumerate(detector._OTHER_SIDE[:17]) if pair[0] != pair[1]} == pairs
@@ -245,7 +245,7 @@ def test_every_list_of_left_and_right_says_the_same():
         assert frozenset(other.get(joint, joint) for joint in bones[one]) == bones[two]
 
 
-def test_people_who_are_gone_leave_nothing_behind():
+def test_the_buffers_of_people_who_left_are_freed():
     intake = CameraBuffer("cam0", 9, False, 0.01, Health())
     rings = []
     for number in range(50):

@@ -15,7 +15,10 @@ class Console:
     """Prints a line per source about what came since its last line; plain text when it is no terminal."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """every_s: seconds between two lines of a source."""
+        """Settings of the lines on the terminal.
+
+        every_s: Seconds between two lines of a source.
+        """
 
         every_s: float = 1.0
 

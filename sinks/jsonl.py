@@ -16,7 +16,10 @@ class JSONL:
     """A line per message, written at once: whatever kills the program, at most the last line is broken."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file, replaced if it is there; {time} in it becomes the time it was opened, in UTC."""
+        """Settings of a .jsonl recording.
+
+        path: The file to write; an existing file is replaced. {time} in it becomes the UTC time of opening.
+        """
 
         path: str = "poses.jsonl"
 

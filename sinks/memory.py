@@ -14,7 +14,10 @@ class Memory:
     """Keeps the latest messages in `messages`, oldest first."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """keep: how many messages; the oldest goes when there are more."""
+        """Settings of the store in memory.
+
+        keep: Maximum number of messages; the oldest are dropped.
+        """
 
         keep: int = 10_000
 

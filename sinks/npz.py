@@ -26,10 +26,12 @@ class NPZ:
     writes_at_close = True  # so a stop waits for it
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file, replaced if it is there; {time} in it becomes the time it was opened, in UTC.
+        """Settings of an .npz recording.
 
-        max_mb: memory for poses not written yet, in megabytes, about two hours of one person at 30 Hz;
-        writing needs as much again for a moment.
+        path: The file to write; an existing file is replaced. {time} in it becomes the UTC time of opening.
+
+        max_mb: Memory in megabytes for poses that are not written yet; 512 are about two hours of one person
+        at 30 Hz. Writing needs as much again.
         """
 
         path: str = "poses.npz"

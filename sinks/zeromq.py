@@ -32,11 +32,19 @@ class ZeroMQ:
     """A PUB socket that waits for nobody: a subscriber who is slow misses messages, the others do not."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host: address of the interface to publish on, "0.0.0.0" for all; port: 0 takes a free one.
+        """Settings of poses over ZeroMQ.
 
-        queue: messages kept for each subscriber who is behind.
-        curve_secret_file: the node's .key_secret file, for CURVE; curve_clients_folder: the folder with
-        the .key files of those who may subscribe.
+        host: Address of the network interface to publish on; "0.0.0.0" publishes on all.
+
+        port: TCP port; 0 picks a free one.
+
+        queue: Messages kept for a subscriber that is slow; further ones are dropped for it.
+
+        curve_secret_file: File with the node's CURVE secret key (.key_secret), to encrypt messages and to
+        authenticate clients; null disables CURVE.
+
+        curve_clients_folder: Folder with the public keys (.key) of the clients that may subscribe; required
+        with `curve_secret_file`.
         """
 
         host: str = "127.0.0.1"

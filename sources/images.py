@@ -27,7 +27,14 @@ class Images:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: the folder. fps: images per second when they were taken. pace: that fast, or "full" speed."""
+        """Settings of a folder of images.
+
+        path: The folder; its images are read in the order of their names.
+
+        fps: Images per second at which they were taken.
+
+        pace: Speed: recorded delivers `fps` images per second, full as many as are read.
+        """
 
         path: str
         fps: float = 25.0

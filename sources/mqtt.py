@@ -29,12 +29,24 @@ class MQTT:
     live = True
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host, port: of the broker; topic: may hold the wildcards + and #.
+        """Settings of keypoints over MQTT.
 
-        username: null for a broker that asks for none; password_env: the environment variable its
-        password is in. tls: encrypt and check the broker's certificate, with ca_file when its
-        authority is not one the system knows. timeout_s: seconds of silence after which the source
-        counts as lost.
+        host: Host name or address of the broker.
+
+        port: TCP port of the broker; 8883 is usual with TLS.
+
+        topic: Topic to subscribe to; may contain the wildcards + and #.
+
+        username: User name at the broker; null connects without one.
+
+        password_env: Environment variable that holds the password.
+
+        tls: Encrypt the connection and verify the broker's certificate.
+
+        ca_file: PEM file of the authority that signed the broker's certificate; null trusts the system's
+        authorities.
+
+        timeout_s: Seconds without a valid message after which the source counts as lost.
         """
 
         host: str = "127.0.0.1"

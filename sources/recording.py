@@ -23,10 +23,19 @@ class Recording:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file (null = the packaged walk); loop: begin again at its end.
+        """Settings of a recording of keypoints.
 
-        speed: 1.0 as recorded, 2.0 twice as fast, or "full" as fast as frames are read.
-        skeleton, fps, size_wh: of a plain array, which does not say so itself.
+        path: The file (.jsonl, .npz, .npy); null plays the packaged recording of a walk.
+
+        speed: Speed of playing: 1.0 as recorded, 2.0 twice as fast, or full for as fast as frames are read.
+
+        loop: Start again at the end of the file.
+
+        skeleton: Name of the joint layout of a plain array of keypoints, such as coco17.
+
+        fps: Frames per second of a plain array of keypoints.
+
+        size_wh: Width and height in pixels of the images of a plain array of keypoints.
         """
 
         path: str | None = None

@@ -23,10 +23,23 @@ class Synthetic:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """fps: frames per second; frames: how many in all (null = endless); persons: 0 to 8.
+        """Settings of the synthetic walkers.
 
-        noise_px: standard deviation of a joint's position; missing: part of the joints not seen, 0 to 1.
-        pace: "realtime" like a camera, or "full" as fast as frames are read. size_wh: of the image.
+        fps: Frames per second.
+
+        frames: Number of frames; null for no end.
+
+        persons: Number of walkers, 0 to 8.
+
+        noise_px: Standard deviation in pixels of a joint's position.
+
+        missing: Fraction of joints that are not detected, 0 to 1.
+
+        pace: Speed: realtime delivers frames as a camera does, full as fast as they are read.
+
+        seed: Seed of the random noise and gaps.
+
+        size_wh: Width and height of the virtual camera's image in pixels.
         """
 
         fps: float = 50.0

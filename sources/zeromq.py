@@ -31,11 +31,19 @@ class ZeroMQ:
     live = True
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """endpoint: to connect to, or, with bind, to wait for publishers at.
+        """Settings of keypoints over ZeroMQ.
 
-        topic: prefix of the topics to take; "" takes all, which payloads without a topic need.
-        newest_only: of messages that wait under one topic only the newest is read, the rest are
-        counted as dropped. timeout_s: seconds of silence after which the source counts as lost.
+        endpoint: Address of the publisher to connect to, or with `bind` the address to accept publishers at.
+
+        bind: Wait for publishers at `endpoint` in place of connecting.
+
+        topic: Prefix of the topics to subscribe to; "" subscribes to all, and also accepts messages without a
+        topic.
+
+        newest_only: Read only the newest of the messages that wait under one topic; the others count as
+        dropped.
+
+        timeout_s: Seconds without a valid message after which the source counts as lost.
         """
 
         endpoint: str = "tcp://127.0.0.1:5557"

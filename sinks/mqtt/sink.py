@@ -37,13 +37,30 @@ class MQTT:
     """Keeps a connection to a broker and publishes on it."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host, port: of the broker; prefix: of all topics, another one for each node at a broker.
+        """Settings of poses over MQTT.
 
-        format: of poses, json or msgpack; the rest is JSON. max_hz: poses a second from each source.
-        username: null for a broker that asks for none; password_env: the environment variable its
-        password is in. tls: encrypt and check the broker's certificate, with ca_file when its
-        authority is not one the system knows. discovery: tell Home Assistant what is here, under
-        discovery_prefix.
+        host: Host name or address of the broker.
+
+        port: TCP port of the broker; 8883 is usual with TLS.
+
+        prefix: First part of all topics. Nodes at the same broker need different prefixes.
+
+        format: Encoding of poses, json or msgpack; all other messages are JSON.
+
+        max_hz: Maximum number of poses per second and source.
+
+        username: User name at the broker; null connects without one.
+
+        password_env: Environment variable that holds the password.
+
+        tls: Encrypt the connection and verify the broker's certificate.
+
+        ca_file: PEM file of the authority that signed the broker's certificate; null trusts the system's
+        authorities.
+
+        discovery: Announce the node to Home Assistant.
+
+        discovery_prefix: Topic prefix at which Home Assistant expects announcements.
         """
 
         host: str = "127.0.0.1"

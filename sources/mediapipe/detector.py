@@ -30,11 +30,19 @@ class MediaPipe:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """variant: lite, full or heavy; more is slower and more exact. path: a `.task` file to use instead
-        of the fetched one. num_poses: most persons looked for; each one not there costs time every frame.
+        """Settings of MediaPipe's pose detector.
 
-        Least scores (0..1) to find a person (min_detection), to believe that the landmarks are of
-        one (min_presence), and to go on following instead of searching again (min_tracking).
+        variant: The model: lite, full or heavy, from the fastest to the most accurate.
+
+        path: A `.task` file to use in place of the downloaded model.
+
+        num_poses: Maximum number of persons. Each person above the number in view costs time in every frame.
+
+        min_detection: Minimum score, 0 to 1, to detect a person.
+
+        min_presence: Minimum score, 0 to 1, to accept the landmarks of a person.
+
+        min_tracking: Minimum score, 0 to 1, to continue tracking in place of detecting again.
         """
 
         variant: Literal["lite", "full", "heavy"] = "full"

@@ -28,12 +28,27 @@ class OpenCV:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """url: a camera's number (0) or device (/dev/video0), a video file, or the URL of a stream (rtsp://,
-        or http:// with MJPEG or other video). pace: files as fast as "recorded", or at "full" speed.
+        """Settings of a camera, video file or stream.
 
-        width, height, fps, fourcc (such as MJPG): asked of cameras, which may give something near;
-        null leaves them alone. open_timeout_s, read_timeout_s: seconds until a stream counts as
-        unavailable, or lost. ffmpeg_options: for streams, key;value|key;value.
+        url: A camera's number (0) or device (/dev/video0), a video file, or the URL of a stream (rtsp://, or
+        http:// with MJPEG or other video).
+
+        pace: Speed of a file: recorded, or full for as fast as frames are read.
+
+        width: Image width in pixels to request from a camera, which may choose a similar one; null requests
+        none.
+
+        height: Image height in pixels to request from a camera; null requests none.
+
+        fps: Frames per second to request from a camera; null requests none.
+
+        fourcc: Pixel format to request from a camera, such as MJPG; null requests none.
+
+        open_timeout_s: Seconds until a stream that does not open counts as unavailable.
+
+        read_timeout_s: Seconds without a frame until a stream counts as lost.
+
+        ffmpeg_options: Options of FFmpeg for streams, as key;value|key;value.
         """
 
         url: int | str = 0

@@ -18,10 +18,20 @@ _COEFFICIENTS = (0, 4, 5, 8, 12, 14)  # how many distortion coefficients OpenCV'
 
 
 class CameraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Intrinsics as `poselift calibrate` writes them, all in pixels of images of size_wh.
+    """Intrinsics of a camera as `poselift calibrate` prints them.
 
-    fx, fy: focal lengths; cx, cy: principal point; distortion: OpenCV's k1, k2, p1, p2, k3 ...
-    Images of another size with the same sides' ratio are taken to be scaled, not cut.
+    size_wh: Width and height in pixels of the images that were calibrated. Images of another size with the
+    same ratio of sides are taken as scaled, not as cropped.
+
+    fx: Horizontal focal length in pixels.
+
+    fy: Vertical focal length in pixels.
+
+    cx: Column of the principal point in pixels.
+
+    cy: Row of the principal point in pixels.
+
+    distortion: Distortion coefficients of OpenCV in its order: k1, k2, p1, p2, k3 and so on; empty for none.
     """
 
     size_wh: tuple[int, int]

@@ -19,7 +19,12 @@ class Smoother:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """one_euro: settings of the filter, {} for its defaults, null for none. bones: keep their lengths."""
+        """Section `smoothing` of a config: less jitter in published poses. Both filters are off by default.
+
+        one_euro: The One Euro filter against jitter: {} uses its defaults, null disables it.
+
+        bones: Keep the length of each bone constant for each person.
+        """
 
         one_euro: OneEuro.Settings | None = None
         bones: bool = False

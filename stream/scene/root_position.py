@@ -55,10 +55,21 @@ class RootPosition:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """enabled: say where people stand (`root`). fov_deg: the angle seen along an image's longer side, for
-        cameras that are not calibrated; webcams have 50 to 80. cameras: intrinsics by source, see
-        `poselift calibrate`. height_m: how tall the people are; null = like average adults. world: axes with
-        z up instead of the camera's, see `stream.world`. contact: say which feet rest on the floor.
+        """Section `scene` of a config: where people stand.
+
+        enabled: Estimate the position of each person's pelvis in metres (`root`).
+
+        fov_deg: Field of view in degrees along the longer image side, of cameras without intrinsics in
+        `cameras`. Webcams have 50 to 80.
+
+        height_m: Body height in metres of the people in view; null assumes average adults. Distances scale
+        with it.
+
+        cameras: Intrinsics by source name. `poselift calibrate` measures them.
+
+        world: A world frame with z up in place of the camera's frame.
+
+        contact: Publish which feet rest on the floor.
         """
 
         enabled: bool = True

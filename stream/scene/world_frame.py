@@ -34,9 +34,15 @@ _EVERY = 25  # frames after which postures are asked again which way is up
 
 
 class WorldSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """camera_pose: by source, see CameraPose. floor: auto finds it for sources without a pose; null: they
-    stay in the camera's axes. patience_s: for how many seconds of seeing people upright one waits for
-    somebody to walk about; after that how people hold themselves must do.
+    """Settings of the world frame.
+
+    camera_pose: Pose of the camera in the world by source name.
+
+    floor: How the floor is found: auto estimates it for sources without a camera pose, from the people who
+    stand and walk on it; null leaves their poses in the camera's frame.
+
+    patience_s: Seconds of upright people to wait for a person who walks about. After that the floor is
+    estimated from upright bodies alone, which is less exact.
     """
 
     camera_pose: dict[str, CameraPose] = {}

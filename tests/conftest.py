@@ -50,14 +50,14 @@ class Mosquitto:
             [self._binary, "-c", str(self._config)], stderr=subprocess.PIPE, text=True
         )
         assert self._process.stderr is not None
-        said = []
+        lines = []
         for line in self._process.stderr:
-            said.append(line)
+            lines.append(line)
             if "running" in line:
                 # Later output is read and dropped, because a full pipe would block the broker.
                 threading.Thread(target=self._process.stderr.read, daemon=True).start()
                 return
-        pytest.fail("mosquitto did not start: " + "".join(said), pytrace=False)
+        pytest.fail("mosquitto did not start: " + "".join(lines), pytrace=False)
 
     def stop(self) -> None:
         """Return once the broker has ended; stopping twice is harmless."""

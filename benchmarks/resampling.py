@@ -5,7 +5,7 @@
 Projects held-out motion capture with random cameras at each rate and adds the detector noise of the training.
 newest: MPJPE in mm of each window's last frame, as live with lag 0; inside: MPJPE of the 1.5 s that end 0.5 s
 before the last frame, at captured times. The scale of a clip is fitted, because no image shows it.
-difference: native minus resampled over clips, with its standard error. Prints a table, then one JSON line.
+difference: resampled minus native over clips, with its standard error. Prints a table, then one JSON line.
 """
 
 import argparse

@@ -72,7 +72,7 @@ def _video(folder: Path, name: str, file: Path) -> tuple[str, Path, F32, tuple[i
 
 
 def _with_detections(name: str, video: Path, truth: F32, joints: tuple[int, ...], variant: str) -> Footage:
-    frames = list(_detected(video, variant))[: len(truth)]
+    frames = list(detections_in(video, variant))[: len(truth)]
     if len(frames) < len(truth):
         raise ConfigError(f"{video}: expected the {len(truth)} frames of the truth, it has {len(frames)}")
     times_ns, sizes, keypoints, world = zip(*frames, strict=True)
@@ -80,7 +80,7 @@ def _with_detections(name: str, video: Path, truth: F32, joints: tuple[int, ...]
     return Footage(name, sizes[0], rate_hz, np.stack(keypoints), truth, _hold_last(np.stack(world)), joints)
 
 
-def _detected(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int], F32, F32]]:
+def detections_in(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int], F32, F32]]:
     """Time in ns, image size, keypoints (17, 3) and MediaPipe's 3D pose (17, 3) m of every frame.
 
     Without a person the keypoints are 0 and the pose is NaN.
@@ -105,11 +105,11 @@ def _detected(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int],
             if detected.persons:
                 person = skeletons.convert(detected.persons[0], detected.skeleton)
                 keypoints = np.column_stack([np.nan_to_num(person.xy), person.score])
-                world = _limbs(landmarks[0])
+                world = limb_pose(landmarks[0])
             yield frame.header.captured_ns, frame.size_wh, keypoints, world
 
 
-def _limbs(landmarks: F32) -> F32:
+def limb_pose(landmarks: F32) -> F32:
     """Pelvis and limbs (17, 3) relative to the pelvis, from landmarks (33, 3); other joints are NaN."""
     h36m, blazepose = (skeletons.skeleton_named(name).joints for name in ("h36m17", "blazepose33"))
     pose = np.full((17, 3), np.nan, np.float32)

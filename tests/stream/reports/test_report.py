@@ -130,7 +130,7 @@ def detected(video: Path, variant: str):
 def test_a_video_is_read_with_its_true_poses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = np.arange(17) != 13
     np.savez(tmp_path / "a.npz", cam1_X_cam_17_rootrel=np.zeros((3, 17, 3)), measured17=measured)
-    monkeypatch.setattr(filmed, "_detected", detected)
+    monkeypatch.setattr(filmed, "detections_in", detected)
     (video,) = filmed.labelled_videos(tmp_path)
     assert (video.name, video.size_wh, video.rate_hz) == ("cam1", (640, 480), 50.0)
     assert video.joints == (1, 2, 3, 4, 5, 6, 11, 12, 14, 15, 16)
@@ -142,14 +142,14 @@ def test_a_video_shorter_than_its_true_poses_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "a.npz", cam1_X_cam_17_rootrel=np.zeros((4, 17, 3)))
-    monkeypatch.setattr(filmed, "_detected", detected)
+    monkeypatch.setattr(filmed, "detections_in", detected)
     with pytest.raises(ConfigError, match="expected the 4 frames of the truth, it has 3"):
         filmed.labelled_videos(tmp_path)
 
 
 def test_the_detectors_3d_limbs_are_relative_to_the_pelvis() -> None:
     spatial = np.random.default_rng(0).normal(0, 1, (33, 3)).astype(np.float32)
-    pose = filmed._limbs(spatial)
+    pose = filmed.limb_pose(spatial)
     middle = (spatial[23] + spatial[24]) / 2  # hips
     np.testing.assert_allclose(pose[16], spatial[16] - middle, atol=1e-6)  # right wrist, both
     np.testing.assert_allclose(pose[4], spatial[23] - middle, atol=1e-6)  # left hip

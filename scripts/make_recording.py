@@ -1,8 +1,8 @@
-"""Make the packaged recording of keypoints: one lap of the synthetic walker before a virtual camera.
+"""Write the packaged recording of keypoints: one lap of the synthetic walker in front of a virtual camera.
 
     python scripts/make_recording.py [FILE]
 
-After 12 s the walker is back at the start, so the recording can be played in a loop.
+After one lap, 12 s, the walker is back at the same place and phase of the step, so the recording can loop.
 """
 
 import sys
@@ -14,15 +14,17 @@ from stream.errors import EndOfStream
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
+
+FPS = 50.0
 
 
 def frames() -> Iterator[KeypointFrame]:
-    """Frames at 50 Hz with 2 px of noise and 2 % missing joints, like those of a good 2D detector."""
-    settings = Synthetic.Settings(fps=50.0, frames=round(50 * LAP_S), noise_px=2.0, missing=0.02, pace="full")
-    with Synthetic(settings, ComponentContext("walk")) as source:
+    """The lap with the errors of a good 2D detector: 2 px of noise, 2 % of the joints missing."""
+    settings = Synthetic.Settings(fps=FPS, frames=round(FPS * LAP_S), noise_px=2.0, missing=0.02, pace="full")
+    with opened(Synthetic(settings, ComponentContext("walk"))) as source:
         try:
-            while frame := source.read(1.0):
+            while frame := source.read(timeout_s=1.0):
                 yield frame
         except EndOfStream:
             return

@@ -1,6 +1,6 @@
-"""Where 2D keypoints come from: `type:` in a config picks an entry; files import libraries when opened."""
+"""Sources of 2D keypoints. `type:` in a config picks an entry; libraries are imported when it opens."""
 
-# What delivers keypoints by itself.
+# Sources that deliver keypoints.
 SOURCES = {
     "keypoints_zmq": "sources.zeromq:ZeroMQ",
     "keypoints_mqtt": "sources.mqtt:MQTT",
@@ -8,10 +8,10 @@ SOURCES = {
     "synthetic": "sources.synthetic:Synthetic",
 }
 
-# What delivers images, to be combined with a detector by `sources.detected`.
+# Sources that deliver images; `sources.detected` combines them with a detector.
 FRAME_SOURCES = {
     "opencv": "sources.opencv:OpenCV",
-    "images": "sources.images:Images",
+    "images": "sources.images:ImageFolder",
 }
 
 DETECTORS = {

@@ -1,10 +1,10 @@
-"""A folder of images as a source of frames, one after the other."""
+"""A folder of images as a frame source."""
 
 import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,11 +19,11 @@ log = logging.getLogger("poselift")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-class Images:
-    """The images of a folder, image2 before image10, upright as their EXIF says.
+class ImageFolder:
+    """The images of a folder as frames: image2 before image10, rotated upright according to EXIF.
 
-    An image that cannot be read is named in the log, counted and left out: its seq and its time
-    stay empty, as when a camera misses a frame.
+    An unreadable image is logged, counted and skipped. It leaves a gap in seq and time, like a frame that a
+    camera missed.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,28 +53,28 @@ class Images:
         self._frames: Iterator[tuple[int, Frame]] = iter(())
         self._next: tuple[int, Frame] | None = None
 
-    def __enter__(self) -> Self:
-        paths = _sorted(Path(self.settings.path))
+    def open(self) -> None:
+        paths = _image_paths(Path(self.settings.path))
         self._cv2 = load_cv2()
         self._frames, self._next = self._decode(paths), None
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._playback.stop()
 
     def read(self, timeout_s: float) -> Frame | None:
+        """The next image as a frame. Raises ConfigError when the folder has no readable image."""
         if self._next is None:
             self._next = next(self._frames, None)
         if self._next is None:
-            raise EndOfStream(f"all images in {self.settings.path} are read")
+            raise EndOfStream(f"{self.settings.path}: all images were read")
         offset_ns, frame = self._next
-        if self.settings.pace == "recorded" and not self._playback.due(offset_ns, timeout_s):
+        if self.settings.pace == "recorded" and not self._playback.wait_until_due(offset_ns, timeout_s):
             return None
         self._next = None
         return frame
 
     def _decode(self, paths: list[Path]) -> Iterator[tuple[int, Frame]]:
-        """Each frame with its time after the first image's."""
+        """Frames, each with its time after the first image."""
         self._playback.start()
         decoded = 0
         for seq, path in enumerate(paths):
@@ -84,22 +84,24 @@ class Images:
             except self._cv2.error:
                 image = None
             if image is None:
-                log.warning("%s: %s is left out: not an image that can be read", self._context.name, path)
+                log.warning("%s: skipped %s, which is not a readable image", self._context.name, path)
                 self._context.health.increment(self._context.name, "drop.unreadable")
                 continue
             decoded += 1
             yield offset_ns, Frame(self._playback.header(self._context.name, seq, offset_ns, 0), image)
         if decoded == 0:
-            raise ConfigError(f"path: none of the {len(paths)} images in {self.settings.path} can be read")
+            raise ConfigError(f"path: none of the {len(paths)} images in {self.settings.path} is readable")
 
 
-def _sorted(folder: Path) -> list[Path]:
-    """The images in `folder` as a person would order them."""
+def _image_paths(folder: Path) -> list[Path]:
+    """The images in `folder` in natural order: by the numbers in their names, not by their digits."""
     if not folder.is_dir():
-        raise ConfigError(f"path: expected a folder of images, got {folder.absolute()}, which is none")
+        raise ConfigError(
+            f"path: expected a folder of images, got {folder.absolute()}, which is not a folder"
+        )
     images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
     if not images:
-        raise ConfigError(f"path: {folder.absolute()} holds no image ({', '.join(SUFFIXES)})")
+        raise ConfigError(f"path: {folder.absolute()} contains no image ({', '.join(SUFFIXES)})")
     return sorted(
         images,
         key=lambda path: [

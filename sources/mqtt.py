@@ -4,26 +4,25 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Self
 
 import msgspec
 
-from sources.keypoint_receiver import Receiver
-from stream import security as broker
+from sources.keypoint_receiver import KeypointReceiver
+from stream import security
 from stream.errors import ConfigError, PoseliftError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
 from stream.queues import DropOldestQueue
 
-_WAITING = 64  # messages between the broker and the reader; more are dropped, oldest first
-_ANSWER_S = 5.0  # how long the broker may take for each answer
+QUEUE_SIZE = 64  # messages that may wait for the reader; further ones replace the oldest
+BROKER_TIMEOUT_S = 5.0  # for every answer of the broker
 
 
 class MQTT:
-    """Subscribes to `keypoints2d` messages at a broker, MessagePack or JSON.
+    """Receives keypoints of other programs from a broker: `keypoints2d` messages, MessagePack or JSON.
 
-    One source may bring many cameras: every message keeps its own source name. Retained messages
-    are ignored: nobody knows how old they are.
+    One source may deliver the keypoints of many cameras: every message keeps its own source name. Retained
+    messages are ignored because their age is unknown.
     """
 
     live = True
@@ -69,83 +68,90 @@ class MQTT:
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
-        self._where = f"mqtt://{settings.host}:{settings.port}"
-        self._password = broker.password(settings.username, settings.password_env)
-        self._tls = broker.tls_context(settings.tls, settings.ca_file)
-        self._receiver = Receiver(context, settings.timeout_s)
-        self._frames: DropOldestQueue[KeypointFrame] = DropOldestQueue(_WAITING, on_drop=self._dropped)
+        self._url = f"mqtt://{settings.host}:{settings.port}"
+        self._password = security.password(settings.username, settings.password_env)
+        self._tls = security.tls_context(settings.tls, settings.ca_file)
+        self._receiver = KeypointReceiver(context, settings.timeout_s)
+        self._frames: DropOldestQueue[KeypointFrame] = DropOldestQueue(
+            QUEUE_SIZE, on_drop=self._count_dropped
+        )
         self._thread: threading.Thread | None = None
         self._cancel: Callable[[], object] = lambda: None
-        self._settled = threading.Event()  # subscribed, or failed
+        self._subscribed_or_failed = threading.Event()
         self._error: PoseliftError | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Connect and subscribe. Raises SourceUnavailable, and ConfigError for an invalid topic."""
         settings = self._settings
         if settings.username and not settings.tls:
-            broker.warn_of_clear_password(self._context.name, self._where, settings.host)
+            security.warn_of_clear_password(self._context.name, self._url, settings.host)
         self._receiver.start()
         self._thread = threading.Thread(target=self._run, name=f"mqtt:{self._context.name}", daemon=True)
         self._thread.start()
-        self._settled.wait()
+        self._subscribed_or_failed.wait()
         if self._error is not None:
-            self.__exit__()
+            self.close()
             raise self._error
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         if self._thread is not None:
-            with contextlib.suppress(RuntimeError):  # its loop has just ended by itself
+            with contextlib.suppress(RuntimeError):  # the event loop has just ended by itself
                 self._cancel()
-            self._thread.join(2 * _ANSWER_S)
+            self._thread.join(2 * BROKER_TIMEOUT_S)
             self._thread = None
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
-        """The next message's keypoints."""
+        """The keypoints of the next message. Raises SourceLost."""
         frame = self._frames.get(timeout_s)
         if frame is not None:
             return frame
         if self._frames.drained:
-            raise SourceLost(str(self._error or f"{self._where} is closed"))
-        if silence := self._receiver.silence():
-            raise SourceLost(f"{self._where}, topic {self._settings.topic}: {silence}")
+            raise SourceLost(str(self._error or f"{self._url} is closed"))
+        if message := self._receiver.timeout_message():
+            raise SourceLost(f"{self._url}, topic {self._settings.topic}: {message}")
         return None
 
-    def _dropped(self) -> None:
+    def _count_dropped(self) -> None:
         self._context.health.increment(self._context.name, "drop.reader_behind")
+
+    # The network thread
 
     def _run(self) -> None:
         import aiomqtt
 
         try:
-            # The only kind of loop that works on every system.
+            # paho needs a loop that watches sockets; the default loop of Windows cannot.
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-                runner.run(self._listen())
+                runner.run(self._receive())
         except asyncio.CancelledError:
             pass
         except aiomqtt.MqttError as error:
-            why = broker.with_hint(error, self._settings.password_env)
-            self._error = SourceUnavailable(f"{self._where}: {why}")
-        except ValueError as error:  # the topic
+            text = security.with_hint(error, self._settings.password_env)
+            self._error = SourceUnavailable(f"{self._url}: {text}")
+        except ValueError as error:  # paho rejects the topic
             self._error = ConfigError(f"{self._context.name}.topic {self._settings.topic!r}: {error}")
         finally:
             self._frames.close()
-            self._settled.set()
+            self._subscribed_or_failed.set()
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
         import aiomqtt
 
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-        settings, dropped = self._settings, self._dropped
+        settings, count_dropped = self._settings, self._count_dropped
 
-        class Newest(asyncio.Queue[aiomqtt.Message]):
-            """Under a flood the oldest message goes; aiomqtt would drop the newest, uncounted."""
+        class DropOldestMessages(asyncio.Queue[aiomqtt.Message]):
+            """Drops the oldest message when full, and counts it; aiomqtt's own drops the newest, uncounted.
+
+            `DropOldestQueue` hands over between threads; aiomqtt reads this queue in a coroutine.
+            """
 
             def put_nowait(self, item: aiomqtt.Message) -> None:
                 if self.full():
                     self.get_nowait()
-                    dropped()
+                    count_dropped()
                 super().put_nowait(item)
 
         async with aiomqtt.Client(
@@ -154,14 +160,14 @@ class MQTT:
             username=settings.username,
             password=self._password,
             tls_context=self._tls,
-            timeout=_ANSWER_S,
-            queue_type=Newest,
-            max_queued_incoming_messages=_WAITING,
+            timeout=BROKER_TIMEOUT_S,
+            queue_type=DropOldestMessages,
+            max_queued_incoming_messages=QUEUE_SIZE,
         ) as client:
             await client.subscribe(settings.topic)
-            self._settled.set()
+            self._subscribed_or_failed.set()
             async for message in client.messages:
                 if message.retain:
                     self._context.health.increment(self._context.name, "drop.retained")
-                elif frame := self._receiver.frame(message.payload):
+                elif frame := self._receiver.decode(message.payload):
                     self._frames.put(frame)

@@ -1,11 +1,10 @@
-"""A source that comes back: what is not there or goes away is opened again, and meanwhile reads are empty."""
+"""A source that reopens itself: `read` returns None while a camera or sender is away."""
 
 import dataclasses
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator
-from typing import Self
+from collections.abc import Callable
 
 from stream.errors import SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
@@ -13,27 +12,45 @@ from stream.protocols import ComponentContext, Source
 
 log = logging.getLogger("poselift")
 
-_FIRST_S, _MOST_S = 0.5, 15.0
-_CLOSE_S = 0.5
+MIN_DELAY_S, MAX_DELAY_S = 0.5, 15.0
+DELAY_JITTER = 0.5  # cameras behind one switch must not all reconnect in the same instant
+CLOSE_GRACE_S = 0.5  # how long `close` waits for an attempt to open that is still running
 
 
-def backoff(rng: random.Random) -> Iterator[float]:
-    """Seconds to wait before each attempt: doubling up to 15, less up to half of that at random.
+class Backoff:
+    """Delays between attempts: doubling from `first_s` up to `max_s` seconds.
 
-    The randomness keeps the cameras behind one switch from coming back all at once.
+    jitter: each delay is shortened at random by up to this share of it (0 to 1), so that components that
+    failed together do not all try again at the same moment.
     """
-    delay_s = _FIRST_S
-    while True:
-        yield delay_s * rng.uniform(0.5, 1.0)
-        delay_s = min(2 * delay_s, _MOST_S)
+
+    def __init__(
+        self, first_s: float, max_s: float, jitter: float = 0.2, rng: random.Random | None = None
+    ) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self._jitter = jitter
+        self._rng = rng or random.Random()
+        self._delay_s = first_s
+
+    def next_delay_s(self) -> float:
+        """Seconds to wait before the next attempt."""
+        delay_s = self._delay_s
+        self._delay_s = min(2 * delay_s, self._max_s)
+        return delay_s * (1 - self._jitter * self._rng.random())
+
+    def reset(self) -> None:
+        """Start again at `first_s`, after an attempt that succeeded."""
+        self._delay_s = self._first_s
 
 
-class Reconnecting:
-    """Opens sources made by `make_source`, one after the other; their end and mistakes pass through.
+class ReconnectingSource:
+    """Opens sources made by `make_source` one after the other, and reopens after SourceLost.
 
-    Opening, waiting and closing what is lost take place in a thread of their own, so that `read`
-    keeps to its timeout while a dead camera takes its time to fail. `make_source` is called once at
-    construction, which checks the settings, and again for every further attempt.
+    EndOfStream and all other errors are raised to the reader. Opening, waiting and closing a lost source
+    run in a thread of their own, so `read` keeps to its timeout while a dead camera takes its time to fail.
+    `make_source` is called once at construction, which checks the settings, and again for every further
+    attempt.
     """
 
     def __init__(
@@ -41,75 +58,75 @@ class Reconnecting:
     ) -> None:
         self._make_source = make_source
         self._context = context
-        self._rng = rng or random.Random()
-        self._delays = backoff(self._rng)
-        self._made: Source | None = make_source()
-        self.live = self._made.live
-        self._source: Source | None = None  # being read
-        self._opened: Source | Exception | None = None  # handed over by the opening thread
-        self._settled = threading.Event()
+        self._backoff = Backoff(MIN_DELAY_S, MAX_DELAY_S, DELAY_JITTER, rng)
+        self._unopened: Source | None = make_source()
+        self.live = self._unopened.live
+        self._source: Source | None = None  # the open source; used by the reading thread only
+        self._result: Source | Exception | None = None  # handed over by the opening thread
+        self._result_ready = threading.Event()
         self._stop = threading.Event()
-        self._lock = threading.Lock()  # of the hand-over, against a stop at the same time
+        self._lock = threading.Lock()  # guards the hand-over of `_result` against `close`
         self._opener: threading.Thread | None = None
         self._state = ""
         self._highest_seq = -1
-        self._seq_base: int | None = None  # None until a source's first frame
+        self._seq_base: int | None = None  # None until the first frame of the open source
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Start the first attempt; returns at once."""
         self._start_opening(lost=None)
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         with self._lock:
             self._stop.set()
-            opened, self._opened = self._opened, None
-        for source in (self._source, opened):
+            result, self._result = self._result, None
+        for source in (self._source, result):
             if source is not None and not isinstance(source, Exception):
-                source.__exit__(None, None, None)
+                source.close()
         self._source = None
         if self._opener is not None:
-            self._opener.join(_CLOSE_S)
+            self._opener.join(CLOSE_GRACE_S)
             if self._opener.is_alive():
-                log.info("%s: an attempt to open it still hangs; it ends by itself", self._context.name)
+                log.info("%s: an attempt to open it is still running and ends by itself", self._context.name)
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
-        """The next keypoints; None when there are none within `timeout_s`, as while the source is away."""
+        """The next keypoints; None when none arrive within `timeout_s`, also while the source is away."""
         clock = self._context.clock
         end_ns = clock.now_ns() + round(timeout_s * 1e9)
         if self._source is None:
-            if not clock.wait(self._settled, timeout_s):
+            if not clock.wait(self._result_ready, timeout_s):
                 return None
-            self._take()
+            self._accept_opened()
         assert self._source is not None
         try:
             frame = self._source.read(max(0.0, (end_ns - clock.now_ns()) / 1e9))
         except (SourceLost, SourceUnavailable) as error:
             lost, self._source = self._source, None
-            self._say("lost", str(error))
+            self._report("lost", str(error))
             self._start_opening(lost)
             return None
         if frame is None:
             return None
         if self._seq_base is None:
-            self._welcome(frame.header.seq)
+            self._on_first_frame(frame.header.seq)
         return self._renumbered(frame)
 
-    def _take(self) -> None:
+    def _accept_opened(self) -> None:
+        """Take over the source, or raise the error, that the opening thread handed over."""
         with self._lock:
-            if isinstance(self._opened, Exception):
-                raise self._opened
-            self._source, self._opened, self._seq_base = self._opened, None, None
+            if isinstance(self._result, Exception):
+                raise self._result
+            self._source, self._result, self._seq_base = self._result, None, None
         if not self._state:
-            self._say("ok", "open")
+            self._report("ok", "open")
 
-    def _welcome(self, seq: int) -> None:
-        """The first frame of an opened source: now it is back for certain."""
-        self._delays = backoff(self._rng)
-        self._say("ok", "delivering")
+    def _on_first_frame(self, seq: int) -> None:
+        """Count the source as back: only a frame proves that it works."""
+        self._backoff.reset()
+        self._report("ok", "delivering")
         self._seq_base = self._highest_seq + 1 if seq <= self._highest_seq else 0
 
     def _renumbered(self, frame: KeypointFrame) -> KeypointFrame:
-        """`frame` with a seq that goes on where the source before this one stopped."""
+        """`frame` with a seq that continues after those of the sources before."""
         seq = frame.header.seq + (self._seq_base or 0)
         self._highest_seq = max(self._highest_seq, seq)
         if not self._seq_base:
@@ -119,7 +136,7 @@ class Reconnecting:
     # The opening thread
 
     def _start_opening(self, lost: Source | None) -> None:
-        self._settled.clear()
+        self._result_ready.clear()
         name = f"open:{self._context.name}"
         self._opener = threading.Thread(target=self._reopen, args=(lost,), name=name, daemon=True)
         self._opener.start()
@@ -127,38 +144,40 @@ class Reconnecting:
     def _reopen(self, lost: Source | None) -> None:
         try:
             if lost is not None:
-                lost.__exit__(None, None, None)
-                self._context.clock.wait(self._stop, next(self._delays))
-            opened: Source | Exception | None = self._attempts()
-        except Exception as error:  # raised where keypoints are read
-            opened = error
+                lost.close()
+                self._context.clock.wait(self._stop, self._backoff.next_delay_s())
+            result: Source | Exception | None = self._open_next()
+        except Exception as error:  # raised to the reader by `_accept_opened`
+            result = error
         with self._lock:
-            late = self._stop.is_set()
-            self._opened = None if late else opened
-            self._settled.set()
-        if late and opened is not None and not isinstance(opened, Exception):
-            opened.__exit__(None, None, None)
+            stopped = self._stop.is_set()
+            self._result = None if stopped else result
+            self._result_ready.set()
+        if stopped and result is not None and not isinstance(result, Exception):
+            result.close()
 
-    def _attempts(self) -> Source | None:
-        """The source, opened; None when there is a stop first."""
+    def _open_next(self) -> Source | None:
+        """Make sources until one opens, and return it; None when `close` is called first."""
         while not self._stop.is_set():
-            source, self._made = self._made or self._make_source(), None
+            source, self._unopened = self._unopened or self._make_source(), None
             try:
-                return source.__enter__()
+                source.open()
             except (SourceUnavailable, SourceLost) as error:
-                self._say("retrying", str(error))
-            self._context.clock.wait(self._stop, next(self._delays))
+                self._report("retrying", str(error))
+            else:
+                return source
+            self._context.clock.wait(self._stop, self._backoff.next_delay_s())
         return None
 
-    def _say(self, state: str, detail: str) -> None:
-        """Report the state; a change is also said in the log."""
-        name, before = self._context.name, self._state
+    def _report(self, state: str, detail: str) -> None:
+        """Record the state in health; log it when it changes."""
+        name, previous = self._context.name, self._state
         self._context.health.set_state(name, state, detail)
         self._state = state
-        if state == before:
+        if state == previous:
             return
         if state == "ok":
-            log.info("%s: is %s", name, "back" if before else "open")
+            log.info("%s: is %s", name, "back" if previous else "open")
         else:
-            what = "opening it again" if state == "lost" else "trying again until it works"
-            log.warning("%s: %s; %s", name, detail, what)
+            action = "opening it again" if state == "lost" else "trying again until it opens"
+            log.warning("%s: %s; %s", name, detail, action)

@@ -1,9 +1,9 @@
-"""Keypoints from a file, played again."""
+"""Playback of recorded keypoints."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 
@@ -17,9 +17,10 @@ from stream.protocols import ComponentContext
 
 
 class Recording:
-    """A recorded `.jsonl` or `.npz`, or a plain array of another tool; layouts in `stream.keypoint_files`.
+    """Plays recorded keypoints: a `.jsonl` or `.npz` of poselift, or an array of another tool.
 
-    Frames keep the source name that the file gives them; those without one get this source's.
+    The layouts are those of `stream.files.keypoints`. Frames keep the source names in the file; a frame
+    without one gets this source's name.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +62,9 @@ class Recording:
         self.live = settings.speed != "full"
         self._path = PACKAGED_RECORDING if settings.path is None else Path(settings.path).expanduser()
         if not self._path.is_file():
-            raise ConfigError(f"{context.name}: expected a file of keypoints at {self._path}; there is none")
+            raise ConfigError(
+                f"{context.name}: expected a keypoint file at {self._path}, which does not exist"
+            )
         self._assumed = keypoint_files.RecordingDefaults(
             settings.skeleton, settings.fps, settings.size_wh, context.name
         )
@@ -70,47 +73,48 @@ class Recording:
         self._frames: Iterator[KeypointFrame] = iter(())
         self._next: KeypointFrame | None = None
 
-    def __enter__(self) -> Self:
-        self._frames = self._endless() if self._loop else keypoint_files.read(self._path, self._assumed)
+    def open(self) -> None:
+        self._frames = self._looped_frames() if self._loop else keypoint_files.read(self._path, self._assumed)
         self._next = next(self._frames, None)
         if self._next is None:
             raise ConfigError(f"{self._path}: expected at least one frame, got an empty file")
         self._playback.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._playback.stop()
         self._frames, self._next = iter(()), None
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
-        """The next frame; none is left out when reading falls behind."""
+        """The next frame; a slow reader gets every frame, late. Raises ConfigError at an invalid frame."""
         frame = self._next = self._next or next(self._frames, None)
         if frame is None:
             raise EndOfStream(f"{self._path}: all frames were read")
-        made = frame.header
-        if not self._playback.due(made.captured_ns, timeout_s):
+        recorded = frame.header
+        if not self._playback.wait_until_due(recorded.captured_ns, timeout_s):
             return None
         self._next = None
-        header = self._playback.header(made.source, made.seq, made.captured_ns, made.captured_unix_ns)
-        return replace(frame, header=header, detected_ns=self._playback.known_ns(header))
+        header = self._playback.header(
+            recorded.source, recorded.seq, recorded.captured_ns, recorded.captured_unix_ns
+        )
+        return replace(frame, header=header, detected_ns=self._playback.detected_ns(header))
 
-    def _endless(self) -> Iterator[KeypointFrame]:
-        """The file over and over; a round starts one mean frame interval after the last one's end."""
+    def _looped_frames(self) -> Iterator[KeypointFrame]:
+        """The frames of the file without end; rounds are one mean frame interval apart."""
         seq = round_ns = 0
         while True:
             last_ns = count = 0
             for frame in keypoint_files.read(self._path, self._assumed):
-                made = frame.header
-                last_ns, count = max(last_ns, made.captured_ns), count + 1
+                recorded = frame.header
+                last_ns, count = max(last_ns, recorded.captured_ns), count + 1
                 header = replace(
-                    made,
+                    recorded,
                     seq=seq,
-                    captured_ns=round_ns + made.captured_ns,
-                    captured_unix_ns=round_ns + made.captured_unix_ns,
+                    captured_ns=round_ns + recorded.captured_ns,
+                    captured_unix_ns=round_ns + recorded.captured_unix_ns,
                 )
                 yield replace(frame, header=header)
                 seq += 1
             if count == 0:
                 return
-            # A single frame is shown once a second.
+            # A file of one frame has no interval; show it once a second.
             round_ns += last_ns + (round(last_ns / (count - 1)) if count > 1 else 1_000_000_000)

@@ -3,14 +3,15 @@
 import errno
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from sources.keypoint_receiver import Receiver
+from sources.keypoint_receiver import KeypointReceiver
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
+from stream.security import is_loopback
 from stream.wire.schema import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("poselift")
 
-_MOST_WAITING = 1000  # messages, read at once for the newest of them
-_LOOPBACK = ("tcp://127.", "tcp://localhost:", "tcp://[::1]:", "ipc://", "inproc://")
+MAX_BATCH = 1000  # messages read at once with newest_only: a fast sender must not keep `read` busy for ever
+HEARTBEAT_MS = 2000  # detects a publisher whose machine has gone
 
 
 class ZeroMQ:
-    """Subscribes to `keypoints2d` messages: two parts [topic, payload], or the payload alone.
+    """Receives keypoints of other programs: `keypoints2d` messages, [topic, payload] or the payload alone.
 
-    One source may bring many cameras: every message keeps its own source name.
+    One source may deliver the keypoints of many cameras: every message keeps its own source name.
     """
 
     live = True
@@ -54,32 +55,33 @@ class ZeroMQ:
 
         def __post_init__(self) -> None:
             port = self.endpoint.rpartition(":")[2]
-            # ZeroMQ would take 99999 for 34463.
+            # ZeroMQ would take port 99999 modulo 65536.
             if "://" not in self.endpoint or (port.isdecimal() and int(port) > 65535):
                 raise ConfigError(
-                    f"zeromq endpoint: expected something like tcp://127.0.0.1:5557, got {self.endpoint!r}"
+                    f"zeromq endpoint: expected an address like tcp://127.0.0.1:5557, got {self.endpoint!r}"
                 )
             if self.timeout_s <= 0:
                 raise ConfigError(f"zeromq timeout_s: expected a number above 0, got {self.timeout_s}")
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
-        self.endpoint = settings.endpoint  # once bound, with the port that was got
+        self.endpoint = settings.endpoint  # once bound, with the actual port
         self._settings = settings
         self._context = context
-        self._receiver = Receiver(context, settings.timeout_s)
+        self._receiver = KeypointReceiver(context, settings.timeout_s)
         self._zmq: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
-        self._timeout_ms: int | None = None  # of the socket
-        self._waiting: deque[bytes] = deque()
+        self._timeout_ms: int | None = None  # the receive timeout that is set on the socket
+        self._payloads: deque[bytes] = deque()  # received, not decoded yet
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Connect or bind. Raises ConfigError, and SourceUnavailable when the port is in use."""
         import zmq
 
         settings = self._settings
         self._zmq = zmq.Context()
         socket = self._socket = self._zmq.socket(zmq.SUB)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)  # ms; notices a publisher whose machine is gone
+        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.setsockopt(zmq.SUBSCRIBE, settings.topic.encode())
         try:
             if settings.bind:
@@ -88,61 +90,71 @@ class ZeroMQ:
             else:
                 socket.connect(settings.endpoint)
         except zmq.ZMQError as error:
-            self.__exit__()
+            self.close()
             if error.errno in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL, errno.ENODEV):
                 raise SourceUnavailable(f"{settings.endpoint} cannot be bound now: {error}") from None
             raise ConfigError(
-                f"{self._context.name}.endpoint: expected something like tcp://127.0.0.1:5557, "
+                f"{self._context.name}.endpoint: expected an address like tcp://127.0.0.1:5557, "
                 f"got {settings.endpoint!r}: {error}"
             ) from None
-        if settings.bind and not settings.endpoint.startswith(_LOOPBACK):
+        if settings.bind and not _is_local(settings.endpoint):
             log.warning(
-                "%s: everybody who reaches %s can send keypoints", self._context.name, settings.endpoint
+                "%s: any program that reaches %s can send keypoints", self._context.name, settings.endpoint
             )
         self._receiver.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         if self._zmq is not None:
             self._zmq.destroy(linger=0)
         self._zmq = self._socket = self._timeout_ms = None
-        self._waiting.clear()
+        self._payloads.clear()
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
-        """The next message's keypoints; None also when it was none of ours."""
+        """The keypoints of the next message; None also when it is invalid. Raises SourceLost."""
         if self._socket is None:
             raise SourceLost(f"{self._context.name} is closed")
-        if not self._waiting:
-            first = self._next(max(0, round(timeout_s * 1000)))
-            self._waiting.extend(self._newest(first) if first and self._settings.newest_only else first[-1:])
-        frame = self._receiver.frame(self._waiting.popleft()) if self._waiting else None
-        if frame is None and (silence := self._receiver.silence()):
-            raise SourceLost(f"{self.endpoint}: {silence}")
+        if not self._payloads:
+            parts = self._receive(max(0, round(timeout_s * 1000)))
+            if parts and self._settings.newest_only:
+                self._payloads.extend(self._newest_payloads(parts))
+            else:
+                self._payloads.extend(parts[-1:])
+        frame = self._receiver.decode(self._payloads.popleft()) if self._payloads else None
+        if frame is None and (message := self._receiver.timeout_message()):
+            raise SourceLost(f"{self.endpoint}: {message}")
         return frame
 
-    def _next(self, timeout_ms: int) -> list[bytes]:
-        """Topic and payload of the next message; none when there is none in time."""
+    def _receive(self, timeout_ms: int) -> list[bytes]:
+        """The parts of the next message, topic and payload or payload alone; [] after `timeout_ms`."""
         import zmq
 
         assert self._socket is not None
-        if timeout_ms != self._timeout_ms:  # waiting in the call that receives wakes up sooner than a poll
+        if timeout_ms != self._timeout_ms:  # a timeout of the receiving call wakes up sooner than a poll
             self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
             self._timeout_ms = timeout_ms
         try:
             parts = self._socket.recv_multipart()
         except zmq.Again:
             return []
-        return parts if len(parts) <= 2 else [b""]  # which is no message, and counted so
+        return parts if len(parts) <= 2 else [b""]  # an empty payload counts as an invalid message
 
-    def _newest(self, parts: list[bytes]) -> list[bytes]:
-        """The last message of every topic that has any, `parts` the first, in the order topics first came."""
+    def _newest_payloads(self, parts: list[bytes]) -> list[bytes]:
+        """The newest waiting payload of every topic, in the order in which the topics came first.
+
+        parts: of the first message.
+        """
         newest: dict[bytes, bytes] = {}
-        read = 0
+        count = 0
         while parts:
             newest[parts[0] if len(parts) == 2 else b""] = parts[-1]
-            read += 1
-            # Bounded: a sender that is faster than this loop must not hold it.
-            parts = self._next(0) if read < _MOST_WAITING else []
-        if dropped := read - len(newest):
+            count += 1
+            parts = self._receive(0) if count < MAX_BATCH else []
+        if dropped := count - len(newest):
             self._context.health.increment(self._context.name, "drop.newest_wins", dropped)
         return list(newest.values())
+
+
+def _is_local(endpoint: str) -> bool:
+    """Whether only programs on this machine can reach `endpoint`."""
+    transport, _, address = endpoint.partition("://")
+    return transport in ("ipc", "inproc") or is_loopback(address.rpartition(":")[0])

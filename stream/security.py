@@ -1,5 +1,6 @@
-"""What has to be known to enter an MQTT broker: a password, whom to trust, and why one was refused."""
+"""Security of network connections: passwords and TLS of MQTT brokers, and which hosts are local."""
 
+import ipaddress
 import logging
 import os
 import ssl
@@ -8,11 +9,17 @@ from stream.errors import ConfigError
 
 log = logging.getLogger("poselift")
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine itself and not reachable from the network."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def password(username: str | None, variable: str) -> str | None:
-    """The password of `username` from an environment variable; None for a broker that asks for no user."""
+    """The password of `username` from an environment variable; None when the broker needs no user name."""
     if username is None:
         return None
     if variable not in os.environ:
@@ -24,7 +31,10 @@ def password(username: str | None, variable: str) -> str | None:
 
 
 def tls_context(tls: bool, ca_file: str | None) -> ssl.SSLContext | None:
-    """Whose certificates are accepted: of the authority in `ca_file`, or those the system knows."""
+    """TLS settings of a connection, or None without `tls`.
+
+    Certificates must be signed by the authority in `ca_file`, or by one that the system trusts.
+    """
     if not tls:
         return None
     try:
@@ -33,14 +43,14 @@ def tls_context(tls: bool, ca_file: str | None) -> ssl.SSLContext | None:
         raise ConfigError(f"mqtt ca_file: {ca_file} cannot be read: {error}") from None
 
 
-def warn_of_clear_password(who: str, where: str, host: str) -> None:
-    """Say that a password will travel unencrypted, unless it stays on this machine."""
-    if host not in _LOOPBACK:
-        log.warning("%s: the password for %s travels unencrypted; set tls", who, where)
+def warn_of_clear_password(component: str, broker_url: str, host: str) -> None:
+    """Log a warning when a password is going to leave this machine unencrypted."""
+    if not is_loopback(host):
+        log.warning("%s: the password for %s travels unencrypted; set tls", component, broker_url)
 
 
 def with_hint(error: Exception, variable: str) -> str:
-    """The error, and what to look at when the broker refused us."""
-    said = str(error) or type(error).__name__
-    refused = "authori" in said or "password" in said
-    return f"{said}; check username and {variable}" if refused else said
+    """Text of a connection error; when the broker refused the login, with a hint at what to check."""
+    text = str(error) or type(error).__name__
+    refused = "authori" in text or "password" in text
+    return f"{text}; check username and {variable}" if refused else text

@@ -25,7 +25,7 @@ from stream.config.load import Config, resolve
 from stream.health import Health
 from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, ModelInfo, PoseFrame, Window
 from stream.postprocess.assemble import FrameAssembler, LiftedPass
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.runtime.pipeline import Pipeline
 from stream.windows.camera_buffer import CameraBuffer
 from stream.windows.pending import LiftRequest, PendingFrame
@@ -81,7 +81,7 @@ PREVENTED_BY = {
     ],
     "(h, w) is passed where (w, h) is read": [
         "test_known_mistakes.py::test_an_upright_image_keeps_its_width_and_height",
-        "sources/mediapipe/test_detector.py::test_pixels_are_those_of_a_picture_that_is_not_square",
+        "sources/mediapipe/test_detector.py::test_landmarks_are_in_pixels_also_of_an_image_that_is_not_square",
     ],
     "the first frame must contain a person": [
         "stream/runtime/test_trust.py::test_the_first_frames_need_nobody_in_them_and_a_file_may_be_shorter_than_a_window",
@@ -103,7 +103,7 @@ PREVENTED_BY = {
     ],
     "a source that failed to connect counts as connected": [
         "stream/runtime/test_pipeline.py::test_a_source_that_is_not_there_does_not_stop_the_others",
-        "sources/test_reconnecting.py::test_outages_are_told_in_health_and_once_per_change_in_the_log",
+        "sources/test_reconnecting.py::test_outages_are_reported_in_health_and_each_change_is_logged_once",
     ],
     "an exception in a reader thread leaves the pipeline hanging": [
         "test_known_mistakes.py::test_an_exception_in_a_reader_ends_the_run_with_that_error",
@@ -184,7 +184,7 @@ def test_an_upright_image_keeps_its_width_and_height(tiny_weights: Path):
 
 def test_a_live_window_contains_past_frames_with_their_scores(tiny_weights: Path):
     settings = Synthetic.Settings(frames=40, pace="full", missing=0.1)
-    with Synthetic(settings, ComponentContext("walk")) as walk:
+    with opened(Synthetic(settings, ComponentContext("walk"))) as walk:
         frames = [walk.read(0.0) for _ in range(40)]
     last = windows_of(Pipeline(config(tiny_weights, missing=0.1)))[-1]
     scores = np.stack([frame.persons[0].score for frame in frames[-len(last.origin) :]])

@@ -1,101 +1,92 @@
-"""Detector models put together from the networks that a wheel of mediapipe carries.
+"""Assembles a pose landmarker model (.task) from the networks inside a wheel of mediapipe.
 
-A `.task` file is a zip, stored without compression, of two TensorFlow Lite networks. The landmark
-network in the wheel lacks the metadata that says how its input is normalised; it is written here.
-Every byte is determined by the two networks, so that the result has a known SHA-256.
+A `.task` file is an uncompressed zip of two TensorFlow Lite networks. The landmark network in the wheel lacks
+the metadata that tells MediaPipe how to normalise its input image; this module adds it. The bytes of the
+result depend on the two networks alone, so its SHA-256 can be pinned.
+
+Needs flatbuffers and the schemas of model metadata, which come with mediapipe.
 """
 
 import io
-import struct
 import zipfile
+from typing import Any
 
-# Slots in the tables of the TensorFlow Lite schema.
-_MODEL_BUFFERS, _MODEL_METADATA = 4, 6
-_METADATA_NAME, _METADATA_BUFFER = 0, 1
-_BUFFER_DATA = 0
-_NORMALIZATION_OPTIONS = 1  # in the union ProcessUnitOptions of its metadata schema
+import flatbuffers
+from flatbuffers import encode, packer
+from flatbuffers.number_types import Uint32Flags
+from flatbuffers.table import Table
+from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata_schema
+
+# Fields of the TensorFlow Lite schema, as byte offsets into the vtable: 4 + 2 * field number.
+_MODEL_BUFFERS, _MODEL_METADATA = 12, 16
+_METADATA_NAME, _METADATA_BUFFER = 4, 6
+_BUFFER_DATA = 4
+
+_ALIGNMENT = 16  # bytes, of the data of TensorFlow Lite buffers
 
 
-def task(detector: bytes, landmarks: bytes) -> bytes:
+def build_task(detector: bytes, landmarks: bytes) -> bytes:
     """The `.task` file of a pose detector network and a landmark network."""
     file = io.BytesIO()
     networks = {"pose_detector.tflite": detector, "pose_landmarks_detector.tflite": landmarks}
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, network in networks.items():
-            member = zipfile.ZipInfo(name)  # dated 1980: the bytes must not depend on today,
-            member.create_system = 3  # nor on the operating system
-            bundle.writestr(member, network)
+            member = zipfile.ZipInfo(name)  # with the date 1980-01-01: equal inputs must give equal bytes,
+            member.create_system = 3  # also on every operating system
+            archive.writestr(member, network)
     return file.getvalue()
 
 
-def normalised(network: bytes, mean: float, std: float) -> bytes:
-    """`network` with metadata saying that it takes (value - mean) / std of pixel values 0..255.
+def with_normalisation(network: bytes, mean: float, std: float) -> bytes:
+    """`network` with metadata that its input is (value - mean) / std of pixel values 0 to 255.
 
-    Everything stays where it is: a name and the metadata are added at the end, and the first metadata
-    entry (the least runtime version, which no runtime reads) is pointed at them.
+    The weights keep their place and alignment. The metadata is appended, and the network's first metadata
+    entry (the minimum runtime version, which MediaPipe does not read) is redirected to it.
     """
     file = bytearray(network)
-    model = _follow(file, 0)
-    entry = _follow(file, _element(_follow(file, _slot(file, model, _MODEL_METADATA)), 0))
-    (number,) = struct.unpack_from("<I", file, _slot(file, entry, _METADATA_BUFFER))
-    buffer = _follow(file, _element(_follow(file, _slot(file, model, _MODEL_BUFFERS)), number))
-    _point(file, _slot(file, entry, _METADATA_NAME), b"TFLITE_METADATA")
-    _point(file, _slot(file, buffer, _BUFFER_DATA), _normalization(mean, std))
+    model = Table(file, encode.Get(packer.uoffset, file, 0))
+    entry = _table_in_vector(model, _MODEL_METADATA, 0)
+    buffer_index = entry.Get(Uint32Flags, _field_position(entry, _METADATA_BUFFER))
+    buffer = _table_in_vector(model, _MODEL_BUFFERS, buffer_index)
+    _append_bytes(file, _field_position(entry, _METADATA_NAME), b"TFLITE_METADATA")
+    _append_bytes(file, _field_position(buffer, _BUFFER_DATA), _normalisation_metadata(mean, std))
     return bytes(file)
 
 
-# Reading a flatbuffer: an offset counts from the place it stands at.
+def _normalisation_metadata(mean: float, std: float) -> bytes:
+    """Model metadata of a network with one input, an image, and its normalisation."""
+    options = metadata_schema.NormalizationOptionsT()
+    options.mean, options.std = [mean], [std]
+    unit = metadata_schema.ProcessUnitT()
+    unit.optionsType = metadata_schema.ProcessUnitOptions.NormalizationOptions
+    unit.options = options
+    image = metadata_schema.TensorMetadataT()
+    image.processUnits = [unit]
+    subgraph = metadata_schema.SubGraphMetadataT()
+    subgraph.inputTensorMetadata = [image]
+    model = metadata_schema.ModelMetadataT()
+    model.subgraphMetadata = [subgraph]
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=b"M001")
+    return bytes(builder.Output())
 
 
-def _follow(file: bytearray, at: int) -> int:
-    (offset,) = struct.unpack_from("<I", file, at)
-    return at + int(offset)
+def _field_position(table: Any, field: int) -> int:
+    """Byte position of a field of `table` in the file."""
+    return int(table.Pos + table.Offset(field))
 
 
-def _element(vector: int, number: int) -> int:
-    return vector + 4 + 4 * number
+def _table_in_vector(table: Any, field: int, index: int) -> Any:
+    """Element `index` of the vector of tables in `field`."""
+    element = table.Vector(table.Offset(field)) + 4 * index
+    return Table(table.Bytes, table.Indirect(element))
 
 
-def _slot(file: bytearray, table: int, slot: int) -> int:
-    (to_layout,) = struct.unpack_from("<i", file, table)
-    (offset,) = struct.unpack_from("<H", file, table - to_layout + 4 + 2 * slot)
-    return table + int(offset)
+def _append_bytes(file: bytearray, reference: int, content: bytes) -> None:
+    """Append `content` as a string or byte vector and let the reference at byte `reference` point to it.
 
-
-def _point(file: bytearray, slot: int, content: bytes) -> None:
-    """Let `slot` point at `content`, added at the end of the file as a string or vector of bytes."""
-    file += bytes((12 - len(file)) % 16)  # behind its length, content starts at a multiple of 16
-    struct.pack_into("<I", file, slot, len(file) - slot)
-    file += struct.pack("<I", len(content)) + content + b"\0"
-
-
-# Writing one: what a table or vector points at follows it, so that the bytes fit in anywhere.
-
-
-def _normalization(mean: float, std: float) -> bytes:
-    """Metadata of a model with one input, an image."""
-    options = _table(struct.pack("<If", 1, mean), struct.pack("<If", 1, std))
-    image = _table(None, None, None, None, _vector(_table(_NORMALIZATION_OPTIONS, options)))
-    model = _table(None, None, None, _vector(_table(None, None, _vector(image))))
-    return struct.pack("<I4s", 8, b"M001") + model
-
-
-def _table(*slots: int | bytes | None) -> bytes:
-    """A table of numbers and children, its layout, its children."""
-    size = 4 + 4 * len(slots)
-    offsets = [0 if slot is None else 4 + 4 * index for index, slot in enumerate(slots)]
-    layout = struct.pack(f"<{2 + len(slots)}H", 4 + 2 * len(slots), size, *offsets)
-    layout += bytes(-len(layout) % 4)
-    table, children = struct.pack("<i", -size), b""
-    for slot in slots:
-        if isinstance(slot, bytes):
-            table += struct.pack("<I", size + len(layout) + len(children) - len(table))
-            children += slot
-        else:
-            table += struct.pack("<I", slot or 0)
-    return table + layout + children
-
-
-def _vector(child: bytes) -> bytes:
-    """A vector of one child."""
-    return struct.pack("<II", 1, 4) + child
+    Both are a length of 4 bytes and the content, which starts at a multiple of 16.
+    """
+    file += bytes(-(len(file) + 4) % _ALIGNMENT)
+    encode.Write(packer.uoffset, file, reference, len(file) - reference)  # relative to the reference itself
+    file += len(content).to_bytes(4, "little") + content + b"\0"

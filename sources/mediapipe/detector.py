@@ -9,24 +9,24 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
-from sources.mediapipe import model_files as models
+from sources.mediapipe import model_files
 from stream.errors import ConfigError
 from stream.messages import F32, Frame, KeypointFrame, Keypoints
 from stream.protocols import ComponentContext
 
-_LEAST_STEP_NS = 1_000_000  # MediaPipe refuses two frames of the same millisecond
+MIN_STEP_NS = 1_000_000  # MediaPipe rejects two frames with the same millisecond
 
 
 class MediaPipe:
-    """Detects persons with one landmarker of its own: use one instance per camera.
+    """Detects 33 landmarks per person with MediaPipe's pose landmarker.
 
-    The landmarker follows people from frame to frame and smooths them in time, so frames must be of
-    one camera and in order.
+    The landmarker tracks people from frame to frame and smooths their landmarks over time. So every camera
+    needs a detector of its own, and its frames must come in order.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,12 +63,16 @@ class MediaPipe:
         self.settings = settings
         self._context = context
         self._landmarker: Any = None
-        self._captured_ns = 0  # of the frame before
-        self._time_ns = 0  # what MediaPipe was told
+        self._timestamps = IncreasingTimestamps()
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Load the model, which is fetched first when it is not in the cache.
+
+        Raises ConfigError without mediapipe or for an invalid model file, SourceUnavailable when the model
+        cannot be fetched.
+        """
         settings = self.settings
-        path = _checked(Path(settings.path)) if settings.path else models.fetch(settings.variant)
+        path = _checked(Path(settings.path)) if settings.path else model_files.fetch(settings.variant)
         try:
             from mediapipe.tasks.python import BaseOptions, vision
         except ImportError as error:
@@ -84,48 +88,56 @@ class MediaPipe:
             min_tracking_confidence=settings.min_tracking,
         )
         try:
-            with _quiet():
+            with startup_messages_hidden():
                 self._landmarker = vision.PoseLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise ConfigError(f"{path}: MediaPipe cannot use this model: {error}") from None
-        return self
+        self._timestamps = IncreasingTimestamps()
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         landmarker, self._landmarker = self._landmarker, None
         if landmarker is not None:
             landmarker.close()
 
     def detect(self, frame: Frame) -> KeypointFrame:
-        """The persons in `frame` as "blazepose33", each landmark scored by its visibility."""
-        return self.detect_in_space(frame)[0]
+        """The people in `frame` as "blazepose33"; the score of a landmark is its visibility."""
+        return self.detect_with_3d(frame)[0]
 
-    def detect_in_space(self, frame: Frame) -> tuple[KeypointFrame, list[F32]]:
-        """As `detect`, and what MediaPipe itself says of each person's 3D: (33, 3) metres around the hips.
+    def detect_with_3d(self, frame: Frame) -> tuple[KeypointFrame, list[F32]]:
+        """The people in `frame`, and MediaPipe's own 3D estimate of each: (33, 3) metres around the hips.
 
         In camera axes: x right, y down, z forward.
         """
         from mediapipe import Image, ImageFormat
 
         image = Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(frame.image))
-        result = self._landmarker.detect_for_video(image, self._timestamp_ms(frame.header.captured_ns))
-        seen = KeypointFrame(
+        timestamp_ms = self._timestamps.next_ms(frame.header.captured_ns)
+        result = self._landmarker.detect_for_video(image, timestamp_ms)
+        keypoints = KeypointFrame(
             header=frame.header,
             size_wh=frame.size_wh,
             skeleton="blazepose33",
             persons=tuple(_person(landmarks, frame.size_wh) for landmarks in result.pose_landmarks),
             detected_ns=self._context.clock.now_ns(),
         )
-        world = [
+        poses = [
             np.array([(mark.x, mark.y, mark.z) for mark in landmarks], np.float32)
             for landmarks in result.pose_world_landmarks
         ]
-        return seen, world
+        return keypoints, poses
 
-    def _timestamp_ms(self, captured_ns: int) -> int:
-        """Milliseconds that always increase, keeping the spacing of the frames where that allows it."""
-        self._time_ns += (
-            max(_LEAST_STEP_NS, captured_ns - self._captured_ns) if self._time_ns else _LEAST_STEP_NS
-        )
+
+class IncreasingTimestamps:
+    """Timestamps in ms that always increase, with the spacing of the frames where that increases too."""
+
+    def __init__(self) -> None:
+        self._captured_ns = 0  # of the frame before
+        self._time_ns = 0
+
+    def next_ms(self, captured_ns: int) -> int:
+        """Timestamp of a frame captured at `captured_ns`."""
+        step_ns = captured_ns - self._captured_ns if self._time_ns else 0
+        self._time_ns += max(MIN_STEP_NS, step_ns)
         self._captured_ns = captured_ns
         return self._time_ns // 1_000_000
 
@@ -137,12 +149,12 @@ def _person(landmarks: Any, size_wh: tuple[int, int]) -> Keypoints:
 
 
 def _checked(path: Path) -> Path:
-    """`path` when it is a whole model file: a damaged one makes MediaPipe fail with riddles."""
+    """`path`, when it is an intact zip. MediaPipe's own error for a damaged file does not name the cause."""
     if not path.is_file():
-        raise ConfigError(f"path: no such model file: {path}; leave it out to have one fetched")
+        raise ConfigError(f"path: no such model file: {path}; without `path` the model is fetched")
     try:
-        with zipfile.ZipFile(path) as bundle:
-            damaged = bundle.testzip()
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
     except zipfile.BadZipFile as error:
         damaged = str(error)
     if damaged is not None:
@@ -150,24 +162,24 @@ def _checked(path: Path) -> Path:
     return path
 
 
-# What MediaPipe says on every start, whatever the settings; no setting turns it off.
-_CHATTER = re.compile(
+# MediaPipe prints these at every start, and no setting turns them off.
+_STARTUP_MESSAGES = re.compile(
     rb"^(INFO: Created TensorFlow|WARNING: All log messages before absl|[IW]\d{4} ).*\n?", re.M
 )
-_hushing = threading.Lock()
+_stderr_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MediaPipe's chatter off the terminal; everything else written meanwhile comes after it."""
-    with _hushing, tempfile.TemporaryFile() as kept:
+def startup_messages_hidden() -> Iterator[None]:
+    """Keep MediaPipe's startup messages off stderr; all other output of the body is written after it."""
+    with _stderr_lock, tempfile.TemporaryFile() as captured:
         sys.stderr.flush()
         terminal = os.dup(2)
-        os.dup2(kept.fileno(), 2)
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
-            kept.seek(0)
-            os.write(2, _CHATTER.sub(b"", kept.read()))
+            captured.seek(0)
+            os.write(2, _STARTUP_MESSAGES.sub(b"", captured.read()))

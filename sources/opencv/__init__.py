@@ -1,3 +1,3 @@
-"""Cameras, streams and videos read by OpenCV."""
+"""Cameras, network streams and video files read with OpenCV."""
 
 from sources.opencv.source import OpenCV as OpenCV

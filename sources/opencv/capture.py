@@ -1,4 +1,4 @@
-"""What is asked of OpenCV: opening cameras, streams and files, and their frames as RGB."""
+"""Cameras, streams and video files opened by OpenCV; their frames as RGB images."""
 
 import contextlib
 import os
@@ -11,27 +11,32 @@ from stream.cameras.opencv import load_cv2
 from stream.errors import ConfigError, SourceUnavailable, masked
 from stream.messages import U8
 
+DEFAULT_FPS = 25.0  # of files whose container holds no plausible frame rate
+
 
 class Capture:
-    """An open `cv2.VideoCapture`; to be used by one thread at a time."""
+    """An open `cv2.VideoCapture`; for one thread at a time."""
 
     def __init__(self, cv2: Any, capture: Any) -> None:
         self._cv2 = cv2
         self._capture = capture
 
     def grab(self) -> bool:
-        """Advance to the next frame; False when there is none any more."""
+        """Advance to the next frame; False at the end."""
         return bool(self._capture.grab())
 
     def image(self) -> U8 | None:
         """The grabbed frame (H, W, 3) uint8 RGB, upright; None when it cannot be decoded."""
         decoded, bgr = self._capture.retrieve()
-        return self._cv2.cvtColor(bgr, self._cv2.COLOR_BGR2RGB) if decoded else None
+        if not decoded:
+            return None
+        rgb: U8 = self._cv2.cvtColor(bgr, self._cv2.COLOR_BGR2RGB)
+        return rgb
 
     @property
     def time_ns(self) -> int:
-        """Time of the grabbed frame after the start of its file, as the container says."""
-        return round(self._capture.get(self._cv2.CAP_PROP_POS_MSEC) * 1e6)
+        """Time of the grabbed frame after the start of its file, according to the container."""
+        return round(float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) * 1e6)
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -40,13 +45,13 @@ class Capture:
 
     @property
     def fps(self) -> float:
-        """Frames per second of a file, 25 where it does not say."""
+        """Frames per second of a file, 25 when the container holds none."""
         fps = float(self._capture.get(self._cv2.CAP_PROP_FPS))
-        return fps if 1 <= fps <= 1000 else 25.0
+        return fps if 1 <= fps <= 1000 else DEFAULT_FPS
 
     @property
     def frames(self) -> int | None:
-        """How many frames the file says it has; None when it does not."""
+        """Number of frames of a file, which may be an estimate; None when the container holds none."""
         frames = round(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
         return frames if frames > 0 else None
 
@@ -54,8 +59,8 @@ class Capture:
         self._capture.release()
 
 
-def expect_file(path: Path) -> None:
-    """Raise ConfigError unless there is a file at `path`."""
+def require_file(path: Path) -> None:
+    """Raise ConfigError unless `path` is a file."""
     if not path.exists():
         raise ConfigError(f"url: no such video file: {path.absolute()}")
     if path.is_dir():
@@ -63,26 +68,26 @@ def expect_file(path: Path) -> None:
 
 
 def open_file(path: Path) -> Capture:
-    """Open a video file; raises ConfigError when it is none."""
-    expect_file(path)
+    """Open a video file. Raises ConfigError when it is not a readable video."""
+    require_file(path)
     cv2 = load_cv2()
-    with _ffmpeg_options(None):
+    with _FFMPEG_OPTIONS.set(None):
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise ConfigError(
-            f"url: {path} is not a video that can be read, or it is cut off; does a player show it?"
+            f"url: {path} is not a readable video, or its end is missing; does a video player show it?"
         )
     return Capture(cv2, capture)
 
 
 def open_stream(url: str, options: str, open_timeout_s: float, read_timeout_s: float) -> Capture:
-    """Open a stream from the network; raises SourceUnavailable."""
+    """Open a network stream with FFmpeg's `options` (key;value|key;value). Raises SourceUnavailable."""
     cv2 = load_cv2()
-    with _ffmpeg_options(options):
+    with _FFMPEG_OPTIONS.set(options):
         params = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(open_timeout_s * 1e3)),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(read_timeout_s * 1e3)),
-            *(cv2.CAP_PROP_N_THREADS, 1),  # each further thread holds back one more frame
+            *(cv2.CAP_PROP_N_THREADS, 1),  # each further thread delays by one more frame
         ]
         capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, params)
     if not capture.isOpened():
@@ -96,61 +101,66 @@ def open_stream(url: str, options: str, open_timeout_s: float, read_timeout_s: f
 def open_camera(
     camera: int | str, fourcc: str | None, size_wh: tuple[int | None, int | None], fps: float | None
 ) -> Capture:
-    """Open a camera by number or device and ask it for a format; raises SourceUnavailable."""
+    """Open a camera by number or device and request a format. Raises SourceUnavailable.
+
+    The camera may choose another size or rate; None requests nothing.
+    """
     cv2 = load_cv2()
     capture = cv2.VideoCapture(camera)
     if not capture.isOpened():
-        here = ", ".join(str(device) for device in sorted(Path("/dev").glob("video*"))) or "no cameras"
+        cameras = ", ".join(str(device) for device in sorted(Path("/dev").glob("video*"))) or "none"
         raise SourceUnavailable(
-            f"camera {camera} could not be opened (here: {here}); check that it is plugged in, that no other "
-            "program uses it, and that you may read it (on Linux: group video)"
+            f"camera {camera} could not be opened (cameras of this machine: {cameras}); check that it is "
+            "plugged in, that no other program uses it, and that you may read it (on Linux: group video)"
         )
-    if fourcc:  # first: it decides which sizes there are
+    if fourcc:  # before the size: a camera offers other sizes with another format
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*fourcc))
-    for asked, wish in (("FRAME_WIDTH", size_wh[0]), ("FRAME_HEIGHT", size_wh[1]), ("FPS", fps)):
-        if wish is not None:
-            capture.set(getattr(cv2, f"CAP_PROP_{asked}"), wish)
+    for name, value in (("FRAME_WIDTH", size_wh[0]), ("FRAME_HEIGHT", size_wh[1]), ("FPS", fps)):
+        if value is not None:
+            capture.set(getattr(cv2, f"CAP_PROP_{name}"), value)
     return Capture(cv2, capture)
 
 
-class _Shared:
-    """FFmpeg's options, which OpenCV takes from the environment only, set while captures are opened.
+class SharedEnvironmentVariable:
+    """Sets an environment variable while threads need a value, and restores it afterwards.
 
-    Captures with the same options open side by side, so that one dead camera does not hold up the
-    others; a capture with other options waits, and nobody overtakes it.
+    OpenCV reads FFmpeg's options from the environment only, when it opens a capture. Threads that need equal
+    values run at the same time, so that one dead camera does not delay the others. A thread that needs
+    another value waits for them, and threads that come later wait behind it.
     """
 
     def __init__(self, variable: str) -> None:
         self._variable = variable
-        self._door = threading.Lock()
-        self._left = threading.Condition()
-        self._inside = 0
-        self._options: str | None = None
-        self._before: str | None = None
+        self._entry = threading.Lock()  # held by a thread that waits to change the value
+        self._changed = threading.Condition()
+        self._users = 0
+        self._value: str | None = None
+        self._original: str | None = None
 
     @contextlib.contextmanager
-    def set(self, options: str | None) -> Iterator[None]:
-        with self._door, self._left:
-            self._left.wait_for(lambda: self._inside == 0 or self._options == options)
-            if self._inside == 0:
-                self._before = os.environ.get(self._variable)
-                self._write(options)
-            self._inside += 1
-            self._options = options
+    def set(self, value: str | None) -> Iterator[None]:
+        """Run the body with the variable at `value`; None: with the variable unset."""
+        with self._entry, self._changed:
+            self._changed.wait_for(lambda: self._users == 0 or self._value == value)
+            if self._users == 0:
+                self._original = os.environ.get(self._variable)
+                self._write(value)
+            self._users += 1
+            self._value = value
         try:
             yield
         finally:
-            with self._left:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._write(self._before)
-                    self._left.notify_all()
+            with self._changed:
+                self._users -= 1
+                if self._users == 0:
+                    self._write(self._original)
+                    self._changed.notify_all()
 
-    def _write(self, options: str | None) -> None:
-        if options is None:
+    def _write(self, value: str | None) -> None:
+        if value is None:
             os.environ.pop(self._variable, None)
         else:
-            os.environ[self._variable] = options
+            os.environ[self._variable] = value
 
 
-_ffmpeg_options = _Shared("OPENCV_FFMPEG_CAPTURE_OPTIONS").set
+_FFMPEG_OPTIONS = SharedEnvironmentVariable("OPENCV_FFMPEG_CAPTURE_OPTIONS")

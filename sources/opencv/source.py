@@ -1,13 +1,13 @@
-"""Cameras, network streams and video files, read by OpenCV."""
+"""Cameras, network streams and video files as frame sources."""
 
 import logging
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 
-from sources.opencv.capture import Capture, expect_file, open_camera, open_file, open_stream
-from sources.opencv.grabber import LatestFrameReader
+from sources.opencv.capture import Capture, open_camera, open_file, open_stream, require_file
+from sources.opencv.latest_frame_reader import LatestFrameReader
 from sources.playback import Playback
 from stream.errors import ConfigError, EndOfStream, masked
 from stream.messages import Frame
@@ -17,14 +17,14 @@ log = logging.getLogger("poselift")
 
 Pace = Literal["recorded", "full"]
 
-_SPARE_S = 1.0  # for what FFmpeg's own timeouts do not cover, such as looking up a host's name
+OPEN_MARGIN_S = 1.0  # for steps of opening without a timeout in FFmpeg, such as the lookup of a host name
 
 
 class OpenCV:
-    """Frames of a camera or a stream (the newest frame wins) or of a video file (every frame counts).
+    """Frames of a camera or stream (the newest frame only), or of a video file (every frame).
 
-    A live frame is stamped when it is grabbed; a file's with the time of its first reading plus the
-    frame's time in the file.
+    A live frame is stamped when it is grabbed. A file's frame gets the time of the first read plus its time
+    in the file.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +59,7 @@ class OpenCV:
         fourcc: str | None = None
         open_timeout_s: float = 5.0
         read_timeout_s: float = 5.0
-        # nobuffer: skip the seconds that were read to find out what the stream holds; they are old.
+        # nobuffer: skip the frames that FFmpeg read to detect the stream's format; they are seconds old.
         ffmpeg_options: str = "rtsp_transport;tcp|fflags;nobuffer"
 
         def __post_init__(self) -> None:
@@ -78,33 +78,34 @@ class OpenCV:
         self.settings = settings
         self._context = context
         url = settings.url
-        self._camera = isinstance(url, int) or url.isdecimal() or Path(url).parent == Path("/dev")
-        self._stream = not self._camera and "://" in str(url)
-        self._file = not self._camera and not self._stream
-        if self._file:
-            expect_file(Path(str(url)))  # already `poselift check` says so
-        self.live = not self._file or settings.pace == "recorded"
-        self._reader: LatestFrameReader | _File | None = None
+        self._is_camera = isinstance(url, int) or url.isdecimal() or Path(url).parent == Path("/dev")
+        self._is_stream = not self._is_camera and "://" in str(url)
+        self._is_file = not self._is_camera and not self._is_stream
+        if self._is_file:
+            require_file(Path(str(url)))  # at construction, so that `poselift check` reports it
+        self.live = not self._is_file or settings.pace == "recorded"
+        self._reader: LatestFrameReader | _FileReader | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Open the camera, stream or file. Raises SourceUnavailable, or ConfigError for a file."""
         settings, context = self.settings, self._context
-        if self._file:
-            self._reader = _File(Path(str(settings.url)), settings.pace, context)
-            return self
-        connect = self._open_stream if self._stream else self._open_camera
-        what = masked(str(settings.url)) if self._stream else f"camera {settings.url}"
-        grabber = LatestFrameReader(connect, what, settings.read_timeout_s, context)
-        grabber.open(settings.open_timeout_s + _SPARE_S)
-        self._reader = grabber
-        return self
+        if self._is_file:
+            self._reader = _FileReader(Path(str(settings.url)), settings.pace, context)
+            return
+        connect = self._open_stream if self._is_stream else self._open_camera
+        name = masked(str(settings.url)) if self._is_stream else f"camera {settings.url}"
+        reader = LatestFrameReader(connect, name, settings.read_timeout_s, context)
+        reader.open(settings.open_timeout_s + OPEN_MARGIN_S)
+        self._reader = reader
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
 
     def read(self, timeout_s: float) -> Frame | None:
-        assert self._reader is not None, "read() before `with`"
+        """The newest frame of a camera or stream, or the next of a file. Raises SourceLost, EndOfStream."""
+        assert self._reader is not None, "read() before open()"
         return self._reader.read(timeout_s)
 
     def _open_stream(self) -> Capture:
@@ -121,24 +122,24 @@ class OpenCV:
         return capture
 
 
-class _File:
-    """Every frame of a video file, in order, at the file's own times."""
+class _FileReader:
+    """Reads every frame of a video file in order, with the times of the file."""
 
     def __init__(self, path: Path, pace: Pace, context: ComponentContext) -> None:
         self._path = path
         self._capture = open_file(path)
         self._name = context.name
-        self._paced = pace == "recorded"
+        self._at_recorded_pace = pace == "recorded"
         self._playback = Playback(context.clock, speed=1.0)
         self._seq = 0
-        self._time_ns = -1  # of the newest frame decoded
+        self._time_ns = -1  # in the file, of the last decoded frame
         self._next: tuple[int, Frame] | None = None
 
     def read(self, timeout_s: float) -> Frame | None:
         if self._next is None:
             self._next = self._decode()
         offset_ns, frame = self._next
-        if self._paced and not self._playback.due(offset_ns, timeout_s):
+        if self._at_recorded_pace and not self._playback.wait_until_due(offset_ns, timeout_s):
             return None
         self._next = None
         return frame
@@ -153,23 +154,26 @@ class _File:
             self._playback.start()
         image = self._capture.image() if self._capture.grab() else None
         if image is None and self._seq == 0:
-            raise ConfigError(f"url: {self._path} has no frame that can be decoded; does a player show it?")
+            raise ConfigError(f"url: {self._path} has no readable frame; does a video player show it?")
         if image is None:
-            self._warn_when_cut_off()
-            raise EndOfStream(f"{self._path} has ended after {self._seq} frames")
+            self._warn_when_truncated()
+            raise EndOfStream(f"{self._path}: all {self._seq} frames were read")
         time_ns = self._capture.time_ns
-        if time_ns <= self._time_ns:  # files that carry no times
+        if time_ns <= self._time_ns:  # the file holds no times
             time_ns = self._time_ns + round(1e9 / self._capture.fps)
         self._time_ns = time_ns
         frame = Frame(self._playback.header(self._name, self._seq, time_ns, 0), image)
         self._seq += 1
         return time_ns, frame
 
-    def _warn_when_cut_off(self) -> None:
-        """Say so when the file has promised more than could be read."""
-        promised_s = (self._capture.frames or 0) / self._capture.fps
+    def _warn_when_truncated(self) -> None:
+        """Log a warning when the file ends before the duration in its header."""
+        header_s = (self._capture.frames or 0) / self._capture.fps
         read_s = self._time_ns / 1e9 + 1 / self._capture.fps
-        if read_s < min(0.95 * promised_s, promised_s - 0.5):  # files without an index only estimate
+        if read_s < min(
+            0.95 * header_s, header_s - 0.5
+        ):  # the duration of files without an index is estimated
             log.warning(
-                "%s: %s breaks off: %.1f s of %.1f s can be read", self._name, self._path, read_s, promised_s
+                "%s: %s is truncated: only %.1f s of %.1f s are readable",
+                *(self._name, self._path, read_s, header_s),
             )

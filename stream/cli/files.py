@@ -7,14 +7,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sources.images import Images
+from sources.images import ImageFolder
 from sources.opencv import OpenCV
 from stream.cameras.intrinsics import CameraSettings
 from stream.cli.arguments import DeviceOption, WeightsOption
 from stream.cli.output import print_line, progress_bar
 from stream.errors import EndOfStream
 from stream.messages import U8
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 
 CALIBRATION_INTERVAL_S = 0.2  # between the frames of a video that are searched for the board
 
@@ -95,14 +95,14 @@ def calibrate(
 def read_images(path: Path) -> Iterator[U8]:
     """Images (H, W, 3) uint8 RGB: all of a folder, or five per second of a video."""
     context = ComponentContext(path.name)
-    source: Images | OpenCV
+    source: ImageFolder | OpenCV
     if path.is_dir():
-        source, interval_ns = Images(Images.Settings(path=str(path), pace="full"), context), 0
+        source, interval_ns = ImageFolder(ImageFolder.Settings(path=str(path), pace="full"), context), 0
     else:
         source = OpenCV(OpenCV.Settings(url=str(path), pace="full"), context)
         interval_ns = round(CALIBRATION_INTERVAL_S * 1e9)
     next_ns = 0
-    with source:
+    with opened(source):
         while True:
             try:
                 frame = source.read(1.0)

@@ -87,12 +87,12 @@ def detections_in(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, i
     """
     from sources.mediapipe import MediaPipe
     from sources.opencv import OpenCV
-    from stream.protocols import ComponentContext
+    from stream.protocols import ComponentContext, opened
 
     context, settings = ComponentContext(video.stem), OpenCV.Settings(url=str(video), pace="full")
     model: Any = variant
     detector = MediaPipe(MediaPipe.Settings(variant=model), context)
-    with OpenCV(settings, context) as source, detector:
+    with opened(OpenCV(settings, context)) as source, opened(detector):
         while True:
             try:
                 frame = source.read(1.0)
@@ -100,7 +100,7 @@ def detections_in(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, i
                 return
             if frame is None:
                 continue
-            detected, landmarks = detector.detect_in_space(frame)
+            detected, landmarks = detector.detect_with_3d(frame)
             keypoints, world = np.zeros((17, 3), np.float32), np.full((17, 3), np.nan, np.float32)
             if detected.persons:
                 person = skeletons.convert(detected.persons[0], detected.skeleton)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from lifter import load
-from sources.detected import Detected
-from sources.reconnecting import Reconnecting
+from sources.detected import DetectorSource
+from sources.reconnecting import ReconnectingSource
 from stream import skeletons
 from stream.cameras.registry import Cameras
 from stream.clock import Clock, SystemClock
@@ -109,11 +109,11 @@ class Pipeline:
             source = part.make(part.settings, context)
             if part.detector is None:
                 return source
-            return Detected(source, part.detector.make(part.detector.settings, context), context)
+            return DetectorSource(source, part.detector.make(part.detector.settings, context), context)
 
         pace = self.config.lifter.timing(self.spec.rate_hz)
         wanted = LifterInput(self.spec.skeleton, self.spec.frames, pace)
-        return SourceThread(Reconnecting(make, context), self.config, wanted, context, self)
+        return SourceThread(ReconnectingSource(make, context), self.config, wanted, context, self)
 
     def _sink(self, part: ComponentConfig) -> Callable[[], Sink]:
         return lambda: part.make(part.settings, self._context(part.name))

@@ -1,4 +1,4 @@
-"""Pictures that say which one they are, and ways to film and to stream them."""
+"""Numbered test images, and videos and network streams of them."""
 
 import io
 import subprocess
@@ -17,8 +17,8 @@ WIDTH, HEIGHT = 160, 120
 _BITS = 10
 
 
-def picture(number: int) -> U8:
-    """Red on the left, blue on the right; below, `number` in black and white blocks (120, 160, 3)."""
+def numbered_image(number: int) -> U8:
+    """(120, 160, 3): red and blue in the upper half, `number` in black and white blocks in the lower."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[: HEIGHT // 2, : WIDTH // 2, 0] = 255
     image[: HEIGHT // 2, WIDTH // 2 :, 2] = 255
@@ -28,22 +28,22 @@ def picture(number: int) -> U8:
 
 
 def number_of(image: U8) -> int:
-    """The number in a picture, also after compression."""
-    middles = image[3 * HEIGHT // 4, WIDTH // _BITS // 2 :: WIDTH // _BITS].mean(axis=1)
-    return sum(1 << bit for bit, value in enumerate(middles) if value > 127)
+    """The number in an image, also after lossy compression."""
+    brightness = image[3 * HEIGHT // 4, WIDTH // _BITS // 2 :: WIDTH // _BITS].mean(axis=1)
+    return sum(1 << bit for bit, value in enumerate(brightness) if value > 127)
 
 
-def film(path: Path, frames: int, *options: str, fps: int = 25) -> Path:
-    """A video of the pictures 0 to `frames` - 1 at `path`, made by ffmpeg with `options`."""
-    raw = np.stack([picture(number) for number in range(frames)]).tobytes()
+def write_video(path: Path, frames: int, *options: str, fps: int = 25) -> Path:
+    """Write a video of the images 0 to `frames` - 1 to `path` with ffmpeg and its `options`."""
+    raw = np.stack([numbered_image(number) for number in range(frames)]).tobytes()
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(fps), "-i", "-"]
     command = ["ffmpeg", "-v", "error", "-y", *source, "-pix_fmt", "yuv420p", "-c:v", "libx264", *options]
     subprocess.run([*command, str(path)], input=raw, check=True)
     return path
 
 
-def play(source: Any) -> Iterator[Any]:
-    """Frames of the open `source`, one by one, until it raises what it raises."""
+def read_all(source: Any) -> Iterator[Any]:
+    """Frames of the open `source`, one after the other, until it raises."""
     while True:
         frame = source.read(0.1)
         if frame is not None:
@@ -57,13 +57,13 @@ def jpeg(image: U8) -> bytes:
 
 
 class MotionJPEG:
-    """A network camera on loopback: numbered pictures for whoever asks, until it stalls or is killed."""
+    """A network camera on loopback: numbered images for every client, until it stalls or is killed."""
 
     def __init__(self, port: int = 0, first: int = 0) -> None:
-        self.sent = first - 1  # number of the newest picture sent
+        self.sent = first - 1  # number of the newest image sent
         self._changed = threading.Condition()
         self._stalled = False
-        self._dead = threading.Event()
+        self.killed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self.port = self._server.server_port
@@ -72,18 +72,18 @@ class MotionJPEG:
         self._thread.start()
 
     def wait_for(self, number: int) -> None:
-        """Return once picture `number` has been sent."""
+        """Return once image `number` has been sent."""
         with self._changed:
             self._changed.wait_for(lambda: self.sent >= number)
 
     def stall(self) -> None:
-        """Keep connections open and send nothing more."""
+        """Keep the connections open but send no more images."""
         with self._changed:
             self._stalled = True
 
     def kill(self) -> None:
-        """Cut all connections and listen no more; the port is free for another one."""
-        self._dead.set()
+        """Cut all connections and stop listening, which frees the port."""
+        self.killed.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -103,9 +103,9 @@ class MotionJPEG:
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
                 try:
-                    while not camera._dead.wait(0.01):
-                        camera._send(self.wfile)
-                except OSError:  # the client went away
+                    while not camera.killed.wait(0.01):
+                        camera.send_image(self.wfile)
+                except OSError:  # the client has disconnected
                     pass
 
             def log_message(self, *_: Any) -> None:
@@ -113,12 +113,13 @@ class MotionJPEG:
 
         return Handler
 
-    def _send(self, file: Any) -> None:
+    def send_image(self, file: Any) -> None:
+        """Write the next image to the connection `file`, unless stalled."""
         with self._changed:
             if self._stalled:
                 return
             self.sent += 1
-            data = jpeg(picture(self.sent))
+            data = jpeg(numbered_image(self.sent))
             file.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data))
             file.write(data + b"\r\n")
             self._changed.notify_all()

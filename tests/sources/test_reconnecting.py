@@ -3,23 +3,22 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterable
-from typing import Self
 
 import pytest
 
 from sources.opencv import OpenCV
-from sources.reconnecting import Reconnecting, backoff
+from sources.reconnecting import Backoff, ReconnectingSource
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable
 from stream.messages import Header, KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from tests.sources.media import MotionJPEG, number_of
 
 Item = int | None | Exception
 
 
-class Script:
-    """A source that plays `items`: a seq to deliver, None for nothing yet, or an error to raise."""
+class ScriptedSource:
+    """A source whose reads give `items`: a seq to deliver, None for no frame yet, or an error to raise."""
 
     live = True
 
@@ -30,12 +29,11 @@ class Script:
         self.closed = threading.Event()
         self.timeouts: list[float] = []
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         if self._opening is not None:
             raise self._opening
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self.closed.set()
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
@@ -48,28 +46,28 @@ class Script:
         return KeypointFrame(Header(self._camera, item, item, item), (4, 2), "h36m17", (), item)
 
 
-def make(*scripts: Script) -> Callable[[], Script]:
+def make(*scripts: ScriptedSource) -> Callable[[], ScriptedSource]:
     return iter(scripts).__next__
 
 
-def reconnecting(*scripts: Script, context: ComponentContext | None = None) -> Reconnecting:
-    return Reconnecting(
+def reconnecting(*scripts: ScriptedSource, context: ComponentContext | None = None) -> ReconnectingSource:
+    return ReconnectingSource(
         make(*scripts), context or ComponentContext("cam0", clock=FakeClock()), random.Random(1)
     )
 
 
-def some(source: Reconnecting, count: int) -> list[int]:
-    """The seqs of the next `count` frames."""
+def seqs(source: ReconnectingSource, count: int) -> list[int]:
+    """seq of the next `count` frames."""
     frames = (source.read(0.01) for _ in itertools.repeat(None))
     return [frame.header.seq for frame in itertools.islice(filter(None, frames), count)]
 
 
 def test_a_lost_source_is_opened_again_and_its_seq_goes_on() -> None:
-    first = Script(0, 1, 2, SourceLost("unplugged"))
-    second = Script(0, 1, SourceLost("unplugged"))
-    third = Script(100, 101)
-    with reconnecting(first, second, third) as source:
-        assert some(source, 7) == [0, 1, 2, 3, 4, 100, 101]
+    first = ScriptedSource(0, 1, 2, SourceLost("unplugged"))
+    second = ScriptedSource(0, 1, SourceLost("unplugged"))
+    third = ScriptedSource(100, 101)
+    with opened(reconnecting(first, second, third)) as source:
+        assert seqs(source, 7) == [0, 1, 2, 3, 4, 100, 101]
         assert first.closed.is_set()
         assert second.closed.is_set()
         assert not third.closed.is_set()
@@ -77,8 +75,8 @@ def test_a_lost_source_is_opened_again_and_its_seq_goes_on() -> None:
 
 
 def test_everything_but_the_seq_of_a_frame_is_kept() -> None:
-    with reconnecting(Script(0, SourceLost("unplugged")), Script(0)) as source:
-        some(source, 1)
+    with opened(reconnecting(ScriptedSource(0, SourceLost("unplugged")), ScriptedSource(0))) as source:
+        seqs(source, 1)
         while (frame := source.read(0.01)) is None:
             pass
     assert frame.header == Header("cam0", 1, 0, 0)
@@ -86,116 +84,116 @@ def test_everything_but_the_seq_of_a_frame_is_kept() -> None:
 
 
 def test_cameras_behind_one_source_all_go_on_after_the_highest_seq() -> None:
-    class Two(Script):
+    class Two(ScriptedSource):
         def read(self, timeout_s: float) -> KeypointFrame | None:
             self._camera = "cam1" if self._camera == "cam0" else "cam0"
             return super().read(timeout_s)
 
-    with reconnecting(Two(5, 90, 6, SourceLost("gone")), Two(1, 0, 2)) as source:
-        assert some(source, 6) == [5, 90, 6, 92, 91, 93]
+    with opened(reconnecting(Two(5, 90, 6, SourceLost("gone")), Two(1, 0, 2))) as source:
+        assert seqs(source, 6) == [5, 90, 6, 92, 91, 93]
 
 
-def test_outages_are_told_in_health_and_once_per_change_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_outages_are_reported_in_health_and_each_change_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     context = ComponentContext("cam0", clock=FakeClock())
     scripts = [
-        Script(opening=SourceUnavailable("camera 0 is not there")),
-        Script(opening=SourceUnavailable("camera 0 is not there")),
-        Script(0, SourceLost("camera 0 has stopped sending")),
-        Script(SourceLost("camera 0 has stopped sending")),
-        Script(0, EndOfStream("over")),
+        ScriptedSource(opening=SourceUnavailable("camera 0 is missing")),
+        ScriptedSource(opening=SourceUnavailable("camera 0 is missing")),
+        ScriptedSource(0, SourceLost("camera 0 has stopped sending")),
+        ScriptedSource(SourceLost("camera 0 has stopped sending")),
+        ScriptedSource(0, EndOfStream("over")),
     ]
     caplog.set_level(logging.INFO)
-    with reconnecting(*scripts, context=context) as source:
-        assert some(source, 1) == [0]
+    with opened(reconnecting(*scripts, context=context)) as source:
+        assert seqs(source, 1) == [0]
         assert context.health.report()["states"]["cam0"]["state"] == "ok"
         assert source.read(0.01) is None
         assert context.health.report()["states"]["cam0"] == {
             "state": "lost",
             "detail": "camera 0 has stopped sending",
         }
-        assert some(source, 1) == [1]
+        assert seqs(source, 1) == [1]
         assert context.health.report()["states"]["cam0"]["state"] == "ok"
     assert [record.getMessage() for record in caplog.records] == [
-        "cam0: camera 0 is not there; trying again until it works",
+        "cam0: camera 0 is missing; trying again until it opens",
         "cam0: is back",
         "cam0: camera 0 has stopped sending; opening it again",
         "cam0: is back",
     ]
 
 
-def test_a_source_that_opens_at_once_is_ok_before_its_first_frame() -> None:
+def test_a_source_that_opens_at_the_first_attempt_is_ok_before_its_first_frame() -> None:
     context = ComponentContext("cam0", clock=FakeClock())
-    script = Script(*[None] * 1000)
-    with reconnecting(script, context=context) as source:
+    script = ScriptedSource(*[None] * 1000)
+    with opened(reconnecting(script, context=context)) as source:
         while not script.timeouts:
             assert source.read(0.0) is None
         assert context.health.report()["states"]["cam0"]["state"] == "ok"
 
 
-def test_the_end_and_mistakes_pass_through() -> None:
-    with reconnecting(Script(0, EndOfStream("over"), EndOfStream("over"))) as source:
-        assert some(source, 1) == [0]
+def test_the_end_of_the_stream_and_config_errors_are_raised_to_the_reader() -> None:
+    with opened(reconnecting(ScriptedSource(0, EndOfStream("over"), EndOfStream("over")))) as source:
+        assert seqs(source, 1) == [0]
         for _ in range(2):
             with pytest.raises(EndOfStream, match="over"):
                 source.read(0.01)
-    with reconnecting(Script(opening=ConfigError("no such file"))) as source:
+    with opened(reconnecting(ScriptedSource(opening=ConfigError("no such file")))) as source:
         for _ in range(2):
             with pytest.raises(ConfigError, match="no such file"):
-                some(source, 1)
+                seqs(source, 1)
 
 
 def test_settings_are_checked_at_construction() -> None:
-    def refuse() -> Script:
+    def make_source() -> ScriptedSource:
         raise ConfigError("fps: expected a number")
 
     with pytest.raises(ConfigError, match="fps: expected a number"):
-        Reconnecting(refuse, ComponentContext("cam0"))
+        ReconnectingSource(make_source, ComponentContext("cam0"))
 
 
-def test_reads_keep_to_their_timeout_while_a_camera_takes_its_time_to_open_or_close() -> None:
+def test_reads_keep_to_their_timeout_while_a_camera_is_slow_to_open_or_close() -> None:
     answer = threading.Event()
 
-    class Slow(Script):
-        def __enter__(self) -> Self:
+    class Slow(ScriptedSource):
+        def open(self) -> None:
             answer.wait()
-            return self
 
-        def __exit__(self, *exc: object) -> None:
+        def close(self) -> None:
             answer.wait()
-            super().__exit__(*exc)
+            super().close()
 
     first, second = Slow(0, SourceLost("unplugged")), Slow(0, EndOfStream("over"))
-    with reconnecting(first, second) as source:
+    with opened(reconnecting(first, second)) as source:
         assert [source.read(0.01) for _ in range(5)] == [None] * 5
         answer.set()
-        assert some(source, 1) == [0]
+        assert seqs(source, 1) == [0]
         answer.clear()
         assert [source.read(0.01) for _ in range(5)] == [None] * 5
         answer.set()
-        assert some(source, 1) == [1]
+        assert seqs(source, 1) == [1]
 
 
-def test_what_opens_after_the_stop_is_closed_again() -> None:
+def test_a_source_that_opens_after_close_is_closed_again() -> None:
     answer = threading.Event()
 
-    class Slow(Script):
-        def __enter__(self) -> Self:
+    class Slow(ScriptedSource):
+        def open(self) -> None:
             answer.wait()
-            return self
 
     script = Slow(0)
-    with reconnecting(script) as source:
+    with opened(reconnecting(script)) as source:
         assert source.read(0.0) is None
     assert not script.closed.is_set()
     answer.set()
     assert script.closed.wait(10)
-    source.__exit__(None, None, None)
+    source.close()
 
 
-def test_the_time_an_opening_took_is_not_spent_again_on_the_read() -> None:
+def test_the_time_of_opening_counts_towards_the_timeout_of_the_read() -> None:
     clock = FakeClock()
-    script = Script(0)
-    with reconnecting(script, context=ComponentContext("cam0", clock=clock)) as source:
+    script = ScriptedSource(0)
+    with opened(reconnecting(script, context=ComponentContext("cam0", clock=clock))) as source:
         start_ns = clock.now_ns()
         while source.read(2.0) is None:
             start_ns = clock.now_ns()
@@ -203,52 +201,65 @@ def test_the_time_an_opening_took_is_not_spent_again_on_the_read() -> None:
     assert script.timeouts == [2.0]
 
 
-def test_waits_double_up_to_fifteen_seconds_less_a_seeded_part() -> None:
-    first = list(itertools.islice(backoff(random.Random(7)), 8))
-    again = list(itertools.islice(backoff(random.Random(7)), 8))
-    other = list(itertools.islice(backoff(random.Random(8)), 8))
-    assert first == again
-    assert first != other
-    for waits in (first, other):
-        for wait, most in zip(waits, (0.5, 1, 2, 4, 8, 15, 15, 15), strict=True):
-            assert most / 2 <= wait <= most
+def test_delays_double_up_to_fifteen_seconds_and_are_shortened_by_a_seeded_random_part() -> None:
+    first, again, other = (Backoff(0.5, 15.0, 0.5, random.Random(seed)) for seed in (7, 7, 8))
+    delays_s = [first.next_delay_s() for _ in range(8)]
+    assert delays_s == [again.next_delay_s() for _ in range(8)]
+    other_delays_s = [other.next_delay_s() for _ in range(8)]
+    assert delays_s != other_delays_s
+    assert within_backoff(delays_s, (0.5, 1, 2, 4, 8, 15, 15, 15))
+    assert within_backoff(other_delays_s, (0.5, 1, 2, 4, 8, 15, 15, 15))
 
 
-def test_waits_start_anew_only_once_a_source_has_delivered() -> None:
-    class Watch(FakeClock):
+def test_after_a_reset_delays_begin_with_the_shortest() -> None:
+    backoff = Backoff(0.5, 15.0, 0.5, random.Random(1))
+    for _ in range(5):
+        backoff.next_delay_s()
+    backoff.reset()
+    assert within_backoff([backoff.next_delay_s(), backoff.next_delay_s()], (0.5, 1))
+
+
+def test_delays_are_reset_only_after_a_source_has_delivered_a_frame() -> None:
+    class RecordingClock(FakeClock):
         def __init__(self) -> None:
             super().__init__()
-            self.waits: list[float] = []
+            self.delays_s: list[float] = []
 
         def wait(self, event: threading.Event, timeout_s: float) -> bool:
             if threading.current_thread().name == "open:cam0":
-                self.waits.append(timeout_s)
+                self.delays_s.append(timeout_s)
             return super().wait(event, timeout_s)
 
-    clock = Watch()
-    gone = [Script(SourceLost("gone")) for _ in range(3)]
-    with reconnecting(
-        *gone, Script(0, SourceLost("gone")), Script(0), context=ComponentContext("cam0", clock=clock)
-    ) as s:
-        assert some(s, 2) == [0, 1]
-    assert waits_fit(clock.waits, (0.5, 1, 2, 0.5))
+    clock = RecordingClock()
+    gone = [ScriptedSource(SourceLost("gone")) for _ in range(3)]
+    with opened(
+        reconnecting(
+            *gone,
+            ScriptedSource(0, SourceLost("gone")),
+            ScriptedSource(0),
+            context=ComponentContext("cam0", clock=clock),
+        )
+    ) as source:
+        assert seqs(source, 2) == [0, 1]
+    assert within_backoff(clock.delays_s, (0.5, 1, 2, 0.5))
 
 
-def waits_fit(waits: list[float], most: Iterable[float]) -> bool:
-    return all(limit / 2 <= wait <= limit for wait, limit in zip(waits, most, strict=True))
+def within_backoff(delays_s: list[float], max_delays_s: Iterable[float]) -> bool:
+    """Whether each delay is between half of its maximum and the maximum."""
+    return all(most / 2 <= delay <= most for delay, most in zip(delays_s, max_delays_s, strict=True))
 
 
-def test_a_network_camera_that_is_killed_and_started_again_goes_on() -> None:
+def test_frames_continue_after_a_network_camera_was_killed_and_restarted() -> None:
     camera = MotionJPEG()
     context = ComponentContext("cam0")
     settings = OpenCV.Settings(url=camera.url)
 
-    def number_and_seq(source: Reconnecting) -> tuple[int, int]:
+    def number_and_seq(source: ReconnectingSource) -> tuple[int, int]:
         while (frame := source.read(0.05)) is None:
             pass
         return number_of(frame.image), frame.header.seq  # type: ignore[attr-defined]
 
-    with Reconnecting(lambda: OpenCV(settings, context), context) as source:  # type: ignore[arg-type,return-value]
+    with opened(ReconnectingSource(lambda: OpenCV(settings, context), context)) as source:  # type: ignore[arg-type,return-value]
         before = [number_and_seq(source) for _ in range(5)]
         camera.kill()
         while context.health.report()["states"]["cam0"]["state"] == "ok":

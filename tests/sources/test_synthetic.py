@@ -5,19 +5,19 @@ from sources.synthetic import LAP_S, Synthetic
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Header, KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.skeletons import skeleton_named
 
 JOINTS = skeleton_named("h36m17").joints
 
 
-def source(clock: FakeClock | None = None, **settings) -> Synthetic:
+def synthetic(clock: FakeClock | None = None, **settings) -> Synthetic:
     return Synthetic(Synthetic.Settings(**settings), ComponentContext("walker", clock=clock or FakeClock()))
 
 
-def frames(**settings) -> list[KeypointFrame]:
-    with source(pace="full", **settings) as opened:
-        return [frame for _ in range(settings["frames"]) if (frame := opened.read(0)) is not None]
+def read_frames(**settings) -> list[KeypointFrame]:
+    with opened(synthetic(pace="full", **settings)) as source:
+        return [frame for _ in range(settings["frames"]) if (frame := source.read(0)) is not None]
 
 
 def pixels(frame: KeypointFrame) -> np.ndarray:
@@ -25,8 +25,8 @@ def pixels(frame: KeypointFrame) -> np.ndarray:
 
 
 def test_the_defaults_work():
-    with Synthetic(Synthetic.Settings(), ComponentContext("walker", clock=FakeClock())) as opened:
-        frame = opened.read(1.0)
+    with opened(Synthetic(Synthetic.Settings(), ComponentContext("walker", clock=FakeClock()))) as source:
+        frame = source.read(1.0)
     assert frame is not None
     assert (frame.header.source, frame.header.seq, frame.skeleton) == ("walker", 0, "h36m17")
     assert frame.size_wh == (1280, 720)
@@ -34,100 +34,102 @@ def test_the_defaults_work():
     assert frame.persons[0].xy.shape == (17, 2)
 
 
-def test_keypoints_are_the_truth_seen_by_the_camera():
-    opened = source(pace="full", noise_px=0, persons=3, frames=1)
-    with opened:
-        frame = opened.read(0)
+def test_keypoints_without_noise_are_the_projected_truth():
+    source = synthetic(pace="full", noise_px=0, persons=3, frames=1)
+    with opened(source):
+        frame = source.read(0)
     assert frame is not None
-    truth = opened.truth(0)
+    truth = source.truth(0)
     assert truth.shape == (3, 17, 3)
     assert (truth[..., 2] > 2).all()  # in front of the camera
-    np.testing.assert_allclose(pixels(frame), opened.camera.project(truth), atol=0.001)
+    np.testing.assert_allclose(pixels(frame), source.camera.project(truth), atol=0.001)
 
 
-def test_people_in_the_picture_stand_upright_and_fit_in():
-    opened = source(pace="full", noise_px=0)
+def test_people_stand_upright_and_entirely_inside_the_image():
+    source = synthetic(pace="full", noise_px=0)
     for seq in range(0, round(50 * LAP_S), 7):
-        truth = opened.truth(seq)[0]
+        truth = source.truth(seq)[0]
         assert truth[JOINTS.index("head_top"), 1] < truth[JOINTS.index("pelvis"), 1] - 0.5  # y is down
-        seen = opened.camera.project(truth)
-        assert (seen > 40).all()
-        assert (seen < np.array([1240, 700])).all()
+        xy = source.camera.project(truth)
+        assert (xy > 40).all()
+        assert (xy < np.array([1240, 700])).all()
 
 
-def test_somebody_who_faces_the_camera_has_the_left_hand_on_the_right_of_the_picture():
-    opened = source(pace="full", noise_px=0)
-    facing = 0
+def test_the_left_shoulder_of_a_person_who_faces_the_camera_is_on_the_right_of_the_image():
+    source = synthetic(pace="full", noise_px=0)
+    frames_facing = 0
     for seq in range(0, round(50 * LAP_S), 3):
-        truth = opened.truth(seq)[0]
+        truth = source.truth(seq)[0]
         nose, thorax = truth[JOINTS.index("neck_nose")], truth[JOINTS.index("thorax")]
-        across = truth[JOINTS.index("left_shoulder"), 0] - truth[JOINTS.index("right_shoulder"), 0]
-        towards = thorax[2] - nose[2]
-        if abs(towards) > 0.05:
-            facing += towards > 0
-            assert (across > 0) == (towards > 0)
-    assert facing > 30
+        shoulder_dx = truth[JOINTS.index("left_shoulder"), 0] - truth[JOINTS.index("right_shoulder"), 0]
+        towards_camera = thorax[2] - nose[2]
+        if abs(towards_camera) > 0.05:
+            frames_facing += towards_camera > 0
+            assert (shoulder_dx > 0) == (towards_camera > 0)
+    assert frames_facing > 30
 
 
-def test_noise_has_the_asked_size():
-    opened = source(pace="full", noise_px=3, frames=200)
-    with opened:
-        off = [
-            pixels(frame) - opened.camera.project(opened.truth(seq))
+def test_noise_has_the_standard_deviation_of_the_setting():
+    source = synthetic(pace="full", noise_px=3, frames=200)
+    with opened(source):
+        errors_px = [
+            pixels(frame) - source.camera.project(source.truth(seq))
             for seq in range(200)
-            if (frame := opened.read(0)) is not None
+            if (frame := source.read(0)) is not None
         ]
-    assert np.std(off) == pytest.approx(3, rel=0.05)
-    assert abs(np.mean(off)) < 0.2
+    assert np.std(errors_px) == pytest.approx(3, rel=0.05)
+    assert abs(np.mean(errors_px)) < 0.2
 
 
-def test_the_asked_part_of_the_joints_is_missing():
-    people = [person for frame in frames(frames=300, missing=0.2) for person in frame.persons]
-    gone = np.stack([np.isnan(person.xy).any(axis=1) for person in people])
-    assert gone.mean() == pytest.approx(0.2, abs=0.02)
+def test_the_fraction_of_missing_joints_is_that_of_the_setting():
+    people = [person for frame in read_frames(frames=300, missing=0.2) for person in frame.persons]
+    missing_joints = np.stack([np.isnan(person.xy).any(axis=1) for person in people])
+    assert missing_joints.mean() == pytest.approx(0.2, abs=0.02)
     score = np.stack([person.score for person in people])
-    assert ((score == 0) == gone).all()
-    assert ((score[~gone] >= 0.7) & (score[~gone] <= 1)).all()
+    assert ((score == 0) == missing_joints).all()
+    assert ((score[~missing_joints] >= 0.7) & (score[~missing_joints] <= 1)).all()
 
 
-def test_what_leaves_the_picture_is_missing():
-    # A low and wide picture has no room for the whole body.
-    people = [person for frame in frames(frames=600, size_wh=(1280, 120)) for person in frame.persons]
-    gone = np.stack([np.isnan(person.xy).any(axis=1) for person in people])
-    assert gone[:, JOINTS.index("right_ankle")].all()
-    assert gone[:, JOINTS.index("pelvis")].mean() < 0.5
-    inside = np.stack([person.xy for person in people])[~gone]
+def test_joints_outside_the_image_are_missing():
+    # The whole body does not fit into a low image.
+    people = [person for frame in read_frames(frames=600, size_wh=(1280, 120)) for person in frame.persons]
+    missing_joints = np.stack([np.isnan(person.xy).any(axis=1) for person in people])
+    assert missing_joints[:, JOINTS.index("right_ankle")].all()
+    assert missing_joints[:, JOINTS.index("pelvis")].mean() < 0.5
+    inside = np.stack([person.xy for person in people])[~missing_joints]
     assert ((inside >= 0) & (inside < [1280, 120])).all()
 
 
 def test_the_same_seed_gives_the_same_frames_and_another_does_not():
     settings = {"frames": 5, "persons": 2, "missing": 0.3}
-    one, same, other = ([pixels(frame) for frame in frames(seed=seed, **settings)] for seed in (7, 7, 8))
-    np.testing.assert_array_equal(one, same)
-    assert not np.allclose(np.nan_to_num(one), np.nan_to_num(other))
+    first, same, other = (
+        [pixels(frame) for frame in read_frames(seed=seed, **settings)] for seed in (7, 7, 8)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.allclose(np.nan_to_num(first), np.nan_to_num(other))
 
 
-def test_people_never_run_into_each_other():
-    opened = source(pace="full", persons=8)
+def test_people_keep_more_than_a_metre_apart():
+    source = synthetic(pace="full", persons=8)
     for seq in range(0, 600, 10):
-        hips = opened.truth(seq)[:, 0]
-        apart = np.linalg.norm(hips[:, None] - hips[None], axis=2)
-        assert apart[~np.eye(8, dtype=bool)].min() > 1.2
+        hips = source.truth(seq)[:, 0]
+        distances_m = np.linalg.norm(hips[:, None] - hips[None], axis=2)
+        assert distances_m[~np.eye(8, dtype=bool)].min() > 1.2
 
 
-def test_nobody_is_a_legal_number_of_people():
-    assert [frame.persons for frame in frames(frames=2, persons=0)] == [(), ()]
+def test_zero_persons_give_empty_frames():
+    assert [frame.persons for frame in read_frames(frames=2, persons=0)] == [(), ()]
 
 
 # Time
 
 
-def test_at_full_pace_frames_come_at_once_in_their_own_time():
+def test_at_full_pace_frames_come_at_once_with_times_from_zero():
     clock = FakeClock()
-    with source(clock, pace="full", fps=25, frames=3) as opened:
-        assert not opened.live
-        got = [opened.read(0) for _ in range(3)]
-    assert [frame.header for frame in got if frame] == [
+    with opened(synthetic(clock, pace="full", fps=25, frames=3)) as source:
+        assert not source.live
+        frames = [source.read(0) for _ in range(3)]
+    assert [frame.header for frame in frames if frame] == [
         Header("walker", 0, 0, 1_700_000_000_000_000_000),
         Header("walker", 1, 40_000_000, 1_700_000_000_040_000_000),
         Header("walker", 2, 80_000_000, 1_700_000_000_080_000_000),
@@ -135,13 +137,13 @@ def test_at_full_pace_frames_come_at_once_in_their_own_time():
     assert clock.now_ns() == FakeClock().now_ns()
 
 
-def test_in_real_time_a_frame_comes_when_it_is_due():
+def test_in_real_time_a_frame_is_read_at_its_time():
     clock = FakeClock(now_ns=5_000_000_000, unix_ns=7_000_000_000)
-    with source(clock, fps=25) as opened:
-        assert opened.live
-        first = opened.read(1.0)
-        early = opened.read(0.025)
-        second = opened.read(0.025)
+    with opened(synthetic(clock, fps=25)) as source:
+        assert source.live
+        first = source.read(1.0)
+        early = source.read(0.025)
+        second = source.read(0.025)
     assert early is None
     assert first is not None
     assert second is not None
@@ -150,33 +152,33 @@ def test_in_real_time_a_frame_comes_when_it_is_due():
     assert (second.detected_ns, clock.now_ns()) == (5_040_000_000, 5_040_000_000)
 
 
-def test_a_reader_who_falls_behind_gets_every_frame_with_its_own_time():
+def test_a_slow_reader_gets_every_frame_with_its_own_time():
     clock = FakeClock(now_ns=0)
-    with source(clock, fps=10) as opened:
-        opened.read(0)
+    with opened(synthetic(clock, fps=10)) as source:
+        source.read(0)
         clock.advance(1.0)
-        late = [opened.read(0) for _ in range(3)]
+        late = [source.read(0) for _ in range(3)]
     assert [(f.header.captured_ns, f.detected_ns) for f in late if f] == [
         (100_000_000, 1_000_000_000), (200_000_000, 1_000_000_000), (300_000_000, 1_000_000_000),
     ]  # fmt: skip
 
 
-def test_after_the_last_frame_comes_the_end():
-    with source(pace="full", frames=2) as opened:
-        assert opened.read(0)
-        assert opened.read(0)
+def test_reading_after_the_last_frame_raises_end_of_stream():
+    with opened(synthetic(pace="full", frames=2)) as source:
+        assert source.read(0)
+        assert source.read(0)
         with pytest.raises(EndOfStream, match="walker: all 2 frames were read"):
-            opened.read(0)
+            source.read(0)
 
 
-def test_closing_twice_is_harmless_and_opening_again_begins_again():
-    opened = source(pace="full", noise_px=0)
-    with opened:
-        first = opened.read(0)
-        opened.read(0)
-    opened.__exit__()
-    with opened:
-        again = opened.read(0)
+def test_closing_twice_is_harmless_and_opening_again_starts_at_the_first_frame():
+    source = synthetic(pace="full", noise_px=0)
+    with opened(source):
+        first = source.read(0)
+        source.read(0)
+    source.close()
+    with opened(source):
+        again = source.read(0)
     assert first is not None
     assert again is not None
     assert again.header == first.header
@@ -194,6 +196,6 @@ def test_closing_twice_is_harmless_and_opening_again_begins_again():
         ({"size_wh": (0, 5)}, r"size_wh: expected a positive width and height, got \(0, 5\)"),
     ],
 )
-def test_a_wrong_setting_is_refused_with_what_was_expected(settings, message):
+def test_an_invalid_setting_is_a_config_error_that_names_the_expected_value(settings, message):
     with pytest.raises(ConfigError, match=message):
         Synthetic.Settings(**settings)

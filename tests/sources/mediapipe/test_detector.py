@@ -1,15 +1,16 @@
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sources.mediapipe import MediaPipe
-from sources.mediapipe import model_files as models
+from sources.mediapipe import MediaPipe, model_files
+from sources.mediapipe.detector import IncreasingTimestamps, startup_messages_hidden
 from stream.clock import FakeClock
 from stream.errors import ConfigError
 from stream.messages import U8, Frame, Header, KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.skeletons import skeleton_named
 
 JOINT = {name: index for index, name in enumerate(skeleton_named("blazepose33").joints)}
@@ -17,8 +18,8 @@ JOINT = {name: index for index, name in enumerate(skeleton_named("blazepose33").
 
 @pytest.fixture(scope="module")
 def model() -> str:
-    """The full model, in the cache of whoever runs the tests."""
-    return str(models.fetch("full"))
+    """The full model, from the cache of the user who runs the tests."""
+    return str(model_files.fetch("full"))
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def astronaut() -> U8:
 def detect(
     model: str, *frames: Frame, clock: FakeClock | None = None, **settings: object
 ) -> list[KeypointFrame]:
-    chosen = MediaPipe.Settings(path=model, **settings)  # type: ignore[arg-type]
-    with MediaPipe(chosen, ComponentContext("cam0", clock=clock or FakeClock())) as detector:
+    all_settings = MediaPipe.Settings(path=model, **settings)  # type: ignore[arg-type]
+    with opened(MediaPipe(all_settings, ComponentContext("cam0", clock=clock or FakeClock()))) as detector:
         return [detector.detect(frame) for frame in frames]
 
 
@@ -41,13 +42,13 @@ def frame(image: U8, seq: int = 0, captured_ns: int | None = None) -> Frame:
     return Frame(Header("cam0", seq, captured_ns, captured_ns), image)
 
 
-def test_a_person_is_found_with_left_and_right_where_they_are(model: str, astronaut: U8) -> None:
+def test_a_person_is_detected_with_left_and_right_on_the_correct_sides(model: str, astronaut: U8) -> None:
     clock = FakeClock(now_ns=77)
-    shown = frame(astronaut)
-    (found,) = detect(model, shown, clock=clock)
-    assert found.header is shown.header
-    assert (found.size_wh, found.skeleton, found.detected_ns) == ((512, 512), "blazepose33", 77)
-    (person,) = found.persons
+    image_frame = frame(astronaut)
+    (keypoints,) = detect(model, image_frame, clock=clock)
+    assert keypoints.header is image_frame.header
+    assert (keypoints.size_wh, keypoints.skeleton, keypoints.detected_ns) == ((512, 512), "blazepose33", 77)
+    (person,) = keypoints.persons
     assert (person.id, person.xy.shape) == (None, (33, 2))
     x, y = person.xy.T
     nose, left_ear, right_ear = JOINT["nose"], JOINT["left_ear"], JOINT["right_ear"]
@@ -60,26 +61,28 @@ def test_a_person_is_found_with_left_and_right_where_they_are(model: str, astron
 
 
 def test_the_score_is_the_landmarks_visibility(model: str, astronaut: U8) -> None:
-    ((person,),) = (found.persons for found in detect(model, frame(astronaut)))
+    ((person,),) = (keypoints.persons for keypoints in detect(model, frame(astronaut)))
     assert person.score[[JOINT["nose"], JOINT["left_shoulder"]]].min() > 0.95
-    assert person.score[[JOINT["left_ankle"], JOINT["right_ankle"]]].max() < 0.5  # below the picture
+    assert person.score[[JOINT["left_ankle"], JOINT["right_ankle"]]].max() < 0.5  # below the image
     assert person.score.min() >= 0
     assert person.score.max() <= 1
 
 
-def test_the_detectors_own_3d_is_around_the_hips_in_camera_axes(model: str, astronaut: U8) -> None:
-    with MediaPipe(MediaPipe.Settings(path=model), ComponentContext("cam0", clock=FakeClock())) as detector:
-        found, (xyz,) = detector.detect_in_space(frame(astronaut))
-    assert len(found.persons) == 1
+def test_mediapipes_own_3d_is_around_the_hips_in_camera_axes(model: str, astronaut: U8) -> None:
+    with opened(
+        MediaPipe(MediaPipe.Settings(path=model), ComponentContext("cam0", clock=FakeClock()))
+    ) as detector:
+        keypoints, (xyz,) = detector.detect_with_3d(frame(astronaut))
+    assert len(keypoints.persons) == 1
     assert (xyz.shape, xyz.dtype) == ((33, 3), np.float32)
     hips = xyz[[JOINT["left_hip"], JOINT["right_hip"]]]
     np.testing.assert_allclose(hips.mean(axis=0), 0.0, atol=0.02)
     assert xyz[JOINT["right_shoulder"], 0] < xyz[JOINT["left_shoulder"], 0]  # x to the right
     assert -0.8 < xyz[JOINT["nose"], 1] < -0.4  # y down, metres
-    assert xyz[JOINT["nose"], 2] < xyz[JOINT["left_ear"], 2]  # z away: she looks into the camera
+    assert xyz[JOINT["nose"], 2] < xyz[JOINT["left_ear"], 2]  # z forward: she faces the camera
 
 
-def test_pixels_are_those_of_a_picture_that_is_not_square(model: str, astronaut: U8) -> None:
+def test_landmarks_are_in_pixels_also_of_an_image_that_is_not_square(model: str, astronaut: U8) -> None:
     wide = np.zeros((512, 900, 3), np.uint8)
     wide[:, 300:812] = astronaut
     ((square,), (moved,)) = (detect(model, frame(image))[0].persons for image in (astronaut, wide))
@@ -87,31 +90,30 @@ def test_pixels_are_those_of_a_picture_that_is_not_square(model: str, astronaut:
     np.testing.assert_allclose(moved.xy[face] - square.xy[face], np.tile((300.0, 0.0), (9, 1)), atol=8)
 
 
-def test_two_people_are_two_persons(model: str, astronaut: U8) -> None:
+def test_num_poses_two_detects_two_people(model: str, astronaut: U8) -> None:
     gap = np.zeros((512, 100, 3), np.uint8)
-    (found,) = detect(model, frame(np.concatenate([astronaut, gap, astronaut], axis=1)), num_poses=2)
-    noses = sorted(person.xy[JOINT["nose"], 0] for person in found.persons)
+    (keypoints,) = detect(model, frame(np.concatenate([astronaut, gap, astronaut], axis=1)), num_poses=2)
+    noses = sorted(person.xy[JOINT["nose"], 0] for person in keypoints.persons)
     np.testing.assert_allclose(noses, (223, 223 + 612), atol=12)
 
 
-def test_where_nobody_is_nobody_is_found(model: str) -> None:
-    (found,) = detect(model, frame(np.full((240, 320, 3), 90, np.uint8)))
-    assert found.persons == ()
-    assert found.size_wh == (320, 240)
+def test_an_empty_image_gives_no_persons(model: str) -> None:
+    (keypoints,) = detect(model, frame(np.full((240, 320, 3), 90, np.uint8)))
+    assert keypoints.persons == ()
+    assert keypoints.size_wh == (320, 240)
 
 
-def test_times_that_repeat_or_run_backwards_do_not_stop_detection(model: str, astronaut: U8) -> None:
+def test_capture_times_that_repeat_or_run_backwards_do_not_stop_detection(model: str, astronaut: U8) -> None:
     times_ns = [5_000_000_000, 5_000_000_000, 1_000_000_000, 1_000_000_001, 0, 9_000_000_000]
-    found = detect(model, *(frame(astronaut, seq, at) for seq, at in enumerate(times_ns)))
-    assert [len(each.persons) for each in found] == [1] * 6
-    assert [each.header.captured_ns for each in found] == times_ns
+    results = detect(model, *(frame(astronaut, seq, time_ns) for seq, time_ns in enumerate(times_ns)))
+    assert [len(keypoints.persons) for keypoints in results] == [1] * 6
+    assert [keypoints.header.captured_ns for keypoints in results] == times_ns
 
 
-def test_mediapipe_is_told_increasing_milliseconds_with_the_frames_spacing() -> None:
-    detector = MediaPipe(MediaPipe.Settings(), ComponentContext("cam0"))
+def test_timestamps_increase_and_keep_the_spacing_of_the_frames() -> None:
+    timestamps = IncreasingTimestamps()
     captured_ms = [500.0, 533.4, 566.8, 566.8, 100.0, 140.0, 140.2]
-    told = [detector._timestamp_ms(round(ms * 1e6)) for ms in captured_ms]
-    assert told == [1, 34, 67, 68, 69, 109, 110]
+    assert [timestamps.next_ms(round(ms * 1e6)) for ms in captured_ms] == [1, 34, 67, 68, 69, 109, 110]
 
 
 def test_opening_writes_nothing_to_the_terminal(model: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -119,20 +121,14 @@ def test_opening_writes_nothing_to_the_terminal(model: str, capfd: pytest.Captur
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_others_write_while_it_opens_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
-    import os
-
-    from sources.mediapipe.detector import _quiet
-
-    with _quiet():
+def test_other_output_is_kept_while_startup_messages_are_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+    with startup_messages_hidden():
         os.write(2, b"before\nINFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"W0000 00:00:17 5 x.cc:114] Feedback\nafter\n")
     assert capfd.readouterr().err == "before\nafter\n"
 
 
-def test_a_model_file_that_is_missing_damaged_or_something_else_is_refused(
-    model: str, tmp_path: Path
-) -> None:
+def test_a_missing_damaged_or_foreign_model_file_is_a_config_error(model: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"path: no such model file: {tmp_path}/none.task"):
         detect(str(tmp_path / "none.task"))
     truncated = tmp_path / "truncated.task"
@@ -153,7 +149,7 @@ def test_a_model_file_that_is_missing_damaged_or_something_else_is_refused(
         ({"min_tracking": 1.5}, "min_tracking: expected a score in 0..1, got 1.5"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings: dict[str, object], sentence: str) -> None:
+def test_an_invalid_setting_is_a_config_error(settings: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError) as error:
         MediaPipe.Settings(**settings)  # type: ignore[arg-type]
     assert str(error.value) == sentence
@@ -161,6 +157,6 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, object], senten
 
 def test_closing_twice_is_harmless(model: str) -> None:
     detector = MediaPipe(MediaPipe.Settings(path=model), ComponentContext("cam0"))
-    with detector:
+    with opened(detector):
         pass
-    detector.__exit__(None, None, None)
+    detector.close()

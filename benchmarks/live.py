@@ -1,10 +1,10 @@
-"""A camera's whole chain on this machine: MediaPipe beside the lifter, every frame published.
+"""The whole live pipeline of one camera on this machine: MediaPipe, lifter and publishing of every frame.
 
     python benchmarks/live.py [--video FILE] [--seconds 20] [--variant full] [--weights small] [--hop auto]
 
-Plays a video at its own speed as if it were a camera (without --video, a picture of a person moved
-about at 30 fps) through the real pipeline. Prints per-stage percentiles, the hop that was needed and
-the age of the poses when published; then one JSON line.
+Plays a video at its recorded speed as a camera would deliver it (without --video: an image of a person, moved
+around at 30 fps). Prints percentiles per stage, the hop that the machine reached, and the age of the poses
+when they are published; then one JSON line.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""What the pipeline itself costs: from a keypoint message entering to its pose leaving, minus the lift.
+"""Overhead of the pipeline: from sending a keypoint message to receiving its pose, minus the time to lift.
 
     python benchmarks/pipeline.py [--streams 1] [--rate-hz 50] [--seconds 20] [--weights tiny] [--together]
 
-A sender binds and publishes keypoints2d messages of `--streams` cameras; a daemon in a second process
-lifts them; a subscriber notes when the pose of each message arrives. Overhead = arrival - sending - lift.
-The default weights are an untrained network of 9 frames and one block, which takes next to no time. Waiting
-for a lifter that is busy with others is part of the figure, so with many cameras it counts. Relay: the same
-messages through a process that only hands them on, in C: what sockets and wake-ups cost. Cameras take turns,
-as those do that nobody synchronises; with --together all of them send at the same moment. CPU is that of the
-daemon, lifting and all, and hardly depends on what else the machine does. Prints a table, then one JSON line.
+A sender publishes keypoints2d messages of `--streams` cameras; `poselift run` in a second process lifts them;
+a subscriber measures when the pose of each message arrives. Overhead = arrival time - sending time - lift
+time. The default weights are an untrained network of 9 frames and one block, which needs almost no time. The
+overhead includes waiting while the lifter works for other cameras. Relay: the same messages through a process
+that only forwards them, which measures sockets and process wake-ups. Cameras send one after the other, as
+unsynchronised cameras do; with --together all send at the same time. CPU: share of the `poselift run`
+process, lifting included. Prints a table, then one JSON line.
 """
 
 import argparse
@@ -186,7 +186,7 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 
 def tiny(folder: Path) -> Path:
-    """Weights of a network so small that lifting takes little time; what it says means nothing."""
+    """Weights of a network so small that lifting takes little time; its poses are meaningless."""
     from lifter.spec import LifterSpec, Schedule
     from lifter.weights import build, save
 

@@ -1,11 +1,11 @@
-"""Windows of captured frames, or resampled to the rate that the weights were made for: which lifts better?
+"""Accuracy with windows of captured frames against windows resampled to the rate of the weights.
 
     python benchmarks/resampling.py MOTION.npz [--weights small] [--clips 300] [--hz 15 25 30 50 60 120]
 
-Held-out motion capture is filmed by random cameras at each rate and seen by the model of a 2D detector
-that training uses. newest: MPJPE in mm of each window's last frame, as live with lag 0; inside: of the second
-and a half that ends half a second before, at captured times. The scale of a clip is fitted, since no image
-shows it. difference: of the two, over clips, with its standard error. Prints a table, then one JSON line.
+Projects held-out motion capture with random cameras at each rate and adds the detector noise of the training.
+newest: MPJPE in mm of each window's last frame, as live with lag 0; inside: MPJPE of the 1.5 s that end 0.5 s
+before the last frame, at captured times. The scale of a clip is fitted, because no image shows it.
+difference: resampled minus native over clips, with its standard error. Prints a table, then one JSON line.
 """
 
 import argparse

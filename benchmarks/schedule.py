@@ -1,11 +1,12 @@
-"""How old poses get, and how wide the hop, when the lifter has more to do than it can: in simulated time.
+"""Age of poses and hop under overload of the lifter, in simulated time.
 
     python benchmarks/schedule.py [--persons 1 2 5] [--rate-hz 25] [--fixed-ms 0] [--loads 0.5 1 1.5 2 3]
 
-Cameras with so many people each in front of one lifter that takes --fixed-ms per batch and as much per
-window as makes the load: 1 is when it could just lift everybody at every frame, one by one. The second table
-has the load go from half to three times and back. Nothing is measured of the machine: the lifter's time is
-made up, the scheduling and all that is around it are the real ones. Prints tables, then one JSON line.
+Simulates cameras with `--persons` people each and one lifter that takes --fixed-ms per batch plus a time per
+window that gives the load: with load 1 it can just lift every person in every frame, one window at a time. In
+the second table the load rises from 0.5 to 3 and falls back. The lifter's time is simulated, the scheduler
+and the buffers are the real ones, so the result does not depend on the machine. Prints tables, then one JSON
+line.
 """
 
 import argparse

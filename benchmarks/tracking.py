@@ -1,18 +1,17 @@
-"""Whether ids stay with their people: crowds that cross, hide each other and are sometimes not detected.
+"""Stability of person ids in crowds that cross, occlude each other and are sometimes not detected.
 
     python benchmarks/tracking.py [--fps 25] [--runs 10] [--seconds 12]
 
-Walkers with known identity are seen by a virtual camera. Of two who overlap by half the farther one is not
-detected, by less it loses the joints that are covered; of the rest every tenth detection is missing, joints
-are noisy, and now and then somebody is detected where nobody is.
-  lines    everybody crosses the picture at another depth, meeting near its middle
-  circles  everybody walks rounds of their own: crossings, overtaking, leaving the picture and coming back
-  return   as lines, but all turn back where they met, so that motion says the wrong thing
-Per crowd, summed over runs: detections of people; switches (somebody goes on under an id another had);
-fragments (somebody goes on under a new id); false detections published; IDF1 in %; the processor's
-time per frame.
-Who was not detected for longer than the tracker remembers counts as somebody else afterwards.
-Prints a table, then one JSON line.
+A virtual camera films walkers with known identity. When two walkers overlap by half or more, the farther one
+is not detected; with less overlap it loses the covered joints. Of the other detections every tenth is
+missing, joints are noisy, and there are occasional false detections.
+  lines    walkers cross the image at different depths and meet near its middle
+  circles  walkers move on separate circles: crossings, overtaking, leaving and entering the image
+  return   as lines, but all walkers turn back where they meet, so motion predicts the wrong person
+Per crowd, summed over runs: detections; switches (a person continues with the id of another person);
+fragments (a person continues with a new id); published false detections; IDF1 in %; CPU time per frame. A
+person who is not detected for longer than the tracker's memory counts as a new person. Prints a table, then
+one JSON line.
 """
 
 import argparse
@@ -35,7 +34,7 @@ CAMERA = VirtualCamera(position_m=(8.0, 0.0, 1.5))
 SCENES = ("lines", "circles", "return")
 PEOPLE = (2, 3, 4, 6)
 NOISE_PX, MISSING, FALSE = 3.0, 0.1, 0.01
-MISSING_S = 0.5  # how long the tracker remembers somebody it does not see
+MISSING_S = 0.5  # for so long the tracker keeps a track without detections
 HIDDEN = 0.5  # of a person's box inside a nearer one's
 
 
@@ -129,7 +128,7 @@ def compare(frames: list[tuple[KeypointFrame, list[int]]], out: list[KeypointFra
 def crowd(
     arguments: argparse.Namespace, scene: str, people: int, run: int
 ) -> Iterator[tuple[KeypointFrame, list[int]]]:
-    """Frames of detections, and whose each is (-1: nobody's)."""
+    """Frames of detections, and the walker of each detection (-1: a false detection)."""
     random = np.random.default_rng((SCENES.index(scene), people, run))
     walks = [walk(scene, person, people, arguments.seconds, random) for person in range(people)]
     for seq in range(round(arguments.seconds * arguments.fps)):
@@ -179,9 +178,9 @@ def detect(bodies: F64, random: np.random.Generator) -> list[tuple[int, Keypoint
         if not gone and there.sum() >= 5:
             found.append((int(person), keypoints(pixels[person], there)))
     if random.random() < FALSE:
-        somebody = pixels[random.integers(len(pixels))]
+        walker_xy = pixels[random.integers(len(pixels))]
         shift = random.uniform(-400, 400, 2)
-        found.append((-1, keypoints(somebody + shift, np.ones(17, bool))))
+        found.append((-1, keypoints(walker_xy + shift, np.ones(17, bool))))
     return found
 
 
@@ -195,7 +194,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fps", type=float, default=25.0)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--patient", action="store_true", help="as for files: nobody's beginning is lost")
+    parser.add_argument("--patient", action="store_true", help="track with look-ahead, as for files")
     return parser.parse_args()
 
 

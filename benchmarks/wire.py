@@ -1,9 +1,9 @@
-"""What the wire costs: messages a second encoded, decoded, and sent through ZeroMQ on loopback.
+"""Speed of messages: encoded and decoded messages per second, and latency through ZeroMQ on loopback.
 
     python benchmarks/wire.py [--quick]
 
-One thread. Each figure is the median of several runs, with the slowest beside it; the loopback latency is
-from `send` in one thread to the decoded message in another. Prints a table, then one JSON line.
+Uses one thread. Each figure is the median of several runs beside the slowest one. The loopback latency is the
+time from `send` in one thread to the decoded message in another. Prints a table, then one JSON line.
 """
 
 import argparse
@@ -27,7 +27,9 @@ JOINTS = 17
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a second of work, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure for one second only, to check that it runs"
+    )
     arguments = parser.parse_args()
     seconds, runs = (0.02, 3) if arguments.quick else (0.5, 9)
     print(f"{machine().text()}; {runs} runs of {seconds} s each")

@@ -18,7 +18,10 @@ class Console:
     close_timeout_s = 0.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """every_s: Seconds between two lines of a source."""
+        """Settings of the lines on the terminal.
+
+        every_s: Seconds between two lines of a source.
+        """
 
         every_s: float = 1.0
 

@@ -17,7 +17,10 @@ class JSONL:
     close_timeout_s = 1.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: Path of the file, replaced if it exists; {time} in it becomes the start time in UTC."""
+        """Settings of a .jsonl recording.
+
+        path: The file to write; an existing file is replaced. {time} in it becomes the UTC time of opening.
+        """
 
         path: str = "poses.jsonl"
 

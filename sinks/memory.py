@@ -16,7 +16,10 @@ class Memory:
     close_timeout_s = 0.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """keep: Maximum number of messages; the oldest are dropped first."""
+        """Settings of the store in memory.
+
+        keep: Maximum number of messages; the oldest are dropped.
+        """
 
         keep: int = 10_000
 

@@ -25,10 +25,12 @@ class NPZ:
     close_timeout_s = 60.0  # writes the recording
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: Path of the file; {time} in it becomes the start time in UTC. An existing file is replaced.
+        """Settings of an .npz recording.
 
-        max_mb: Memory for poses not yet written, in megabytes; 512 holds about two hours of one person at
-        30 Hz. Writing briefly needs the same amount again.
+        path: The file to write; an existing file is replaced. {time} in it becomes the UTC time of opening.
+
+        max_mb: Memory in megabytes for poses that are not written yet; 512 are about two hours of one person
+        at 30 Hz. Writing needs as much again.
         """
 
         path: str = "poses.npz"
@@ -66,7 +68,7 @@ class NPZ:
     def send(self, message: Message) -> None:
         """Keep a pose frame or a meta; ignore a status. ConfigError when a full part cannot be written."""
         if isinstance(message, Meta):
-            self._table.describe(message)
+            self._table.set_meta(message)
             self._meta = message
         elif isinstance(message, PoseFrame):
             if self._table.nbytes > self._max_bytes or not self._table.fits(message):
@@ -83,4 +85,4 @@ class NPZ:
         self._part += 1
         self._table = PoseTable()
         if self._meta is not None:
-            self._table.describe(self._meta)
+            self._table.set_meta(self._meta)

@@ -32,15 +32,19 @@ class ZeroMQ:
     close_timeout_s = 1.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host: Address of the interface to publish on; 0.0.0.0 for all interfaces.
+        """Settings of poses over ZeroMQ.
 
-        port: Port to publish on; 0 picks a free port.
+        host: Address of the network interface to publish on; "0.0.0.0" publishes on all.
 
-        queue: Messages kept for each subscriber that is behind.
+        port: TCP port; 0 picks a free one.
 
-        curve_secret_file: The node's .key_secret file, to encrypt with CURVE.
+        queue: Messages kept for a subscriber that is slow; further ones are dropped for it.
 
-        curve_clients_folder: Folder with the .key files of the clients that may subscribe.
+        curve_secret_file: File with the node's CURVE secret key (.key_secret), to encrypt messages and to
+        authenticate clients; null disables CURVE.
+
+        curve_clients_folder: Folder with the public keys (.key) of the clients that may subscribe; required
+        with `curve_secret_file`.
         """
 
         host: str = "127.0.0.1"

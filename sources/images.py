@@ -27,11 +27,13 @@ class ImageFolder:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: Folder of the images.
+        """Settings of a folder of images.
 
-        fps: Images per second, for the times of the frames.
+        path: The folder; its images are read in the order of their names.
 
-        pace: Speed: "recorded", at fps, or "full", as fast as images are read.
+        fps: Images per second at which they were taken.
+
+        pace: Speed: recorded delivers `fps` images per second, full as many as are read.
         """
 
         path: str

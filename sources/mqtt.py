@@ -26,7 +26,9 @@ class MQTT:
     live = True
 
     class Settings(security.BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """topic: Topic to subscribe to; may contain the wildcards + and #.
+        """Settings of keypoints over MQTT.
+
+        topic: Topic to subscribe to; may contain the wildcards + and #.
 
         timeout_s: Seconds without a valid message after which the source counts as lost.
         """

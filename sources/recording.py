@@ -24,17 +24,19 @@ class Recording:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: The file, .jsonl, .npz or .npy; null = the packaged walk.
+        """Settings of a recording of keypoints.
 
-        speed: 1.0 as recorded, 2.0 twice as fast, or "full", as fast as frames are read.
+        path: The file (.jsonl, .npz, .npy); null plays the packaged recording of a walk.
 
-        loop: Begin again at the end of the file.
+        speed: Speed of playing: 1.0 as recorded, 2.0 twice as fast, or full for as fast as frames are read.
 
-        skeleton: Skeleton of the keypoints in an array file, which does not contain its name.
+        loop: Start again at the end of the file.
 
-        fps: Frames per second of an array file.
+        skeleton: Name of the joint layout of a plain array of keypoints, such as coco17.
 
-        size_wh: Width and height in pixels of the images behind an array file.
+        fps: Frames per second of a plain array of keypoints.
+
+        size_wh: Width and height in pixels of the images of a plain array of keypoints.
         """
 
         path: str | None = None
@@ -63,7 +65,7 @@ class Recording:
             raise ConfigError(
                 f"{context.name}: expected a keypoint file at {self._path}, which does not exist"
             )
-        self._assumed = keypoint_files.Assumed(
+        self._assumed = keypoint_files.RecordingDefaults(
             settings.skeleton, settings.fps, settings.size_wh, context.name
         )
         self._loop = settings.loop

@@ -25,21 +25,23 @@ class Synthetic:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """fps: Frames per second.
+        """Settings of the synthetic walkers.
 
-        frames: Number of frames; null = endless.
+        fps: Frames per second.
 
-        persons: Number of people, 0 to 8.
+        frames: Number of frames; null for no end.
 
-        noise_px: Standard deviation of the noise of a joint's position, in pixels.
+        persons: Number of walkers, 0 to 8.
 
-        missing: Fraction of the joints that are not detected, 0 to 1.
+        noise_px: Standard deviation in pixels of a joint's position.
 
-        pace: Speed: "realtime", as a camera delivers frames, or "full", as fast as they are read.
+        missing: Fraction of joints that are not detected, 0 to 1.
 
-        seed: Seed of all random numbers; equal seeds give equal keypoints.
+        pace: Speed: realtime delivers frames as a camera does, full as fast as they are read.
 
-        size_wh: Width and height of the image in pixels.
+        seed: Seed of the random noise and gaps.
+
+        size_wh: Width and height of the virtual camera's image in pixels.
         """
 
         fps: float = 50.0

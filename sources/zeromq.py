@@ -32,14 +32,16 @@ class ZeroMQ:
     live = True
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """endpoint: Address to connect to; with bind, the address at which publishers connect.
+        """Settings of keypoints over ZeroMQ.
 
-        bind: Accept publishers at the endpoint instead of connecting to one.
+        endpoint: Address of the publisher to connect to, or with `bind` the address to accept publishers at.
 
-        topic: Prefix of the topics to subscribe to; "" subscribes to all and accepts payloads without a
+        bind: Wait for publishers at `endpoint` in place of connecting.
+
+        topic: Prefix of the topics to subscribe to; "" subscribes to all, and also accepts messages without a
         topic.
 
-        newest_only: Read only the newest of the waiting messages of a topic, and count the others as
+        newest_only: Read only the newest of the messages that wait under one topic; the others count as
         dropped.
 
         timeout_s: Seconds without a valid message after which the source counts as lost.

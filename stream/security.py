@@ -115,19 +115,20 @@ def _key_error(error: Exception) -> ConfigError:
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings that describe an MQTT broker, shared by the source and the sink.
+    """Address and login of an MQTT broker.
 
-    host: Name or address of the broker.
+    host: Host name or address of the broker.
 
-    port: Port of the broker.
+    port: TCP port of the broker; 8883 is usual with TLS.
 
-    username: User name at the broker; null for a broker without users.
+    username: User name at the broker; null connects without one.
 
     password_env: Environment variable that holds the password.
 
     tls: Encrypt the connection and verify the broker's certificate.
 
-    ca_file: Certificate of the authority that signed the broker's, when the system does not trust it.
+    ca_file: PEM file of the authority that signed the broker's certificate; null trusts the system's
+    authorities.
     """
 
     host: str = "127.0.0.1"

@@ -1,6 +1,6 @@
-"""Mistakes that live pose pipelines are known for, each with the tests that keep them out of this one.
+"""Known mistakes of live pose pipelines, each with the tests that prevent it in this one.
 
-Those of one component are tested where the component is; the rest follow here.
+Tests of a single component are in the file of that component; the others follow in this file.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from stream.windows.pending import LiftRequest, PendingFrame
 WAIT_S = 60.0
 SECOND = 1_000_000_000
 
-KEPT_OUT = {
+PREVENTED_BY = {
     "one filter is shared by all people": [
         "stream/postprocess/test_smoothing.py::test_people_do_not_share_a_filter"
     ],
@@ -67,7 +67,7 @@ KEPT_OUT = {
         "stream/scene/test_foot_contact.py::test_both_feet_leave_the_floor_in_a_jump",
     ],
     "poses are divided by their own size every frame": [
-        "test_known_mistakes.py::test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one",
+        "test_known_mistakes.py::test_a_crouching_body_is_not_scaled_to_the_size_of_a_standing_one",
     ],
     "a camera rotation is written into the code": [
         "stream/scene/test_world_frame.py::test_the_floor_below_a_walker_is_found_for_every_rotation_of_the_camera",
@@ -81,22 +81,22 @@ KEPT_OUT = {
         "stream/postprocess/test_blend.py::test_successive_passes_become_one_smooth_motion"
     ],
     "(h, w) is passed where (w, h) is read": [
-        "test_known_mistakes.py::test_an_upright_image_is_upright_on_its_way",
+        "test_known_mistakes.py::test_an_upright_image_keeps_its_width_and_height",
         "sources/mediapipe/test_detector.py::test_landmarks_are_in_pixels_also_of_an_image_that_is_not_square",
     ],
     "the first frame must contain a person": [
         "stream/runtime/test_trust.py::test_a_file_may_begin_without_people_and_be_shorter_than_a_window",
     ],
     "a clip shorter than the window crashes": [
-        "stream/cli/test_main.py::test_a_clip_shorter_than_the_window_is_lifted_too",
+        "stream/cli/test_main.py::test_a_clip_shorter_than_the_window_is_lifted",
     ],
     "a clip of exactly a multiple of the window crashes": [
         "stream/runtime/test_trust.py::test_a_file_of_any_length_is_lifted",
     ],
     "latency is a difference of wall clocks": [
-        "test_known_mistakes.py::test_a_wall_clock_that_jumps_changes_no_latency",
+        "test_known_mistakes.py::test_a_jump_of_the_wall_clock_changes_no_latency",
     ],
-    "latency is told as a mean": [
+    "latency is reported as a mean": [
         "stream/test_health.py::test_the_report_holds_counters_states_and_percentiles",
     ],
     "n ticks are divided by n - 1 intervals": [
@@ -116,15 +116,15 @@ KEPT_OUT = {
     "the one euro filter gets millimetres for metres": [
         "stream/postprocess/test_one_euro.py::test_the_cutoff_rises_with_the_speed_in_metres_per_second",
     ],
-    "left and right are listed anew in every file": [
-        "test_known_mistakes.py::test_every_list_of_left_and_right_says_the_same",
+    "every file has its own list of left and right joints": [
+        "test_known_mistakes.py::test_all_lists_of_left_and_right_joints_agree",
     ],
     "checkpoints are loaded leniently, so that random layers run": [
         "lifter/test_weights.py::test_weights_that_differ_are_refused_by_their_first_names",
         "lifter/checkpoints/test_official.py::test_keys_that_are_missing_or_left_over_are_refused",
     ],
     "a live window is many copies of the newest frame, with scores of 1": [
-        "test_known_mistakes.py::test_a_live_window_is_history_and_has_the_scores_that_came",
+        "test_known_mistakes.py::test_a_live_window_contains_past_frames_with_their_scores",
     ],
     "what is kept grows without bound": [
         "test_known_mistakes.py::test_people_who_are_gone_leave_nothing_behind",
@@ -136,9 +136,9 @@ KEPT_OUT = {
 }
 
 
-@pytest.mark.parametrize("mistake", KEPT_OUT)
+@pytest.mark.parametrize("mistake", PREVENTED_BY)
 def test_each_known_mistake_has_its_test(mistake: str):
-    for place in KEPT_OUT[mistake]:
+    for place in PREVENTED_BY[mistake]:
         file, _, name = place.partition("::")
         assert re.search(rf"^def {name}\(", (Path(__file__).parent / file).read_text(), re.MULTILINE), place
 
@@ -155,22 +155,22 @@ def config(weights: Path, **walk: Any) -> Config:
 
 
 def windows_of(pipeline: Pipeline) -> list[Window]:
-    """Run to the end; every window that was lifted, without those for warming up."""
+    """All windows that a whole run lifts, without those of the warm-up."""
     lifted: list[Window] = []
     lift = pipeline.lifter.lift
 
-    def watched(windows, *rest, **options):
+    def recording_lift(windows, *rest, **options):
         lifted.extend(windows)
         return lift(windows, *rest, **options)
 
-    pipeline.lifter.lift = watched
+    pipeline.lifter.lift = recording_lift
     with pipeline:
         assert pipeline.wait(WAIT_S)
     assert pipeline.error is None
     return [window for window in lifted if (window.origin != JointOrigin.PADDED).any()]
 
 
-def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
+def test_an_upright_image_keeps_its_width_and_height(tiny_weights: Path):
     pipeline = Pipeline(config(tiny_weights, size_wh=[480, 640]))
     assert {window.size_wh for window in windows_of(pipeline)} == {(480, 640)}
     sent = pipeline.sink_threads["out"].sink.messages
@@ -183,7 +183,7 @@ def test_an_upright_image_is_upright_on_its_way(tiny_weights: Path):
     assert not torch.allclose(upright, lying)
 
 
-def test_a_live_window_is_history_and_has_the_scores_that_came(tiny_weights: Path):
+def test_a_live_window_contains_past_frames_with_their_scores(tiny_weights: Path):
     settings = Synthetic.Settings(frames=40, pace="full", missing=0.1)
     with opened(Synthetic(settings, ComponentContext("walk"))) as walk:
         frames = [walk.read(0.0) for _ in range(40)]
@@ -194,7 +194,7 @@ def test_a_live_window_is_history_and_has_the_scores_that_came(tiny_weights: Pat
 
 
 @pytest.mark.parametrize("normalised", ["person", "screen"])
-def test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one(normalised: str):
+def test_a_crouching_body_is_not_scaled_to_the_size_of_a_standing_one(normalised: str):
     random = torch.Generator().manual_seed(0)
     spec = LifterSpec(name="x", frames=3, in_channels=3, normalise=normalised)
     keypoints = 300 + 50 * torch.rand((1, 3, 17, 3), generator=random)
@@ -206,7 +206,7 @@ def test_a_crouching_body_is_not_blown_up_to_the_size_of_a_standing_one(normalis
 
 
 @pytest.mark.parametrize("jump_s", [-3600, 0, 3600])
-def test_a_wall_clock_that_jumps_changes_no_latency(jump_s: int):
+def test_a_jump_of_the_wall_clock_changes_no_latency(jump_s: int):
     header = Header("cam0", 0, 1 * SECOND, 1_700_000_000 * SECOND + jump_s * SECOND)
     arrival = PendingFrame(header, (640, 480), 1 * SECOND + 30_000_000, 10.0, (), 0, 0)
     emitter = FrameAssembler("h36m17", ModelInfo(), "s", "live", 0)
@@ -218,7 +218,7 @@ def test_a_wall_clock_that_jumps_changes_no_latency(jump_s: int):
     assert (ms.capture, ms.detect, ms.queue, ms.lift) == (10.0, 20.0, 20.0, 8.0)
 
 
-def test_a_reader_that_breaks_ends_the_run_and_says_why(tiny_weights: Path):
+def test_an_exception_in_a_reader_ends_the_run_with_that_error(tiny_weights: Path):
     class Broken(Synthetic):
         def read(self, timeout_s: float) -> KeypointFrame | None:
             if self._seq == 5:
@@ -235,7 +235,7 @@ def test_a_reader_that_breaks_ends_the_run_and_says_why(tiny_weights: Path):
     assert not {"source:walk", "lift", "sink:out"} & {thread.name for thread in threading.enumerate()}
 
 
-def test_every_list_of_left_and_right_says_the_same():
+def test_all_lists_of_left_and_right_joints_agree():
     pairs = {frozenset(pair) for pair in skeletons.skeleton_named("h36m17").flip_pairs}
     assert {frozenset(pair) for pair in enumerate(OTHER_SIDE[:17]) if pair[0] != pair[1]} == pairs
     parents = skeletons.skeleton_named("h36m17").parents

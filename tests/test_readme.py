@@ -1,4 +1,4 @@
-"""What the documents tell people to type and to write is true."""
+"""The commands, links, configs and programs in the documents work."""
 
 import re
 import shlex
@@ -32,25 +32,25 @@ def commands() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("line", sorted(set(commands())))
-def test_every_command_can_be_typed_as_written(line: str):
+def test_every_command_in_the_documents_is_valid(line: str):
     group = typer.main.get_command(app)
     name, *arguments = shlex.split(line)[1:]
     assert name in group.commands, name
-    group.commands[name].make_context(name, arguments)  # parses; raises when an option is unknown
+    group.commands[name].make_context(name, arguments)  # raises an error for an unknown option
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_linked_file_is_there(path: Path):
+def test_every_linked_file_exists(path: Path):
     for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
         assert (path.parent / link).exists(), link
 
 
-def test_the_scripts_that_the_readme_names_can_be_run():
+def test_the_scripts_in_the_readme_are_executable():
     for script in set(re.findall(r"\bscripts/\w+", (ROOT / "README.md").read_text())):
         assert (ROOT / script).stat().st_mode & 0o100, script
 
 
-def test_the_readme_s_config_is_one():
+def test_the_config_in_the_readme_is_valid():
     for block in blocks(ROOT / "README.md", "yaml"):
         assert resolve(yaml.safe_load(block)).sources
 
@@ -72,7 +72,7 @@ def started(*command: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.timeout(120)
-def test_the_programs_in_the_documents_talk_to_a_real_daemon(tiny_weights: Path):
+def test_the_programs_in_the_documents_receive_poses(tiny_weights: Path):
     incoming, outgoing = map(str, free_ports(2))
     subscriber, sender = blocks(ROOT / "README.md", "python")
     plain_subscriber = blocks(ROOT / "docs" / "wire.md", "python")[0]

@@ -19,6 +19,7 @@ from lifter.training.recipe import Recipe
 from lifter.training.sources import BatchSource
 from lifter.training.symmetry import LeftRightSymmetry
 from stream.errors import ConfigError
+from stream.files.cache import write_atomically
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -118,9 +119,8 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "ema": self.average.state if self.average else {},
         }
-        unfinished = self.folder / f"{CHECKPOINT}.part"
-        torch.save(state, unfinished)
-        os.replace(unfinished, self.folder / CHECKPOINT)
+        with write_atomically(self.folder / CHECKPOINT) as temporary:
+            torch.save(state, temporary)
 
     def resume(self) -> bool:
         """Load the folder's checkpoint; False without one. Raises ConfigError for another model's."""

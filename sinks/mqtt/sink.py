@@ -37,15 +37,17 @@ class MQTT:
     close_timeout_s = 3 * CLOSE_GRACE_S
 
     class Settings(security.BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """prefix: Beginning of all topics; nodes at one broker need different prefixes.
+        """Settings of poses over MQTT.
 
-        format: Format of poses; all other messages are JSON.
+        prefix: First part of all topics. Nodes at the same broker need different prefixes.
 
-        max_hz: Maximum rate of poses per source.
+        format: Encoding of poses, json or msgpack; all other messages are JSON.
 
-        discovery: Announce the node and its sources to Home Assistant.
+        max_hz: Maximum number of poses per second and source.
 
-        discovery_prefix: Beginning of Home Assistant's topics.
+        discovery: Announce the node to Home Assistant.
+
+        discovery_prefix: Topic prefix at which Home Assistant expects announcements.
         """
 
         prefix: str = "poselift"

@@ -30,17 +30,19 @@ class MediaPipe:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """variant: The model: lite, full or heavy, from the fastest to the most accurate.
+        """Settings of MediaPipe's pose detector.
 
-        path: A `.task` model file to use instead of the fetched one.
+        variant: The model: lite, full or heavy, from the fastest to the most accurate.
 
-        num_poses: Maximum number of people; a higher number costs time.
+        path: A `.task` file to use in place of the downloaded model.
+
+        num_poses: Maximum number of persons. Each person above the number in view costs time in every frame.
 
         min_detection: Minimum score, 0 to 1, to detect a person.
 
         min_presence: Minimum score, 0 to 1, to accept the landmarks of a person.
 
-        min_tracking: Minimum score, 0 to 1, to keep tracking a person instead of detecting again.
+        min_tracking: Minimum score, 0 to 1, to continue tracking in place of detecting again.
         """
 
         variant: Literal["lite", "full", "heavy"] = "full"

@@ -12,14 +12,13 @@ import sys
 import tempfile
 import threading
 import urllib.request
-import uuid
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from stream.errors import ConfigError, SourceUnavailable
-from stream.files.cache import cache_dir
+from stream.files.cache import cache_dir, write_atomically
 
 log = logging.getLogger("poselift")
 
@@ -210,14 +209,10 @@ def download_wheel(folder: Path) -> Path:
 
 def _store(path: Path, data: bytes) -> None:
     """Write the whole file or nothing."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with write_atomically(path) as temporary:
             temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be written ({error}); set POSELIFT_CACHE to another folder"

@@ -28,19 +28,25 @@ class OpenCV:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """url: Number (0) or device (/dev/video0) of a camera, a video file, or the URL of a stream: rtsp://,
-        or http:// with MJPEG or other video.
+        """Settings of a camera, video file or stream.
 
-        pace: Speed of a video file: "recorded", at the times in the file, or "full", as fast as frames are
-        read.
+        url: A camera's number (0) or device (/dev/video0), a video file, or the URL of a stream (rtsp://, or
+        http:// with MJPEG or other video).
 
-        width, height, fps: Requested from a camera, which may choose a similar value; null requests nothing.
+        pace: Speed of a file: recorded, or full for as fast as frames are read.
 
-        fourcc: Pixel format requested from a camera, for example MJPG; null requests nothing.
+        width: Image width in pixels to request from a camera, which may choose a similar one; null requests
+        none.
 
-        open_timeout_s: Seconds after which a stream that does not open counts as unavailable.
+        height: Image height in pixels to request from a camera; null requests none.
 
-        read_timeout_s: Seconds without a frame after which a camera or stream counts as lost.
+        fps: Frames per second to request from a camera; null requests none.
+
+        fourcc: Pixel format to request from a camera, such as MJPG; null requests none.
+
+        open_timeout_s: Seconds until a stream that does not open counts as unavailable.
+
+        read_timeout_s: Seconds without a frame until a stream counts as lost.
 
         ffmpeg_options: Options of FFmpeg for streams, as key;value|key;value.
         """

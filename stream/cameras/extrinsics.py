@@ -17,13 +17,19 @@ _OPTICAL_TO_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]
 
 
 class CameraPose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The position of a camera in the world, and either its rotation or the point that it looks at.
+    """Position of a camera in the world, and its rotation (`rpy_deg`) or the point that it looks at
+    (`looks_at_m`).
 
-    position_m: the position of its optical centre.
-    rpy_deg: roll, pitch and yaw of its body (x forward, y left, z up) about the world's x, y and z in this
-    order, as in URDF. [0, 0, 0] looks along the world's x, pitch 20 looks down, yaw 90 looks along y.
-    looks_at_m: a point in the middle of its image, in place of rpy_deg; the camera is then level.
-    roll_deg: rotation about the line of sight, with looks_at_m.
+    position_m: Position of the lens in metres: x, y, z with z up.
+
+    rpy_deg: Roll, pitch and yaw in degrees of the camera's body (x forward, y left, z up) about the world's
+    x, y and z in this order, as in URDF. [0, 0, 0] looks along the world's x, a pitch of 20 looks down, a yaw
+    of 90 looks along y.
+
+    looks_at_m: Point in metres that appears in the middle of the image; the camera is level except for
+    `roll_deg`.
+
+    roll_deg: Rotation in degrees about the optical axis, with `looks_at_m` only.
     """
 
     position_m: Triple

@@ -23,13 +23,21 @@ class Camera:
     """Focal lengths and principal point, (2,) px each, and distortion, for one size of a camera's images."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """Intrinsics as `poselift calibrate` writes them, in pixels.
+        """Intrinsics of a camera as `poselift calibrate` prints them.
 
-        size_wh: width and height of the images of the calibration. Images of another size with the same
-        aspect ratio are taken to be scaled, not cropped.
-        fx, fy: focal lengths.
-        cx, cy: principal point; the centre of the first pixel is (0, 0).
-        distortion: OpenCV's coefficients k1, k2, p1, p2, k3 ...
+        size_wh: Width and height in pixels of the images that were calibrated. Images of another size with
+        the same ratio of sides are taken as scaled, not as cropped.
+
+        fx: Horizontal focal length in pixels.
+
+        fy: Vertical focal length in pixels.
+
+        cx: Column of the principal point in pixels.
+
+        cy: Row of the principal point in pixels.
+
+        distortion: Distortion coefficients of OpenCV in its order: k1, k2, p1, p2, k3 and so on; empty for
+        none.
         """
 
         size_wh: tuple[int, int]

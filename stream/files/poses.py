@@ -1,21 +1,20 @@
-"""Files of recorded poses: `.jsonl` to keep everything as it comes, `.npz` to work with arrays.
+"""Files of recorded poses: `.jsonl` as a complete log, `.npz` for work with arrays.
 
-.jsonl  one document per line (`stream.documents`): `pose3d`, and `meta` where it changed
+.jsonl  one document per line (`stream.wire.schema`): `pose3d`, and `meta` whenever it changes
 .npz    of T frames:  source session mode skeleton frame_id model_name model_sha256 (T,) str
                       seq time_ns published_ns lag hop dropped (T,) int64, times in unix ns
                       window (T, 3) int64: frames, real, padded
                       latency_ms (T, 5) float64: capture, detect, queue, lift, post
-        of N persons in them, in order:  frame (N,) int64 index of their frame
+        of N persons in all frames, in order:  frame (N,) int64 index of the person's frame
                       id state root_status (N,) str
                       xyz (N, J, 3) float32 m, score (N, J) float32, origin (N, J) uint8
-                      root (N, 3) float32 m, NaN where unknown
-                      kp2d (N, J, 3) float32 px and score, all NaN where there is none
-                      contact (N, 2) int8: left and right foot, 1 rests on the floor, 0 not, -1 unknown
-        joints (J,) str and parents (J,) int64, where a `meta` told them
+                      root (N, 3) float32 m, NaN if unknown
+                      kp2d (N, J, 3) float32 px and score, all NaN without keypoints
+                      contact (N, 2) int8: left and right foot, 1 in contact with the floor, 0 not, -1 unknown
+        joints (J,) str and parents (J,) int64, if a `meta` contains them
         metas (S,) str: the last `meta` of each source, in JSON
 """
 
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import astuple, replace
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ConfigError, DecodeError, ShapeError
+from stream.files.cache import write_atomically
 from stream.messages import Contact, Header, Latency, Meta, ModelInfo, Pose, PoseFrame, WindowInfo
 from stream.wire.codec import decode, encode
 
@@ -41,12 +41,12 @@ _PERSON: dict[str, Any] = {
     **dict.fromkeys(("xyz", "score", "root", "kp2d"), np.float32),
     "contact": np.int8,
 }
-_UNKNOWN = -1  # of a foot's contact
-_FRAME_BYTES, _PERSON_BYTES = 1500, 1000  # about what Python needs besides the persons' arrays
+_UNKNOWN_CONTACT = -1
+_FRAME_BYTES, _PERSON_BYTES = 1500, 1000  # estimated memory of Python objects besides the arrays
 
 
 class PoseTable:
-    """Frames on their way into one `.npz`; nbytes is about what they take in memory."""
+    """Collects frames for one `.npz` file. nbytes: estimated memory in bytes."""
 
     def __init__(self) -> None:
         self.nbytes = 0
@@ -59,37 +59,33 @@ class PoseTable:
         return len(self._frames)
 
     def fits(self, frame: PoseFrame) -> bool:
-        """Whether the frame's persons have as many joints as those before."""
+        """Whether the frame's persons have as many joints as the persons of the table."""
         return not (frame.persons and self._persons) or len(frame.persons[0].xyz) == self._joints
 
-    def describe(self, meta: Meta) -> None:
-        """Keep for the file what a source told about itself."""
+    def set_meta(self, meta: Meta) -> None:
+        """Store the newest `meta` of a source in the file."""
         self._metas[meta.source] = meta
 
     def add(self, frame: PoseFrame) -> None:
-        """Copy a frame in."""
+        """Append a copy of the frame."""
         for person in frame.persons:
             row = _person(len(self._frames), person)
             self._joints = len(person.xyz)
             self._persons.append(row)
-            self.nbytes += _PERSON_BYTES + sum(each.nbytes for each in row if isinstance(each, np.ndarray))
+            self.nbytes += _PERSON_BYTES + sum(item.nbytes for item in row if isinstance(item, np.ndarray))
         self._frames.append(_frame(frame))
         self.nbytes += _FRAME_BYTES
 
     def write(self, path: Path) -> None:
-        """Write the whole file or nothing; needs the table's memory once more."""
+        """Write the file atomically; needs the table's memory a second time. OSError on failure."""
         arrays = _columns(self._frames, _FRAME) | _columns(self._persons, _PERSON)
         for meta in self._metas.values():
             if self._joints in (0, len(meta.joints)):
                 arrays |= {"joints": np.array(meta.joints, str), "parents": np.array(meta.parents)}
         if self._metas:
             arrays["metas"] = np.array([encode(meta, "json").decode() for meta in self._metas.values()], str)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
+        with write_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
 
 
 def _frame(frame: PoseFrame) -> tuple[Any, ...]:
@@ -104,13 +100,13 @@ def _frame(frame: PoseFrame) -> tuple[Any, ...]:
 
 def _person(frame: int, person: Pose) -> tuple[Any, ...]:
     joints, contact = len(person.xyz), person.contact or Contact()
-    # Copied, because poses are views of the batch they were lifted in.
+    # Copies, because the arrays of a pose are views of the whole batch, which they would keep in memory.
     return (
         *(frame, person.id, person.state, person.root_status, person.origin.copy()),
         *(person.xyz.copy(), person.score.copy()),
         np.full(3, np.nan, np.float32) if person.root is None else person.root,
         np.full((joints, 3), np.nan, np.float32) if person.kp2d is None else person.kp2d.copy(),
-        [_UNKNOWN if foot is None else foot for foot in (contact.left, contact.right)],
+        [_UNKNOWN_CONTACT if foot is None else foot for foot in (contact.left, contact.right)],
     )
 
 
@@ -120,7 +116,10 @@ def _columns(rows: list[tuple[Any, ...]], types: dict[str, Any]) -> dict[str, ND
 
 
 def read(path: Path) -> Iterator[PoseFrame]:
-    """The poses in a file of ours, captured_ns counting from the first; what is wrong is a ConfigError."""
+    """Pose frames of a recording in order; captured_ns is 0 for the first frame.
+
+    ConfigError, at once or while reading, when the file is missing or broken.
+    """
     if not path.is_file():
         raise ConfigError(f"{path}: expected a file of poses, but there is none")
     if path.suffix not in (".jsonl", ".npz"):
@@ -133,7 +132,7 @@ def _lines(path: Path) -> Iterator[PoseFrame]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
-                return  # the recording was killed while it wrote this line
+                return  # the recording process ended in the middle of this line
             try:
                 message = decode(line)
             except DecodeError as error:
@@ -149,8 +148,8 @@ def _rows(path: Path) -> Iterator[PoseFrame]:
     try:
         with np.load(path, allow_pickle=False) as file:
             table = {name: file[name] for name in names if name in file or name != "contact"}
-        # Older files say nothing about feet.
-        table.setdefault("contact", np.full((len(table["frame"]), 2), _UNKNOWN, np.int8))
+        # Older files have no contacts.
+        table.setdefault("contact", np.full((len(table["frame"]), 2), _UNKNOWN_CONTACT, np.int8))
         ends = np.searchsorted(table["frame"], np.arange(len(table["seq"])), side="right")
         for index, end in enumerate(ends):
             start = ends[index - 1] if index else 0
@@ -175,8 +174,8 @@ def _pose(row: dict[str, Any]) -> Pose:
 
 
 def _contact(feet: list[int]) -> Contact | None:
-    known = [None if foot == _UNKNOWN else bool(foot) for foot in feet]
-    return None if known == [None, None] else Contact(*known)
+    contacts = [None if foot == _UNKNOWN_CONTACT else bool(foot) for foot in feet]
+    return None if contacts == [None, None] else Contact(*contacts)
 
 
 def _pose_frame(row: dict[str, Any], persons: tuple[Pose, ...], first_ns: int) -> PoseFrame:

@@ -17,11 +17,14 @@ class OneEuro:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """Settings of the One Euro filter.
+        """Settings of the One Euro filter. A joint is delayed by 1 / (2 pi cutoff) seconds.
 
-        min_cutoff_hz: cutoff of a joint at rest, which follows 1 / (2 pi min_cutoff_hz) seconds late.
-        beta: increase of the cutoff in Hz per m/s of speed.
-        speed_cutoff_hz: cutoff of the speed itself.
+        min_cutoff_hz: Cutoff frequency in Hz for a joint at rest. A lower one removes more jitter and delays
+        more.
+
+        beta: Increase of the cutoff in Hz per m/s of speed. A higher one delays fast motion less.
+
+        speed_cutoff_hz: Cutoff frequency in Hz for the estimate of the speed.
         """
 
         min_cutoff_hz: float = 2.0

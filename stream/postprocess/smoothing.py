@@ -16,9 +16,11 @@ class Smoother:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """one_euro: settings of the One Euro filter, {} for its defaults, null for no filter.
+        """Section `smoothing` of a config: less jitter in published poses. Both filters are off by default.
 
-        bones: give each person's bones a constant length.
+        one_euro: The One Euro filter against jitter: {} uses its defaults, null disables it.
+
+        bones: Keep the length of each bone constant for each person.
         """
 
         one_euro: OneEuro.Settings | None = None

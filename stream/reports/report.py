@@ -1,4 +1,4 @@
-"""`poselift report`: measures a lifter on motion capture and real videos, and writes the documents."""
+"""`poselift report`: measures a lifter on motion capture and on videos, and writes its documents."""
 
 import shlex
 from collections.abc import Callable, Iterable
@@ -10,17 +10,21 @@ from typing import Literal
 
 from stream.errors import ConfigError
 
-PLACE = "report"  # <!-- report --> and <!-- /report --> in the documents
-PICTURE = "robustness.png"
+MARKER = "report"  # the tables are put between <!-- report --> and <!-- /report -->
+FIGURE = "robustness.png"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What is to be measured, and where it is written.
+    """What to measure, and the documents to write.
 
-    weights: packaged, or a file; data: a folder of motion capture; output: the document of all tables, beside
-    which the picture is put; benchmark: a folder of real videos (`stream.filmed`); beside: NAME=FILE of other
-    weights; card: a document that quotes the first tables; extent: see `lifter.reports.measure`.
+    weights: packaged name or file
+    data: folder of motion capture
+    output: document for all tables; the figure is put beside it
+    benchmark: folder of labelled videos (`stream.reports.real_videos`)
+    beside: NAME=FILE of other weights to compare with
+    card: document for the first tables
+    extent: brief leaves out the robustness tests, quick also uses few clips
     """
 
     weights: str
@@ -32,40 +36,45 @@ class ReportRequest:
     extent: Literal["full", "brief", "quick"] = "full"
 
     def command(self, others: Iterable[str]) -> str:
-        """What to type for these figures, whichever folders are one's own."""
+        """The command that reproduces the tables, with DIR in place of local folders."""
         words = ["poselift", "report", self.weights, "--data", "DIR"]
         words += ["--benchmark", "DIR/benchmark"] if self.benchmark else []
         for name in others:
             words += ["--beside", shlex.quote(f"{name}={name.replace(' ', '-')}.safetensors")]
-        words += ["--out", str(self.output)]
+        words += ["-o", str(self.output)]
         words += ["--card", str(self.card)] if self.card else []
         return " ".join(words + ([] if self.extent == "full" else [f"--{self.extent}"]))
 
 
-def report(order: ReportRequest, say: Callable[[str], None]) -> None:
-    """Write all tables into one document and their short form into another, between the marks there."""
+def report(request: ReportRequest, print_line: Callable[[str], None]) -> None:
+    """Measure, then write all tables into the output document and the first ones into the card.
+
+    print_line: prints a line of progress. ConfigError, before the measuring, for missing files and packages.
+    """
     from lifter.reports import markdown, page, robustness_page
     from lifter.reports.measure import TEST_FILE, ReportPlan, measure, weights_by_name
 
-    others = weights_by_name(order.beside)
+    others = weights_by_name(request.beside)
     if find_spec("matplotlib") is None:
         raise ConfigError("a report needs the package matplotlib; pip install 'poselift[train]'")
-    if not (order.data / TEST_FILE).is_file():
-        raise ConfigError(f"{order.data}: expected a folder with {TEST_FILE}")
-    markdown.check_section(order.output, PLACE, may_create=True)
-    if order.card is not None:
-        markdown.check_section(order.card, PLACE)
+    if not (request.data / TEST_FILE).is_file():
+        raise ConfigError(f"{request.data}: expected a folder with {TEST_FILE}")
+    markdown.check_section(request.output, MARKER, may_create=True)
+    if request.card is not None:
+        markdown.check_section(request.card, MARKER)
     videos, live = [], None
-    if order.benchmark is not None:
+    if request.benchmark is not None:
         from stream.reports.real_videos import labelled_videos, published_poses
 
-        say("detecting people in the real videos")
-        videos, live = labelled_videos(order.benchmark), partial(published_poses, order.weights)
-    measured = measure(ReportPlan(order.weights, order.data, others, videos, live, order.extent), say)
+        print_line("detecting people in the videos")
+        videos, live = labelled_videos(request.benchmark), partial(published_poses, request.weights)
+    measured = measure(
+        ReportPlan(request.weights, request.data, others, videos, live, request.extent), print_line
+    )
     if measured.robustness:
-        robustness_page.plot(measured.robustness, measured.spec.name, order.output.with_name(PICTURE))
-    text = page.page(measured, order.command(others), PICTURE)
-    markdown.write_section(order.output, PLACE, text)
-    if order.card is not None:
-        markdown.write_section(order.card, PLACE, page.card(measured))
-    say(f"written: {order.output}")
+        robustness_page.plot(measured.robustness, measured.spec.name, request.output.with_name(FIGURE))
+    text = page.page(measured, request.command(others), FIGURE)
+    markdown.write_section(request.output, MARKER, text)
+    if request.card is not None:
+        markdown.write_section(request.card, MARKER, page.card(measured))
+    print_line(f"written: {request.output}")

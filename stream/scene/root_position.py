@@ -51,14 +51,21 @@ class RootPosition:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """enabled: find where people are (`root`).
+        """Section `scene` of a config: where people stand.
 
-        fov_deg: field of view along the longer image side, for cameras without calibration; webcams have
-        50 to 80.
-        height_m: body height of all people; null assumes average adults.
-        cameras: intrinsics by source, as `poselift calibrate` writes them.
-        world: poses in a world with z up instead of the camera's axes.
-        contact: find which feet rest on the floor.
+        enabled: Estimate the position of each person's pelvis in metres (`root`).
+
+        fov_deg: Field of view in degrees along the longer image side, of cameras without intrinsics in
+        `cameras`. Webcams have 50 to 80.
+
+        height_m: Body height in metres of the people in view; null assumes average adults. Distances scale
+        with it.
+
+        cameras: Intrinsics by source name. `poselift calibrate` measures them.
+
+        world: A world frame with z up in place of the camera's frame.
+
+        contact: Publish which feet rest on the floor.
         """
 
         enabled: bool = True

@@ -54,12 +54,15 @@ class WorldFrame:
     """A post-processor that finds foot contacts and moves poses into the world."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """camera_pose: the pose of cameras in the world, by source.
+        """Settings of the world frame.
 
-        floor: "auto" finds the floor before each camera without a pose; null leaves its people in the
-        camera's axes.
-        patience_s: seconds of upright people after which a floor from their postures alone is accepted;
-        before that, people must have walked about.
+        camera_pose: Pose of the camera in the world by source name.
+
+        floor: How the floor is found: auto estimates it for sources without a camera pose, from the people
+        who stand and walk on it; null leaves their poses in the camera's frame.
+
+        patience_s: Seconds of upright people to wait for a person who walks about. After that the floor is
+        estimated from upright bodies alone, which is less exact.
         """
 
         camera_pose: dict[str, CameraPose] = {}

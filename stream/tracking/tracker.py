@@ -34,13 +34,17 @@ class Tracker:
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """persons: all, largest, or a number: at most so many, the largest ones.
+        """Section `tracking` of a config: which persons are lifted.
 
-        confirm_frames: detections, within two frames more, that confirm a person; before, the person is not
-        published. A file loses nothing by this: a confirmed person is published from the first detection on.
-        min_motion: how far the joints must have moved since the first detection (root mean square, in body
-        sizes) before a person is published: 0.05 leaves out a poster on the wall, 0 publishes every person.
-        fix_left_right: repair short left/right mix-ups of the detector.
+        persons: Persons to lift: all, largest, or the maximum number, of which the largest are chosen.
+
+        confirm_frames: Detections, within two more frames than that, after which a person is published. A
+        file loses no frames: a confirmed person is published from the first detection.
+
+        min_motion: Mean motion of the joints (root mean square) since the first detection, in body sizes,
+        before a person is published. 0.05 ignores posters on the wall; 0 publishes every person.
+
+        fix_left_right: Repair short left/right mix-ups of the detector.
         """
 
         persons: Literal["all", "largest"] | int = "all"

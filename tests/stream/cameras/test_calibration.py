@@ -10,7 +10,6 @@ import yaml
 from stream.cameras.calibration import calibrate
 from stream.cameras.calibration_board import Board
 from stream.cameras.intrinsics import Camera
-from stream.cli.files import images
 from stream.cli.main import main
 from stream.config.load import resolve
 from stream.errors import ConfigError
@@ -166,7 +165,7 @@ def test_a_video_gives_five_images_a_second(tmp_path: Path):
     for shade in range(60):
         writer.write(np.full((480, 640, 3), 4 * shade, np.uint8))
     writer.release()
-    assert len(list(images(path))) == 10
+    assert len(list(read_images(path))) == 10
 
 
 def test_the_command_writes_intrinsics_that_a_config_reads(

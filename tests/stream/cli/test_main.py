@@ -1,4 +1,4 @@
-"""The command as its users type it."""
+"""The `poselift` command as typed."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from stream.wire.codec import decode
 
 
 def poselift(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, output and errors of `poselift ARGUMENTS`."""
+    """Exit code, stdout and stderr of `poselift ARGUMENTS`."""
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
@@ -33,12 +33,12 @@ def poses(path: Path) -> list[PoseFrame]:
 
 COMMANDS = (
     *("demo", "run", "check", "listen", "lift", "models", "calibrate"),
-    *("flops", "import-weights", "train", "evaluate", "plot"),
+    *("flops", "import-weights", "train", "evaluate", "plot", "lag-curve", "report", "bench"),
 )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str):
+def test_every_command_has_a_help_text(capsys: pytest.CaptureFixture[str], command: str):
     code, out, _ = poselift(capsys, command, "--help")
     assert code == 0
     assert f"poselift {command}" in out
@@ -51,13 +51,13 @@ def test_check_prints_the_whole_config(capsys: pytest.CaptureFixture[str], tiny_
     assert yaml.safe_load(out)["sources"]["walkers"]["persons"] == 2
 
 
-def test_check_says_what_is_wrong(capsys: pytest.CaptureFixture[str]):
+def test_check_reports_a_mistake(capsys: pytest.CaptureFixture[str]):
     code, out, err = poselift(capsys, "check", "synthetic", "--set", "lifter.hopp=3")
     assert (code, out) == (2, "")
     assert "did you mean 'hop'" in err
 
 
-def test_check_misses_a_video_that_is_not_there(capsys: pytest.CaptureFixture[str], tiny_weights: Path):
+def test_check_reports_a_missing_video(capsys: pytest.CaptureFixture[str], tiny_weights: Path):
     changes = ("source.url=/nowhere/walk.mp4", f"lifter.weights={tiny_weights}")
     options = [part for change in changes for part in ("--set", change)]
     code, out, err = poselift(capsys, "check", "webcam", *options)
@@ -84,9 +84,7 @@ def test_lift_writes_a_pose_for_every_frame(
         assert [frame.header.seq for frame in poses(output)] == list(range(frames))
 
 
-def test_lift_takes_the_arrays_of_other_tools(
-    capsys: pytest.CaptureFixture[str], tiny_weights: Path, tmp_path: Path
-):
+def test_lift_reads_plain_arrays(capsys: pytest.CaptureFixture[str], tiny_weights: Path, tmp_path: Path):
     keypoints = np.random.default_rng(0).uniform(100, 300, (40, 17, 2)).astype(np.float32)
     np.savez(tmp_path / "plain.npz", keypoints=keypoints)
     changes = ["source.fps=30", "source.skeleton=coco17", "source.size_wh=[640, 480]"]
@@ -97,18 +95,18 @@ def test_lift_takes_the_arrays_of_other_tools(
     assert len(poses(output)) == 40
 
 
-def test_a_clip_shorter_than_the_window_is_lifted_too(
+def test_a_clip_shorter_than_the_window_is_lifted(
     capsys: pytest.CaptureFixture[str], tiny_weights: Path, tmp_path: Path
 ):
     frames = list(keypoint_files.read(PACKAGED_RECORDING))
-    for length in (1, 26, 27, 28, 54):  # 27 frames make this lifter's window
+    for length in (1, 26, 27, 28, 54):  # the window of this lifter has 27 frames
         keypoint_files.write(tmp_path / "clip.npz", frames[:length])
         output = tmp_path / f"{length}.jsonl"
         poselift(capsys, "lift", tmp_path / "clip.npz", "-o", output, "--weights", tiny_weights)
         assert [frame.header.seq for frame in poses(output)] == [f.header.seq for f in frames[:length]]
 
 
-def test_any_name_a_file_can_have_makes_a_source(
+def test_a_file_name_becomes_a_valid_source_name(
     capsys: pytest.CaptureFixture[str], tiny_weights: Path, tmp_path: Path
 ):
     frames = list(keypoint_files.read(PACKAGED_RECORDING))[:3]
@@ -121,7 +119,7 @@ def test_any_name_a_file_can_have_makes_a_source(
 
 
 @pytest.mark.parametrize(
-    ("source", "output", "says"),
+    ("source", "output", "message"),
     [
         ("nothing.mp4", "out.npz", "no such file or folder"),
         ("notes.txt", "out.npz", "expected a video"),
@@ -136,13 +134,13 @@ def test_any_name_a_file_can_have_makes_a_source(
         ("walk.npz", "folder.jsonl", "folder.jsonl: cannot be written"),
     ],
 )
-def test_lift_says_what_is_wrong_with_its_input(
+def test_lift_reports_wrong_inputs_and_outputs(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     tiny_weights: Path,
     source: str,
     output: str,
-    says: str,
+    message: str,
 ):
     for name in ("notes.txt", "broken.npz", "empty.mp4"):
         (tmp_path / name).write_bytes(b"junk" if name != "empty.mp4" else b"")
@@ -152,7 +150,7 @@ def test_lift_says_what_is_wrong_with_its_input(
     command = ("lift", tmp_path / source, "-o", tmp_path / output, "--weights", tiny_weights)
     code, _, err = poselift(capsys, *command)
     assert code == 2, err
-    assert says in err
+    assert message in err
 
 
 def test_models_lists_weights_and_detectors(capsys: pytest.CaptureFixture[str]):
@@ -181,13 +179,13 @@ def test_flops_counts_the_paper_s_model(capsys: pytest.CaptureFixture[str]):
         ["flops", "mixste", "--keep", "a", "--at", "0"],
     ],
 )
-def test_flops_refuses_what_it_cannot_count(capsys: pytest.CaptureFixture[str], arguments: list[str]):
+def test_flops_reports_wrong_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str]):
     code, _, err = poselift(capsys, *arguments)
     assert code == 2
     assert err.startswith("error: ")
 
 
-def test_a_subscriber_needs_neither_torch_nor_the_command_s_libraries():
+def test_a_subscriber_imports_neither_torch_nor_the_libraries_of_the_command():
     heavy = ("torch", "cv2", "mediapipe", "typer", "rich", "yaml", "PIL", "safetensors", "aiomqtt")
     code = f"import sys, stream; stream.subscribe; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""The researchers' commands as they are typed: costs, and released checkpoints that end up lifting."""
+"""Research commands as typed: FLOPs, imported checkpoints that lift, lag curves, evaluation."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from stream.wire.codec import decode
 from tests.lifter.recipe import regenerate
 
 ORACLE = Path(__file__).parents[2] / "lifter" / "oracle"
-# What the command needs to know of each reference's weights, and the spec that comes of it.
+# The settings that each reference's weights need, and the spec of the imported weights.
 MIXSTE = {"frames": 27, "channel": 64}
 MOTIONBERT = {"maxlen": 27, "dim_feat": 64, "dim_rep": 128}
 MHFORMER = {"frames": 81, "channel": 64, "d_hid": 128}
@@ -49,7 +49,7 @@ RELEASES = {
 
 @pytest.fixture
 def poselift(capsys):
-    """Runs `poselift ARGUMENTS`; answers with exit code, output and errors."""
+    """Runs `poselift ARGUMENTS`; returns exit code, stdout and stderr."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -61,7 +61,7 @@ def poselift(capsys):
 
 
 def released(reference, folder):
-    """A checkpoint file with a reference's weights, as their authors write it."""
+    """A checkpoint file with a reference's weights in the format of its authors."""
     keys = torch.load(ORACLE / f"{reference}.pt", weights_only=True)["keys"]
     state = {f"module.{key}": value for key, value in regenerate(keys).items()}
     path = folder / f"{reference}.bin"
@@ -69,28 +69,30 @@ def released(reference, folder):
     return path
 
 
-def given(settings):
+def as_options(settings):
     return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
 
 
 def imported(poselift, folder, arch):
     reference, settings, _ = RELEASES[arch]
     output = folder / f"{arch}.safetensors"
-    answer = poselift("import-weights", arch, released(reference, folder), "-o", output, *given(settings))
+    answer = poselift(
+        "import-weights", arch, released(reference, folder), "-o", output, *as_options(settings)
+    )
     return output, answer
 
 
 @pytest.mark.parametrize("arch", RELEASES)
-def test_every_release_is_imported(poselift, tmp_path, arch):
+def test_every_released_model_is_imported(poselift, tmp_path, arch):
     output, (code, out, err) = imported(poselift, tmp_path, arch)
     assert (code, err) == (0, "")
     assert out == f"{output}: {RELEASES[arch][2]}, sha256 {read_spec(output).sha256[:12]}\n"
 
 
-def test_diffpose_is_imported_of_two_files_and_pruned(poselift, tmp_path):
+def test_diffpose_is_imported_from_two_files_and_pruned(poselift, tmp_path):
     output, pose = tmp_path / "both.safetensors", released("mixste_small", tmp_path)
     graph = released("diffpose_gcn", tmp_path)
-    words = given(MIXSTE | {"pose": pose})
+    words = as_options(MIXSTE | {"pose": pose})
     code, out, _ = poselift(
         "import-weights", "diffpose", graph, "-o", output, *words, "--keep=13,9", "--at=0,3"
     )
@@ -102,7 +104,9 @@ def test_diffpose_is_imported_of_two_files_and_pruned(poselift, tmp_path):
 
 def test_the_output_is_named_after_the_checkpoint(poselift, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = poselift("import-weights", "mixste", released("mixste_small", tmp_path), *given(MIXSTE))
+    code, out, _ = poselift(
+        "import-weights", "mixste", released("mixste_small", tmp_path), *as_options(MIXSTE)
+    )
     assert (code, out.split(":")[0]) == (0, "mixste_small.safetensors")
     assert read_spec("mixste_small.safetensors").name == "mixste_small"
 
@@ -123,7 +127,7 @@ def test_imported_weights_lift(poselift, tmp_path, arch):
     assert not poses[:, 0].any()  # root-relative
 
 
-def test_weights_for_the_middle_of_the_window_do_not_lift_live(poselift, tmp_path):
+def test_weights_that_output_the_centre_frame_only_are_refused_live(poselift, tmp_path):
     weights, _ = imported(poselift, tmp_path, "mhformer")
     code, _, err = poselift("lift", PACKAGED_RECORDING, "-o", tmp_path / "poses.jsonl", "--weights", weights)
     assert code == 2
@@ -131,7 +135,7 @@ def test_weights_for_the_middle_of_the_window_do_not_lift_live(poselift, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (("mixtse", "FILE"), "arch: expected one of mixste, hot_mixste, "),
         (("mixste", "nothing.bin"), "nothing.bin: expected a checkpoint file, found none"),
@@ -150,35 +154,35 @@ def test_weights_for_the_middle_of_the_window_do_not_lift_live(poselift, tmp_pat
         (("hot_mixste", "FILE", "--keep", "13", "--at", "0"), "prunes as it was released"),
         (("mixste", "FILE", "-o", "x.bin"), "x.bin: expected an output ending in .safetensors"),
         (
-            ("mixste", "FILE", "-o", "nowhere/x.safetensors", *given(MIXSTE)),
+            ("mixste", "FILE", "-o", "nowhere/x.safetensors", *as_options(MIXSTE)),
             "nowhere/x.safetensors: the weights cannot be written there",
         ),
         (("mixste", "cut.bin"), "cut.bin: expected a checkpoint saved by torch"),
         (("mixste", "evil.bin"), "evil.bin: expected "),
     ],
 )
-def test_what_cannot_be_imported_is_refused_in_one_line(poselift, tmp_path, monkeypatch, words, complaint):
+def test_a_failed_import_is_a_one_line_error(poselift, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     file = released("mixste_small", tmp_path)
     Path("cut.bin").write_bytes(file.read_bytes()[:20000])
     torch.save({"model_pos": {}, "evil": Evil()}, "evil.bin")
     code, out, err = poselift("import-weights", *(str(file) if word == "FILE" else word for word in words))
-    assert code in (1, 2)  # 2: something must be typed otherwise
+    assert code in (1, 2)  # 2: an argument must be changed
     assert out == ""
-    assert complaint in err
+    assert message in err
     assert err.startswith("error: ")
     assert not list(tmp_path.glob("*.safetensors*"))
     assert not Path("evil-was-here").exists()
 
 
 class Evil:
-    """Leaves a file behind when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __reduce__(self):
         return Path.touch, (Path("evil-was-here"),)
 
 
-def test_flops_are_counted(poselift):
+def test_flops_prints_a_table(poselift):
     code, out, _ = poselift("flops", "mixste")
     assert code == 0
     assert [line.split() for line in out.splitlines()] == [
@@ -187,7 +191,7 @@ def test_flops_are_counted(poselift):
     ]
 
 
-def test_flops_of_a_pruned_model_come_as_json(poselift):
+def test_flops_of_a_pruned_model_are_printed_as_json(poselift):
     code, out, _ = poselift("flops", "mixste", "--keep", "121,81", "--at", "0,3", "--json")
     total = json.loads(out)
     assert (code, total["part"]) == (0, "total")
@@ -220,7 +224,7 @@ def test_flops_of_every_block_add_up(poselift):
     assert [line.split()[0] for line in table.splitlines()] == ["part", "total", *(p["part"] for p in parts)]
 
 
-def test_the_papers_rows_stand_beside_ours(poselift, monkeypatch):
+def test_rows_of_the_paper_are_printed_beside_our_counts(poselift, monkeypatch):
     monkeypatch.setattr(
         paper, "ROWS", [row for row in paper.ROWS if row.arch == "mhformer"] + [paper.ROWS[0]]
     )
@@ -240,7 +244,7 @@ def test_the_papers_rows_stand_beside_ours(poselift, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         ((), "expected an architecture, such as mixste, or --paper"),
         (("mixtse",), "arch: expected one of mixste, "),
@@ -254,20 +258,20 @@ def test_the_papers_rows_stand_beside_ours(poselift, monkeypatch):
         (("mixste", "--keep", "81", "--at", "3", "--recoverer", "x"), "expected one of tri, "),
     ],
 )
-def test_what_cannot_be_counted_is_refused_in_one_line(poselift, words, complaint):
+def test_wrong_arguments_of_flops_are_one_line_errors(poselift, words, message):
     code, out, err = poselift("flops", *words)
     assert (code, out) == (2, "")
-    assert complaint in err
+    assert message in err
     assert err.startswith("error: ")
 
 
-def test_the_lag_curve_is_measured_drawn_and_put_into_a_document(poselift, tmp_path, tiny_weights):
+def test_the_lag_curve_is_measured_drawn_and_written_into_a_document(poselift, tmp_path, tiny_weights):
     clips = {f"clip/anna/{i}": dry.motion(60, i).astype(np.float32) for i in range(3)}
     np.savez(tmp_path / "motion.npz", allow_pickle=False, fps=np.float32(50), **clips)
     document = tmp_path / "doc.md"
     document.write_text("<!-- lag-curve -->\n<!-- /lag-curve -->\n")
     words = ("lag-curve", tiny_weights, "--data", tmp_path / "motion.npz", "--clips", "2", "--frames", "10")
-    some = ("--lags", "0,3", "--hops", "1,5", "--out", tmp_path / "curve.png", "--markdown", document)
+    some = ("--lags", "0,3", "--hops", "1,5", "-o", tmp_path / "curve.png", "--markdown", document)
     code, out, err = poselift(*words, *some)
     assert code == 0, err
     assert out.startswith("| lag, frames |")
@@ -275,43 +279,50 @@ def test_the_lag_curve_is_measured_drawn_and_put_into_a_document(poselift, tmp_p
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     answer = json.loads(poselift(*words, "--json")[1])
     assert (answer["weights"], answer["clips"], answer["frames"]) == ("tiny", 2, 20)
-    assert [row["lag"] for row in answer["lags"]] == [0, 1, 2, 4, 8, 16]  # that fit a window of 27
+    assert [row["lag"] for row in answer["lags"]] == [
+        0,
+        1,
+        2,
+        4,
+        8,
+        16,
+    ]  # the default lags that fit a window of 27 frames
     assert [row["hop"] for row in answer["hops"]] == [1, 5, 10]
     assert answer["rate_hz"] == 50.0
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (("--lags", "243"), "expected lags from 0 to 242 for small, got [243]"),
         (("--lags", "few"), "--lags: expected whole numbers"),
-        (("--out", "curve.gif"), "curve.gif: expected an output ending in .png"),
+        (("-o", "curve.gif"), "curve.gif: expected an output ending in .png"),
         (("--markdown", "none.md"), "none.md: cannot be read"),
         (("--clips", "0"), "expected 1 clip or more"),
     ],
 )
-def test_a_lag_curve_that_cannot_be_is_refused_in_one_line(poselift, words, complaint):
+def test_wrong_arguments_of_lag_curve_are_one_line_errors(poselift, words, message):
     code, out, err = poselift("lag-curve", "small", "--data", PACKAGED_RECORDING, *words)
     assert (code, out) == (2, "")
-    assert complaint in err
+    assert message in err
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (("--aggregate", "best"), "--aggregate: expected one of mean, jpma, p-best, j-best"),
         (("--aggregate", "jpma", "--flip"), "--flip and --aggregate exclude each other"),
         (("--aggregate", "jpma"), "chooses among D3DP's hypotheses"),
     ],
 )
-def test_hypotheses_that_there_are_not_cannot_be_chosen_from(poselift, tmp_path, words, complaint):
+def test_aggregates_of_a_model_without_hypotheses_are_refused(poselift, tmp_path, words, message):
     np.savez(tmp_path / "x.npz", allow_pickle=False, fps=np.float32(50), **{"clip/a/b": dry.motion(20)})
     code, out, err = poselift("evaluate", "small", "--data", tmp_path / "x.npz", *words)
     assert (code, out) == (2, "")
-    assert complaint in err
+    assert message in err
 
 
-def test_hypotheses_of_d3dp_are_joined_as_asked(poselift, tmp_path):
+def test_hypotheses_of_d3dp_are_aggregated_by_the_given_method(poselift, tmp_path):
     weights, _ = imported(poselift, tmp_path, "d3dp")
     np.savez(tmp_path / "x.npz", allow_pickle=False, fps=np.float32(50), **{"clip/a/b": dry.motion(20)})
     words = ("evaluate", weights, "--data", tmp_path / "x.npz")

@@ -1,3 +1,5 @@
+"""Configs: packaged ones, defaults, changes, and errors that suggest what to type instead."""
+
 from pathlib import Path
 
 import pytest
@@ -20,30 +22,30 @@ def test_every_packaged_config_resolves(path: Path):
     config = load(path)
     assert config.sources
     assert config.sinks
-    assert resolve(config.to_dict()).to_dict() == config.to_dict()  # what `check` prints is itself a config
+    assert resolve(config.to_dict()).to_dict() == config.to_dict()  # the output of `check` is itself a config
 
 
 def test_a_packaged_config_is_found_by_its_name():
     assert load("synthetic").to_dict() == load(CONFIGS / "synthetic.yaml").to_dict()
 
 
-def test_the_resolved_whole_has_every_default():
+def test_defaults_are_filled_in():
     plain = changed()
     assert plain["sources"]["walk"]["fps"] == 50.0
     assert plain["lifter"]["hop"] == "auto"
     assert (plain["node"], plain["status_s"]) == ("poselift", 5.0)
 
 
-def test_a_change_reaches_deep():
+def test_a_change_sets_a_nested_value():
     plain = changed("sources.walk.fps=25", "lifter.lag=4", "node=kitchen")
     assert (plain["sources"]["walk"]["fps"], plain["lifter"]["lag"], plain["node"]) == (25.0, 4, "kitchen")
 
 
-def test_source_and_sink_mean_the_only_one():
+def test_source_in_a_change_means_the_only_source():
     assert changed("source.fps=25")["sources"]["walk"]["fps"] == 25.0
 
 
-def test_sink_is_refused_when_there_are_several():
+def test_sink_in_a_change_is_refused_with_several_sinks():
     with pytest.raises(ConfigError, match=r"has 2 sinks \(a, b\); name one: sinks.NAME.port=1"):
         changed("sink.port=1", sinks={"a": {"type": "zeromq"}, "b": {"type": "zeromq"}})
 
@@ -59,7 +61,7 @@ def test_passwords_in_urls_are_not_shown():
 
 
 @pytest.mark.parametrize(
-    ("tree", "says"),
+    ("tree", "message"),
     [
         ({"sources": {"walk": {"type": "synthetik"}}}, "sources.walk.type: .* did you mean 'synthetic'"),
         (
@@ -126,19 +128,19 @@ def test_passwords_in_urls_are_not_shown():
         ),
     ],
 )
-def test_a_mistake_is_answered_with_what_to_type_instead(tree: dict, says: str):
-    with pytest.raises(ConfigError, match=says):
+def test_the_error_of_a_mistake_suggests_what_to_type_instead(tree: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
         changed(**tree)
 
 
 @pytest.mark.parametrize("change", ["lag", "=3", "lifter.lag=[", "node.x=1"])
-def test_a_change_that_makes_no_sense_is_refused(change: str):
+def test_an_invalid_change_is_refused(change: str):
     with pytest.raises(ConfigError, match=r"--set|node"):
         changed(change)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "3", "\x00"])
-def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str):
+def test_a_file_that_is_not_a_config_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError):
@@ -146,33 +148,33 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str):
 
 
 @pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), ("2E4", 2e4), ("1.5e2", 150.0), ("1e", "1e")])
-def test_a_number_is_a_number_however_it_is_written(text: str, value: object) -> None:
+def test_a_number_may_have_an_exponent_without_a_dot(text: str, value: object) -> None:
     assert parse(text, "here") == value
     assert type(parse(text, "here")) is type(value)
 
 
-def test_a_key_that_is_there_twice_is_refused(tmp_path: Path):
+def test_a_repeated_key_is_refused(tmp_path: Path):
     path = tmp_path / "twice.yaml"
     path.write_text("sources:\n  walk: {type: synthetic}\n  walk: {type: recording}\n")
-    with pytest.raises(ConfigError, match=r"(?s)the key 'walk' is there twice, first in line 2.*line 3"):
+    with pytest.raises(ConfigError, match=r"(?s)the key 'walk' is repeated, first in line 2.*line 3"):
         load(path)
 
 
-def test_a_key_may_override_what_is_merged_in(tmp_path: Path):
+def test_a_key_may_override_a_merged_key(tmp_path: Path):
     path = tmp_path / "merged.yaml"
     path.write_text(
         "sources:\n  a: &a {type: synthetic, fps: 25}\n  b: {<<: *a, fps: 30}\nsinks: {c: {type: console}}\n"
     )
-    assert {name: part.settings.fps for name, part in load(path).sources.items()} == {"a": 25, "b": 30}
+    assert {name: source.settings.fps for name, source in load(path).sources.items()} == {"a": 25, "b": 30}
 
 
-def test_a_source_and_a_sink_of_one_name_are_refused():
+def test_a_source_and_a_sink_of_the_same_name_are_refused():
     tree = {"sources": {"mqtt": {"type": "synthetic"}}, "sinks": {"mqtt": {"type": "console"}}}
     with pytest.raises(ConfigError, match=r"sinks.mqtt: a source is called 'mqtt' too"):
         resolve(tree)
 
 
-def test_a_missing_file_says_what_there_is():
+def test_the_error_of_a_missing_file_lists_the_packaged_configs():
     with pytest.raises(ConfigError, match=r"webkam: no such file.*did you mean 'webcam'.*packaged: "):
         load("webkam")
 
@@ -183,7 +185,7 @@ def test_cameras_behind_a_source_of_keypoints_may_have_any_name():
 
 
 @pytest.mark.parametrize(
-    ("changes", "pace"),
+    ("settings", "timing"),
     [
         ({}, Timing(window_step_ns=20_000_000)),
         ({"resample": 30}, Timing(window_step_ns=33_333_333)),
@@ -193,5 +195,5 @@ def test_cameras_behind_a_source_of_keypoints_may_have_any_name():
         ({"output": "grid", "resample": "native"}, Timing(output_step_ns=20_000_000)),
     ],
 )
-def test_the_pace_of_windows_and_poses_is_that_of_the_weights_unless_said(changes: dict, pace: Timing):
-    assert resolve({**SMALL, "lifter": changes}).lifter.timing(50.0) == pace
+def test_windows_and_poses_have_the_rate_of_the_weights_by_default(settings: dict, timing: Timing):
+    assert resolve({**SMALL, "lifter": settings}).lifter.timing(50.0) == timing

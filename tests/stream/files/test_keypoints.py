@@ -1,3 +1,5 @@
+"""Files of 2D keypoints: recordings and plain arrays."""
+
 import json
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 
 from stream.errors import ConfigError
 from stream.files import keypoints as keypoint_files
-from stream.files.keypoints import Assumed
+from stream.files.keypoints import RecordingDefaults
 from stream.messages import Header, KeypointFrame, Keypoints
 
 SECOND = 1_000_000_000
@@ -21,7 +23,7 @@ def person(value: float, id: str | None = None, missing: tuple[int, ...] = ()) -
 
 
 def frame(seq: int, *persons: Keypoints, source: str = "cam0") -> KeypointFrame:
-    """At 10 Hz, as a file gives it: captured_ns counts from the first frame."""
+    """A frame at 10 Hz as read from a file: captured_ns counts from the first frame."""
     at_ns = seq * SECOND // 10
     return KeypointFrame(Header(source, seq, at_ns, START + at_ns), (640, 480), "coco17", persons, at_ns)
 
@@ -34,7 +36,7 @@ FRAMES = [
 
 
 def plain(frames: list[KeypointFrame]) -> list:
-    """All there is in frames, comparable."""
+    """All values of the frames, comparable with ==."""
     return [
         (f.header, f.size_wh, f.skeleton, f.detected_ns,
          [(p.id, np.nan_to_num(p.xy, nan=-1).tolist(), p.score.tolist()) for p in f.persons])
@@ -43,7 +45,7 @@ def plain(frames: list[KeypointFrame]) -> list:
 
 
 @pytest.mark.parametrize("name", ["walk.jsonl", "walk.npz"])
-def test_what_is_written_is_read_again(tmp_path, name):
+def test_written_frames_are_read_back(tmp_path, name):
     keypoint_files.write(tmp_path / name, FRAMES)
     assert plain(list(keypoint_files.read(tmp_path / name))) == plain(FRAMES)
 
@@ -62,7 +64,7 @@ def test_the_npz_has_the_documented_arrays(tmp_path):
         np.testing.assert_array_equal(arrays["time_ns"], [START, START + SECOND // 10, START + SECOND // 5])
 
 
-def test_the_lines_are_the_documents_of_the_wire(tmp_path):
+def test_the_lines_are_documents_as_sent_over_the_network(tmp_path):
     keypoint_files.write(tmp_path / "walk.jsonl", FRAMES)
     documents = [json.loads(line) for line in (tmp_path / "walk.jsonl").read_text().splitlines()]
     assert [(d["schema"], d["source"], d["seq"], d["t_capture_ns"]) for d in documents] == [
@@ -78,13 +80,13 @@ def test_lines_of_several_cameras_keep_their_sources(tmp_path):
     assert [f.header.source for f in keypoint_files.read(tmp_path / "two.jsonl")] == ["left", "right"]
 
 
-def test_a_recording_without_a_source_gets_the_one_it_is_read_for(tmp_path):
+def test_a_recording_without_a_source_name_gets_the_default_one(tmp_path):
     keypoint_files.write(tmp_path / "walk.npz", [frame(0, person(1), source="")])
-    (read,) = keypoint_files.read(tmp_path / "walk.npz", KNOWN)
+    (read,) = keypoint_files.read(tmp_path / "walk.npz", DEFAULTS)
     assert read.header.source == "mine"
 
 
-def test_a_recording_whose_source_makes_no_topic_is_refused(tmp_path):
+def test_a_source_name_that_cannot_be_a_topic_is_refused(tmp_path):
     keypoint_files.write(tmp_path / "walk.npz", [frame(0, person(1), source="a/#")])
     with pytest.raises(ConfigError, match="source: expected a name without"):
         keypoint_files.read(tmp_path / "walk.npz")
@@ -96,9 +98,9 @@ def line(**changes: object) -> str:
     return json.dumps(document | changes) + "\n"
 
 
-def test_lines_written_by_hand_get_what_they_leave_out(tmp_path):
+def test_values_missing_from_a_line_are_taken_from_the_defaults(tmp_path):
     (tmp_path / "hand.jsonl").write_text(line() + "\n" + line())
-    first, second = keypoint_files.read(tmp_path / "hand.jsonl", Assumed(fps=25, source="mine"))
+    first, second = keypoint_files.read(tmp_path / "hand.jsonl", RecordingDefaults(fps=25, source="mine"))
     assert first.header == Header("mine", 0, 0, 0)
     assert second.header == Header("mine", 2, SECOND * 2 // 25, SECOND * 2 // 25)  # the third line
 
@@ -113,10 +115,10 @@ def test_lines_written_by_hand_get_what_they_leave_out(tmp_path):
             line(t_capture_ns=1, skeleton="body25"),
             "line 1: keypoints: expected the 25 joints of body25, got 17",
         ),
-        (line(t_capture_ns=1) * 2 + line(), "line 3: it has no t_capture_ns; set fps"),
+        (line(t_capture_ns=1) * 2 + line(), "line 3: no t_capture_ns; set fps"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path, text, message):
+def test_an_error_names_the_line(tmp_path, text, message):
     path = tmp_path / "bad.jsonl"
     path.write_text(text)
     with pytest.raises(ConfigError, match=f"bad.jsonl, {message}"):
@@ -125,7 +127,7 @@ def test_a_bad_line_is_named(tmp_path, text, message):
 
 # Plain arrays
 
-KNOWN = Assumed(skeleton="coco17", fps=25, size_wh=(640, 480), source="mine")
+DEFAULTS = RecordingDefaults(skeleton="coco17", fps=25, size_wh=(640, 480), source="mine")
 
 
 def points(frames: int = 2, channels: int = 3) -> np.ndarray:
@@ -135,9 +137,9 @@ def points(frames: int = 2, channels: int = 3) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_plain_array_is_read_with_what_is_said_about_it(tmp_path, dtype):
+def test_a_plain_array_is_read_with_the_defaults(tmp_path, dtype):
     np.save(tmp_path / "a.npy", points().astype(dtype))
-    first, second = keypoint_files.read(tmp_path / "a.npy", KNOWN)
+    first, second = keypoint_files.read(tmp_path / "a.npy", DEFAULTS)
     assert first.header == Header("mine", 0, 0, 0)
     assert second.header == Header("mine", 1, SECOND // 25, SECOND // 25)
     assert (first.size_wh, first.skeleton, [p.id for p in first.persons]) == ((640, 480), "coco17", [None])
@@ -145,18 +147,18 @@ def test_a_plain_array_is_read_with_what_is_said_about_it(tmp_path, dtype):
     np.testing.assert_array_equal(second.persons[0].score, np.full(17, 0.5))
 
 
-def test_an_array_without_scores_counts_as_seen(tmp_path):
+def test_joints_of_an_array_without_scores_have_score_1(tmp_path):
     np.savez(tmp_path / "a.npz", keypoints=points(channels=2))
-    (first, _) = keypoint_files.read(tmp_path / "a.npz", KNOWN)
+    (first, _) = keypoint_files.read(tmp_path / "a.npz", DEFAULTS)
     np.testing.assert_array_equal(first.persons[0].score, np.ones(17))
 
 
 def test_an_array_may_hold_several_persons(tmp_path):
     both = np.stack([points(), points() + 100], axis=1)
-    both[1, 1, :, 2] = 0  # the second has left
+    both[1, 1, :, 2] = 0  # the second person is missing
     both[..., 2] = np.minimum(both[..., 2], 1)
     np.save(tmp_path / "a.npy", both)
-    first, second = keypoint_files.read(tmp_path / "a.npy", KNOWN)
+    first, second = keypoint_files.read(tmp_path / "a.npy", DEFAULTS)
     assert (len(first.persons), len(second.persons)) == (2, 1)
     np.testing.assert_array_equal(first.persons[1].xy, points()[0, :, :2] + 100)
 
@@ -164,11 +166,11 @@ def test_an_array_may_hold_several_persons(tmp_path):
 @pytest.mark.parametrize(
     "missing", [(0, 0, 0.9), (5, 5, 0), (np.nan, 5, 0.9), (5, 5, np.nan), (np.inf, 5, 1)]
 )
-def test_every_way_to_write_a_missing_joint_is_understood(tmp_path, missing):
+def test_every_notation_of_a_missing_joint_is_understood(tmp_path, missing):
     array = points()
     array[0, 5] = missing
     np.save(tmp_path / "a.npy", array)
-    first, _ = keypoint_files.read(tmp_path / "a.npy", KNOWN)
+    first, _ = keypoint_files.read(tmp_path / "a.npy", DEFAULTS)
     assert np.flatnonzero(first.persons[0].score == 0).tolist() == [5]
     assert np.isnan(first.persons[0].xy[5]).all()
 
@@ -176,14 +178,14 @@ def test_every_way_to_write_a_missing_joint_is_understood(tmp_path, missing):
 def bad_recording(path: Path, **changes: object) -> None:
     keypoint_files.write(path, FRAMES)
     with np.load(path) as arrays:
-        kept = {name: array for name, array in (dict(arrays) | changes).items() if array is not None}
-    np.savez(path, **kept)
+        remaining = {name: array for name, array in (dict(arrays) | changes).items() if array is not None}
+    np.savez(path, **remaining)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ids": None}, "expected arrays keypoints, ids, .*; ids is not there"),
+        ({"ids": None}, "expected arrays keypoints, ids, .*; ids is missing"),
         ({"time_ns": np.zeros(2, int)}, r"time_ns: expected shape \(3,\) for 3 frames of coco17, got \(2,\)"),
         ({"time_ns": np.zeros(3)}, "time_ns: expected .* float64"),
         ({"keypoints": np.zeros((3, 2, 25, 3))}, r"keypoints: expected shape \(3, 2, 17, 3\)"),
@@ -194,52 +196,56 @@ def bad_recording(path: Path, **changes: object) -> None:
         ({"ids": np.zeros((3, 2))}, "ids: expected"),
     ],
 )
-def test_a_bad_recording_is_refused_with_what_is_wrong(tmp_path, changes, message):
+def test_the_error_of_a_bad_recording_names_the_array(tmp_path, changes, message):
     bad_recording(tmp_path / "bad.npz", **changes)
     with pytest.raises(ConfigError, match=f"bad.npz: {message}"):
         keypoint_files.read(tmp_path / "bad.npz")
 
 
-def test_nothing_from_outside_is_unpickled(tmp_path):
+def test_pickled_objects_are_never_loaded(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ConfigError, match="expected numpy arrays without Python objects"):
-        keypoint_files.read(tmp_path / "a.npy", KNOWN)
+        keypoint_files.read(tmp_path / "a.npy", DEFAULTS)
     np.savez(tmp_path / "a.npz", positions_2d=np.array({"S1": 1}, dtype=object))
     with pytest.raises(ConfigError, match="expected numpy arrays without Python objects"):
-        keypoint_files.read(tmp_path / "a.npz", KNOWN)
+        keypoint_files.read(tmp_path / "a.npz", DEFAULTS)
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk", b"\x93NUMPY\x01\x00"])
-def test_junk_in_a_file_is_a_sentence_and_no_traceback(tmp_path, content):
+def test_a_broken_file_is_a_config_error(tmp_path, content):
     for name in ("a.npz", "a.npy"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ConfigError, match="expected numpy arrays"):
-            keypoint_files.read(tmp_path / name, KNOWN)
+            keypoint_files.read(tmp_path / name, DEFAULTS)
 
 
 @pytest.mark.parametrize(
-    ("array", "known", "message"),
+    ("array", "defaults", "message"),
     [
-        (points(), Assumed(skeleton="coco17", fps=25), "set skeleton, fps and size_wh"),
-        (points()[0], KNOWN, r"expected numbers of shape \(frames, joints, 2 or 3\)"),
-        (points().astype(str), KNOWN, "expected numbers of shape"),
-        (points()[:0], KNOWN, r"expected at least one frame with joints, got an array of shape \(0, 17, 3\)"),
-        (points()[:, :16], KNOWN, r"keypoints: expected shape \(2, 1, 17, 3\) for 2 frames of coco17"),
+        (points(), RecordingDefaults(skeleton="coco17", fps=25), "set skeleton, fps and size_wh"),
+        (points()[0], DEFAULTS, r"expected numbers of shape \(frames, joints, 2 or 3\)"),
+        (points().astype(str), DEFAULTS, "expected numbers of shape"),
+        (
+            points()[:0],
+            DEFAULTS,
+            r"expected at least one frame with joints, got an array of shape \(0, 17, 3\)",
+        ),
+        (points()[:, :16], DEFAULTS, r"keypoints: expected shape \(2, 1, 17, 3\) for 2 frames of coco17"),
     ],
 )
-def test_a_plain_array_that_does_not_fit_is_refused(tmp_path, array, known, message):
+def test_a_plain_array_that_does_not_fit_is_refused(tmp_path, array, defaults, message):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ConfigError, match=message):
-        keypoint_files.read(tmp_path / "a.npy", known)
+        keypoint_files.read(tmp_path / "a.npy", defaults)
 
 
-def test_of_several_plain_arrays_nobody_guesses_one(tmp_path):
+def test_a_file_with_several_plain_arrays_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", left=points(), right=points())
     with pytest.raises(ConfigError, match="expected one array of keypoints, got left, right"):
-        keypoint_files.read(tmp_path / "a.npz", KNOWN)
+        keypoint_files.read(tmp_path / "a.npz", DEFAULTS)
 
 
-def test_a_file_that_is_not_there_or_of_another_kind_is_refused(tmp_path):
+def test_a_missing_file_and_an_unknown_suffix_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="expected a file of keypoints, but there is none"):
         keypoint_files.read(tmp_path / "a.npz")
     (tmp_path / "a.csv").touch()
@@ -249,7 +255,7 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_refused(tmp_path):
         keypoint_files.write(tmp_path / "a.csv", FRAMES)
 
 
-def test_an_npz_holds_one_camera(tmp_path):
+def test_an_npz_with_several_cameras_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="expected frames of one source"):
         keypoint_files.write(tmp_path / "a.npz", [frame(0, source="left"), frame(1, source="right")])
     with pytest.raises(ConfigError, match="expected frames of one source"):

@@ -1,3 +1,5 @@
+"""Files of recorded poses."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,27 +14,27 @@ from stream.messages import Contact
 from stream.wire.codec import decode, encode
 from tests.examples import meta, plain, pose, pose_frame
 
-PLACE = Extrinsics("world", "cam0_optical_frame", (0, 0, 1.5), (0, 0, 0, 1), "given")
+PLACEMENT = Extrinsics("world", "cam0_optical_frame", (0, 0, 1.5), (0, 0, 0, 1), "given")
 
 
-def test_a_table_becomes_one_file_that_is_read_back_whole(tmp_path):
+def test_a_written_table_is_read_back(tmp_path):
     frames = [pose_frame(seq) for seq in range(3)]
     table = PoseTable()
-    table.describe(meta())
+    table.set_meta(meta())
     for frame in frames:
         table.add(frame)
     table.write(tmp_path / "walk.npz")
     read = list(pose_files.read(tmp_path / "walk.npz"))
-    assert [plain(each.persons) for each in read] == [plain(each.persons) for each in frames]
+    assert [plain(frame.persons) for frame in read] == [plain(frame.persons) for frame in frames]
     assert [path.name for path in tmp_path.iterdir()] == ["walk.npz"]
 
 
-def test_feet_and_what_sources_told_are_kept(tmp_path):
+def test_contacts_and_the_newest_meta_of_each_source_are_stored(tmp_path):
     feet = [Contact(True, False), Contact(None, True), None]
     table = PoseTable()
-    told = [meta("cam1"), replace(meta(), extrinsics=PLACE), meta()]
-    for each in told:
-        table.describe(each)
+    metas = [meta("cam1"), replace(meta(), extrinsics=PLACEMENT), meta()]
+    for message in metas:
+        table.set_meta(message)
     for seq, contact in enumerate(feet):
         table.add(pose_frame(seq, persons=(pose(contact=contact),), frame_id="world"))
     path = tmp_path / "walk.npz"
@@ -41,9 +43,9 @@ def test_feet_and_what_sources_told_are_kept(tmp_path):
     assert [frame.persons[0].contact for frame in frames] == feet
     assert {frame.frame_id for frame in frames} == {"world"}
     with np.load(path) as file:
-        assert [decode(text.encode()) for text in file["metas"].tolist()] == [told[0], told[2]]
+        assert [decode(text.encode()) for text in file["metas"].tolist()] == [metas[0], metas[2]]
         rest = {name: file[name] for name in file if name not in ("contact", "metas")}
-    np.savez(path, **rest)  # as it was before feet were told
+    np.savez(path, **rest)  # a file written before contacts were recorded
     assert [frame.persons[0].contact for frame in pose_files.read(path)] == [None] * 3
 
 
@@ -57,7 +59,7 @@ def test_captured_ns_counts_from_the_first_frame(tmp_path):
     )
 
 
-def test_half_a_last_line_is_left_out_and_any_other_is_an_error(tmp_path):
+def test_an_incomplete_last_line_is_ignored_and_any_other_is_an_error(tmp_path):
     path = tmp_path / "walk.jsonl"
     lines = [encode(pose_frame(seq), "json") + b"\n" for seq in range(3)]
     path.write_bytes(b"".join(lines)[:-5])
@@ -68,7 +70,7 @@ def test_half_a_last_line_is_left_out_and_any_other_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"text"])
-def test_junk_is_no_recording(tmp_path, content):
+def test_a_broken_file_is_refused(tmp_path, content):
     (tmp_path / "walk.npz").write_bytes(content)
     with pytest.raises(ConfigError, match="expected the arrays of recorded poses"):
         list(pose_files.read(tmp_path / "walk.npz"))
@@ -80,6 +82,6 @@ def test_pickled_objects_are_never_loaded(tmp_path):
         list(pose_files.read(tmp_path / "walk.npz"))
 
 
-def test_a_missing_file_is_said():
+def test_a_missing_file_is_refused():
     with pytest.raises(ConfigError, match="expected a file of poses, but there is none"):
         pose_files.read(Path("nowhere.npz"))

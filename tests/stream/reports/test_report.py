@@ -1,4 +1,4 @@
-"""`poselift report` as it is typed: the same figures every time, in the documents where they belong."""
+"""`poselift report` on the command line: reproducible tables, written into the documents."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ LENGTH = 60
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Motion to train and to test on, weights, a card; the working folder."""
+    """The working folder, with motion capture, weights and a card."""
     monkeypatch.chdir(tmp_path)
     WRITERS["motion"](tmp_path, {"file": "motion_train.npz", "test_file": "motion_test.npz"}, LENGTH)
     for name, schedule in (("tiny", Schedule(keep=(14, 9), at=(0, 1))), ("whole", None)):
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def films(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real video whose detector sees everything twice as large in 3D, and a little shaken."""
+    """A labelled video whose detector gives 3D poses of twice the size with a little noise."""
     truth = motion(4 * LENGTH).astype(np.float32)
     truth -= truth[:, :1]
     keypoints = np.concatenate([300 + 100 * truth[..., :2], np.ones((4 * LENGTH, 17, 1))], axis=-1)
@@ -57,21 +57,21 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.usefixtures("films")
-def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_page_figure_and_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["tiny.safetensors", "--data", ".", "--benchmark", "."]
-    words += ["--beside", "unpruned=whole.safetensors", "--out", "page.md", "--card", "card.md", "--quick"]
+    words += ["--beside", "unpruned=whole.safetensors", "-o", "page.md", "--card", "card.md", "--quick"]
     assert run(*words) == 0, capsys.readouterr().err
     page = (folder / "page.md").read_text()
     assert (
         "poselift report tiny.safetensors --data DIR --benchmark DIR/benchmark "
-        "--beside unpruned=unpruned.safetensors --out page.md --card card.md --quick\n"
+        "--beside unpruned=unpruned.safetensors -o page.md --card card.md --quick\n"
     ) in page
     table = rows(page[: page.index("The same by database")])
     assert list(table)[1:] == [
         "tiny", "the same weights, no frame pruned", "the same weights, windows of 9 frames", "unpruned",
         "the detector's keypoints at true depth", "mean pose", "mean pose of the true facing",
     ]  # fmt: skip
-    # the same values were drawn for both
+    # both have the same random weights
     assert table["unpruned"][2] == table["the same weights, no frame pruned"][2]
     assert table["unpruned"][2] != table["tiny"][2]
     everything = rows(page)
@@ -80,7 +80,7 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
     newest, sent = (
         float(everything[f"tiny, {row}"][1].rstrip(" %")) for row in ("newest frame", "as sent live")
     )
-    assert sent < 0.9 * newest  # bones keep their length once it is known
+    assert sent < 0.9 * newest  # smoothing keeps bone lengths constant
     assert everything["50 Hz"][1] == "+0.0 %"
     assert everything["their own"] != everything["a child's"]
     assert (folder / "robustness.png").stat().st_size > 1000
@@ -92,8 +92,8 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
     assert (folder / "page.md").read_text() == page
 
 
-def test_in_brief_nothing_is_disturbed(folder: Path) -> None:
-    assert run("tiny.safetensors", "--data", ".", "--out", "page.md", "--brief") == 0
+def test_a_brief_report_has_no_robustness_tests(folder: Path) -> None:
+    assert run("tiny.safetensors", "--data", ".", "-o", "page.md", "--brief") == 0
     page = (folder / "page.md").read_text()
     assert "Disturbances" not in page
     assert "Real video" not in page
@@ -106,48 +106,50 @@ def test_in_brief_nothing_is_disturbed(folder: Path) -> None:
         (("--beside", "whole.safetensors"), "--beside: expected NAME=FILE, got 'whole.safetensors'"),
         (("--card", "nothing.md"), "nothing.md: cannot be read"),
         (("--data", "nowhere"), "nowhere: expected a folder with motion_test.npz"),
-        (("--out", "nowhere/page.md"), "the folder nowhere does not exist"),
+        (("-o", "nowhere/page.md"), "the folder nowhere does not exist"),
         (("--benchmark", "."), ".: expected .npz files with arrays <name>_X_cam_17_rootrel"),
     ],
 )
 @pytest.mark.usefixtures("folder")
-def test_what_cannot_be_reported_is_refused_at_once(
+def test_a_wrong_argument_is_refused_before_the_measuring(
     words: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("tiny.safetensors", "--data", ".", "--out", "page.md", *words) == 2
+    assert run("tiny.safetensors", "--data", ".", "-o", "page.md", *words) == 2
     assert complaint in capsys.readouterr().err
     assert not Path("page.md").exists()
 
 
-def seen(video: Path, variant: str):
-    """Three frames; nobody is found in the second."""
+def detected(video: Path, variant: str):
+    """Three frames; the second has no person."""
     for frame in range(3):
-        there = frame != 1
-        world = np.full((17, 3), float(frame) if there else np.nan, np.float32)
-        yield 20_000_000 * frame, (640, 480), np.full((17, 3), float(there), np.float32), world
+        has_person = frame != 1
+        world = np.full((17, 3), float(frame) if has_person else np.nan, np.float32)
+        yield 20_000_000 * frame, (640, 480), np.full((17, 3), float(has_person), np.float32), world
 
 
-def test_a_video_is_read_with_its_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_is_read_with_its_true_poses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = np.arange(17) != 13
     np.savez(tmp_path / "a.npz", cam1_X_cam_17_rootrel=np.zeros((3, 17, 3)), measured17=measured)
-    monkeypatch.setattr(filmed, "_detected", seen)
+    monkeypatch.setattr(filmed, "detections_in", detected)
     (video,) = filmed.labelled_videos(tmp_path)
     assert (video.name, video.size_wh, video.rate_hz) == ("cam1", (640, 480), 50.0)
     assert video.joints == (1, 2, 3, 4, 5, 6, 11, 12, 14, 15, 16)
     assert video.keypoints[:, 0, 2].tolist() == [1.0, 0.0, 1.0]
-    assert video.world[:, 4, 0].tolist() == [0.0, 0.0, 2.0]  # held where there was nobody
+    assert video.world[:, 4, 0].tolist() == [0.0, 0.0, 2.0]  # the last pose is held without a person
 
 
-def test_a_video_shorter_than_its_truth_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_shorter_than_its_true_poses_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     np.savez(tmp_path / "a.npz", cam1_X_cam_17_rootrel=np.zeros((4, 17, 3)))
-    monkeypatch.setattr(filmed, "_detected", seen)
+    monkeypatch.setattr(filmed, "detections_in", detected)
     with pytest.raises(ConfigError, match="expected the 4 frames of the truth, it has 3"):
         filmed.labelled_videos(tmp_path)
 
 
-def test_the_detectors_3d_is_that_of_the_limbs_from_the_pelvis() -> None:
+def test_the_detectors_3d_limbs_are_relative_to_the_pelvis() -> None:
     spatial = np.random.default_rng(0).normal(0, 1, (33, 3)).astype(np.float32)
-    pose = filmed._limbs(spatial)
+    pose = filmed.limb_pose(spatial)
     middle = (spatial[23] + spatial[24]) / 2  # hips
     np.testing.assert_allclose(pose[16], spatial[16] - middle, atol=1e-6)  # right wrist, both
     np.testing.assert_allclose(pose[4], spatial[23] - middle, atol=1e-6)  # left hip

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lifter
-from lifter.h2ot.pipelines import cut
+from lifter.h2ot.pipelines import cut_windows
 from lifter.machine import machine
 from lifter.runner import Runner
 from lifter.synthesis import test_clips as benchmark
@@ -108,7 +108,7 @@ def lifted(runner: Runner, keypoints: NDArray, truth: NDArray, size_wh: tuple[in
     if dense:
         ends = np.union1d(ends, np.arange(length - DENSE + 1, length + 1))
     origin, times = np.full(window, JointOrigin.OBSERVED, np.uint8), np.arange(window)
-    windows = cut(keypoints, np.stack([ends - window, ends], axis=1))
+    windows = cut_windows(keypoints, np.stack([ends - window, ends], axis=1))
     poses = [runner.lift([Window(each, origin, times, size_wh)])[0] for each in windows]
     return Clip(ends, np.stack(poses), truth, dense)
 

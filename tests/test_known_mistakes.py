@@ -74,7 +74,7 @@ KEPT_OUT = {
     ],
     "keypoints are normalised by the extent of the whole video": [
         "stream/runtime/test_live_equals_offline.py::test_a_recording_through_the_live_path_says_what_lifting_it_offline_says",
-        "lifter/test_normalise.py::test_nothing_jumps_when_the_window_moves_on",
+        "lifter/test_normalise.py::test_the_input_is_continuous_when_the_window_advances",
     ],
     "there is a seam every window": [
         "stream/postprocess/test_blend.py::test_what_two_passes_say_becomes_one_motion"
@@ -119,8 +119,8 @@ KEPT_OUT = {
         "test_known_mistakes.py::test_every_list_of_left_and_right_says_the_same",
     ],
     "checkpoints are loaded leniently, so that random layers run": [
-        "lifter/test_weights.py::test_weights_that_differ_are_refused_by_their_first_names",
-        "lifter/checkpoints/test_official.py::test_keys_that_are_missing_or_left_over_are_refused",
+        "lifter/test_weights.py::test_errors_name_the_first_differing_weights",
+        "lifter/checkpoints/test_official.py::test_missing_or_unexpected_keys_raise",
     ],
     "a live window is many copies of the newest frame, with scores of 1": [
         "test_known_mistakes.py::test_a_live_window_is_history_and_has_the_scores_that_came",

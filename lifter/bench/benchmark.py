@@ -183,8 +183,8 @@ def _hourglass_ms(runner: Runner, network: Callable[[], object], clock: Clock) -
 
         return counted
 
-    def without_head(tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
-        return timed(recover)(tokens, kept, timed(head, -1), asked)
+    def without_head(tokens: Tensor, frame_indices: Tensor, head: Head, rows: slice | None = None) -> Tensor:
+        return timed(recover)(tokens, frame_indices, timed(head, -1), rows)
 
     hourglass.prune, hourglass.recover = timed(prune), without_head  # type: ignore[method-assign]
     try:

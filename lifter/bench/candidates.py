@@ -71,7 +71,7 @@ def runner_of(plan: Plan, base: Runner, engine: str) -> Runner:
 def forgetful(runner: Runner) -> Runner:
     """The same runner, which computes every window from scratch, as for a file."""
     other = copy.copy(runner)
-    other.memory = None
+    other.frame_cache = None
     return other
 
 
@@ -178,15 +178,15 @@ def others(plan: Plan, base: Runner) -> dict[str, Runner]:
     """What a model is compared with, all in torch and float32."""
     plain = changed(plan, dtype="float32")
     found = {"own, eager": runner_of(plain, base, "eager"), AS_WRITTEN: runner_of(plain, base, "eager")}
-    if not engines.missing("onednn", base.device.type):
+    if not engines.why_unavailable("onednn", base.device.type):
         found["own, onednn"] = runner_of(plain, base, "onednn")
-    hourglass_of(found[AS_WRITTEN]).frugal = False
+    hourglass_of(found[AS_WRITTEN]).skip_unneeded = False
     spec = base.spec
     if spec.schedule is None:
         return found
     schedules: dict[str, Schedule | None] = {UNPRUNED: None}
     at = _HOT_STAGE.get(spec.arch)
-    if at is not None and at <= hourglass_of(base).last:
+    if at is not None and at <= hourglass_of(base).last_block:
         recoverer = "tra" if spec.output == "sequence" else "centre"
         schedules["HoT, eager"] = Schedule((max(1, spec.frames // 3),), (at,), "tpc", recoverer)
     for name, schedule in schedules.items():

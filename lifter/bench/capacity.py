@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lifter.spec import MOST_WINDOWS
+from lifter.spec import MAX_WINDOWS
 
 _SECONDS, _PASSES = 5.0, 1000  # whichever is over first; ages settle within a few passes
 _MOST = 4096
@@ -43,7 +43,7 @@ def age_p99_ms(batch_ms: Callable[[int], float], number: int, hop: int, rate_hz:
             now_ms = float(due_ms.min())
             continue
         windows = int(waiting.sum())
-        batches = [min(MOST_WINDOWS, windows - first) for first in range(0, windows, MOST_WINDOWS)]
+        batches = [min(MAX_WINDOWS, windows - first) for first in range(0, windows, MAX_WINDOWS)]
         done_ms = now_ms + sum(map(batch_ms, batches))
         missed = np.floor((now_ms - due_ms[waiting]) / period_ms)  # updates that waited behind the first
         ages.append(done_ms - due_ms[waiting])

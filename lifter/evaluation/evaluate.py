@@ -79,11 +79,11 @@ class Lifted:
             bounds = np.stack([end - frames, end], axis=1)
             return end - 1, self._lift(sequence, bounds, slice(frames - 1, frames))[:, 0]
         if reading == "seq2frame" or self.spec.output == "centre":
-            bounds = pipelines.windows(length, frames, "every")
+            bounds = pipelines.window_bounds(length, frames, "every")
             return np.arange(length), self._lift(sequence, bounds, slice(frames // 2, frames // 2 + 1))[:, 0]
-        bounds = pipelines.windows(length, frames, "centred")
+        bounds = pipelines.window_bounds(length, frames, "centred")
         answers = self._lift(sequence, bounds, slice(0, frames))
-        return np.arange(length), pipelines.merge(answers, bounds, length)
+        return np.arange(length), pipelines.merge_windows(answers, bounds, length)
 
     @torch.inference_mode()
     def _lift(self, sequence: Sequence, bounds: NDArray, wanted: slice) -> NDArray:
@@ -92,7 +92,7 @@ class Lifted:
         poses: list[Tensor] = []
         for first in range(0, len(bounds), _BATCH):
             part = bounds[first : first + _BATCH]
-            keypoints = torch.from_numpy(pipelines.cut(sequence.keypoints, part)).to(self.device)
+            keypoints = torch.from_numpy(pipelines.cut_windows(sequence.keypoints, part)).to(self.device)
             sizes = size.expand(len(part), 2)
             inputs, context = normalise.encode(keypoints, sizes, self.spec)
             if self.aggregate == "mean":
@@ -105,7 +105,7 @@ class Lifted:
             poses.append(answers[:, wanted].cpu())
         return torch.cat(poses).numpy()
 
-    def _decoded(self, answers: Tensor, context: normalise.Context, sequence: Sequence) -> Tensor:
+    def _decoded(self, answers: Tensor, context: normalise.NormalisationContext, sequence: Sequence) -> Tensor:
         """A network's answer (B, F or 1, J, 3) in the units of the truth, (B, F, J, 3)."""
         if answers.shape[1] == 1:
             answers = answers.expand(-1, self.spec.frames, -1, -1)
@@ -117,7 +117,7 @@ class Lifted:
         """One pose of each frame (B, F, J, 3) of hypotheses (B, H, F, J, 3) about keypoints (B, F, J, 2)."""
 
         def windows(values: NDArray) -> Tensor:
-            return torch.from_numpy(pipelines.cut(values, bounds)).to(self.device)
+            return torch.from_numpy(pipelines.cut_windows(values, bounds)).to(self.device)
 
         if self.aggregate == "jpma":
             if sequence.camera is None:

@@ -33,8 +33,8 @@ class Reader:
 
     def every(self, keypoints: F32, size_wh: tuple[int, int]) -> F32:
         """Poses (L, 17, 3) of keypoints (L, 17, 3) in windows side by side."""
-        bounds = pipelines.windows(len(keypoints), self.spec.frames, "centred")
-        return pipelines.merge(self._lift(keypoints, size_wh, bounds), bounds, len(keypoints))
+        bounds = pipelines.window_bounds(len(keypoints), self.spec.frames, "centred")
+        return pipelines.merge_windows(self._lift(keypoints, size_wh, bounds), bounds, len(keypoints))
 
     def at(self, keypoints: F32, size_wh: tuple[int, int], frames: NDArray[np.int64], place: Place) -> F32:
         """Poses (N, 17, 3) of `frames` (N,), each in the centre of a window or its newest."""
@@ -48,7 +48,7 @@ class Reader:
         size = torch.tensor([size_wh], dtype=torch.float32)
         answers = []
         for each in bounds:
-            window = torch.from_numpy(pipelines.cut(keypoints, each[None]))
+            window = torch.from_numpy(pipelines.cut_windows(keypoints, each[None]))
             score = window[..., 2]
             window = torch.cat([fill(window[..., :2], score > 0), score[..., None]], dim=-1)
             inputs, context = normalise.encode(window, size, self.spec)

@@ -19,11 +19,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from lifter.architectures.motionagformer import Graph
+from lifter.architectures.motionagformer import GraphConvolution
 from lifter.h2ot.hourglass import Hourglass
-from lifter.h2ot.prune import TPC, Clues
+from lifter.h2ot.prune import TPC, PruningInput
+from lifter.layers import LiftingNetwork
 from lifter.spec import LifterSpec, Schedule
-from lifter.weights import ARCHS, build, imported
+from lifter.weights import ARCHS, build, import_object
 from stream.errors import ConfigError
 
 _BACKBONES = {"d3dp": "pose_estimator", "diffpose": "pose"}
@@ -58,39 +59,38 @@ def live(spec: LifterSpec, new: int = 1, rows: int | None = None) -> list[Count]
     F = x.shape[1]
     if not 1 <= new <= F or not 1 <= (rows or new) <= F:
         raise ConfigError(f"live: expected 1 to {F} new frames and poses, got {new} and {rows}")
-    asked = slice(F - (rows or new), F)
+    newest = slice(F - (rows or new), F)
     counts = {
         "as the paper computes": count_model(model, x),
         "what no pose needs left out": _counted(model, lambda: model(x)),
-        "the newest poses alone": _counted(model, lambda: model(x, asked=asked)),
+        "the newest poses alone": _counted(model, lambda: model(x, rows=newest)),
     }
-    if getattr(model, "remembers", False):
-        entering = next(part for part in model.modules() if isinstance(part, Hourglass)).entering
-        known = model.by_frame(x[:, : len(entering)])  # type: ignore[operator]
+    if model.supports_frame_cache:
+        input_frames = next(part for part in model.modules() if isinstance(part, Hourglass)).input_frames
+        cached = model.encode_frames(x[:, : len(input_frames)])
 
         def update() -> None:
-            model.by_frame(x[:, :new])  # type: ignore[operator]
-            model(x, asked=asked, known=known)
+            model.encode_frames(x[:, :new])
+            model(x, rows=newest, cached=cached)
 
         counts["frames remembered too"] = _counted(model, update)
     return [count[0]._replace(part=name) for name, count in counts.items()]
 
 
-def _built(spec: LifterSpec) -> tuple[nn.Module, Tensor]:
+def _built(spec: LifterSpec) -> tuple[LiftingNetwork, Tensor]:
     """The part of a model that counts, and a window for it, both without memory."""
     with _NoInitialisation():
-        model = build(spec).to("meta")
-    if spec.arch in _BACKBONES:
-        model = model.get_submodule(_BACKBONES[spec.arch])
-    shape: tuple[int, ...] = model.shape  # type: ignore[assignment]
-    return model, torch.zeros(1, *shape, device="meta")
+        whole = build(spec).to("meta")
+    model = whole.get_submodule(_BACKBONES[spec.arch]) if spec.arch in _BACKBONES else whole
+    assert isinstance(model, LiftingNetwork)
+    return model, torch.zeros(1, *model.shape, device="meta")
 
 
 def spec_of(arch: str, frames: int | None = None, schedule: Schedule | None = None) -> LifterSpec:
     """The full-size model of the paper, with another window or schedule if asked."""
     if arch not in ARCHS:
         raise ConfigError(f"arch: expected one of {', '.join(ARCHS)}, got {arch!r}")
-    defaults = inspect.signature(imported(ARCHS[arch])).parameters
+    defaults = inspect.signature(import_object(ARCHS[arch])).parameters
     return LifterSpec(
         name=arch,
         arch=arch,
@@ -104,12 +104,12 @@ def count_model(model: nn.Module, *inputs: Tensor) -> list[Count]:
     """As `count`, of any model on the meta device."""
     hourglasses = [part for part in model.modules() if isinstance(part, Hourglass)]
     for hourglass in hourglasses:
-        hourglass.frugal = False
+        hourglass.skip_unneeded = False
     try:
         return _counted(model, lambda: model(*inputs))
     finally:
         for hourglass in hourglasses:
-            del hourglass.frugal
+            del hourglass.skip_unneeded
 
 
 def _counted(model: nn.Module, call: Callable[[], Any]) -> list[Count]:
@@ -124,7 +124,7 @@ def _counted(model: nn.Module, call: Callable[[], Any]) -> list[Count]:
     def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         inside.pop()
         paper.add(names[module], _by_rule(module, args, output))
-        if isinstance(module, Graph):
+        if isinstance(module, GraphConvolution):
             # As released, adjacency is normalised by products with two diagonal matrices; here it is scaled.
             items, nodes, _ = args[0].shape
             products.flops[names[module]] += 2 * 2 * items * nodes**3
@@ -187,7 +187,7 @@ def _by_rule(module: nn.Module, args: tuple[Any, ...], output: Any) -> int:
     if isinstance(module, nn.BatchNorm1d):
         return 2 * output.numel()
     if isinstance(module, TPC):
-        clues: Clues = args[0]
+        clues: PruningInput = args[0]
         B, K, J, D = clues.tokens.shape
         return (J + 1) * B * K * D if J > 1 else 0
     return 0

@@ -31,7 +31,7 @@ class Crop:
     @property
     def places(self) -> Tensor:
         """Which frames (K,) of the short window enter the network, and are answered for."""
-        return self._plan.hourglass.entering
+        return self._plan.hourglass.input_frames
 
     def to(self, device: torch.device) -> "Crop":
         self._plan.to(device)

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from lifter.spec import MOST_WINDOWS
+from lifter.spec import MAX_WINDOWS
 from stream.clock import Clock
 
 _BATCH_S = 0.05  # longer than this nobody waits for somebody else's windows, nor does a stop
@@ -63,7 +63,7 @@ class BatchCostModel:
 
         No more than twice as many as were seen, since beyond that the fit is a guess.
         """
-        most = max(1, min(MOST_WINDOWS, int(2 * self._largest)))
+        most = max(1, min(MAX_WINDOWS, int(2 * self._largest)))
         each_s = self.window_s
         if not each_s:
             return most

@@ -1,4 +1,4 @@
-"""MotionBERT against reference outputs: whole, pruned, and as HoT."""
+"""MotionBERT against reference outputs: unpruned, pruned, and as HoT."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from lifter.spec import Schedule
 SMALL = {"maxlen": 27, "dim_feat": 64, "depth": 5, "dim_rep": 128, "heads": 8}
 
 
-def test_the_whole_model_matches_the_reference(oracle):
+def test_the_unpruned_model_matches_the_reference(oracle):
     reference = oracle("motionbert_small")
     model = lifter.from_official("motionbert", reference["state_dict"], **SMALL, mlp_ratio=4)
     with torch.inference_mode():
@@ -20,7 +20,7 @@ def test_the_whole_model_matches_the_reference(oracle):
     torch.testing.assert_close(poses, reference["outputs"]["output"], atol=1e-5, rtol=0)
 
 
-def test_hot_chooses_the_frames_of_the_reference(oracle):
+def test_hot_keeps_the_frames_of_the_reference(oracle):
     cluster = oracle("hot_motionbert_small")["cluster"]
     score = density_peaks(cluster["x_knn"], cluster["k"], cluster["noise"])
     assert score.topk(cluster["cluster_num"]).indices.tolist() == cluster["index_down"].tolist()
@@ -37,7 +37,7 @@ def test_hot_recovers_the_poses_of_the_reference_from_its_frames(oracle, run, fi
     torch.testing.assert_close(poses, reference[run]["output"], atol=1e-5, rtol=0)
 
 
-def test_both_streams_start_with_equal_shares_of_the_answer():
+def test_both_streams_start_with_equal_shares():
     model = MotionBERT(frames=9, width=16, depth=2, heads=2)
     assert [fuse.weight.abs().max().item() for fuse in model.ts_attn] == [0.0, 0.0]
     assert [fuse.bias.tolist() for fuse in model.ts_attn] == [[0.5, 0.5]] * 2
@@ -51,7 +51,7 @@ def test_both_streams_start_with_equal_shares_of_the_answer():
         (Schedule((81,), (1,), "tpc", "tra"), 16.35, 63.21, 66.86),
     ],
 )
-def test_it_costs_what_the_papers_say(schedule, parameters_m, paper_gflops, all_gflops):
+def test_it_has_the_flops_of_the_papers(schedule, parameters_m, paper_gflops, all_gflops):
     total = flops.count(flops.spec_of("motionbert", schedule=schedule))[0]
     assert round(total.parameters / 1e6, 2) == parameters_m
     assert round(total.paper_flops / 1e9, 2) == paper_gflops

@@ -179,8 +179,8 @@ def test_people_move_on_by_a_hop_and_no_two_frames_are_alike():
 
 def test_a_forgetful_runner_computes_every_window_from_scratch():
     lift = runner()
-    assert lift.memory is not None
-    assert forgetful(lift).memory is None
+    assert lift.frame_cache is not None
+    assert forgetful(lift).frame_cache is None
     windows = recorded(SPEC, 2)
     np.testing.assert_allclose(forgetful(lift).lift(windows), lift.lift(windows), atol=1e-6)
 

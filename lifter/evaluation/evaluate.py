@@ -105,7 +105,9 @@ class Lifted:
             poses.append(answers[:, wanted].cpu())
         return torch.cat(poses).numpy()
 
-    def _decoded(self, answers: Tensor, context: normalise.NormalisationContext, sequence: Sequence) -> Tensor:
+    def _decoded(
+        self, answers: Tensor, context: normalise.NormalisationContext, sequence: Sequence
+    ) -> Tensor:
         """A network's answer (B, F or 1, J, 3) in the units of the truth, (B, F, J, 3)."""
         if answers.shape[1] == 1:
             answers = answers.expand(-1, self.spec.frames, -1, -1)

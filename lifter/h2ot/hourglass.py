@@ -85,9 +85,8 @@ class Hourglass(nn.Module):
     @property
     def input_frames(self) -> Tensor:
         """Window positions (K,) int64 of the frames that the network has to embed."""
-        if self.samples_input:
-            return self.pruners[0].get_buffer("index")
-        return self.every_frame
+        sampler = self.pruners[0] if self.samples_input else None
+        return sampler.index if isinstance(sampler, TPS) else self.every_frame
 
     @property
     def samples_input(self) -> bool:

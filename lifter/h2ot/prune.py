@@ -141,7 +141,9 @@ def density_peaks(x: Tensor, neighbours: int, noise: Tensor | None = None) -> Te
     denser = other > own if as_released else (other > own) | earlier
     to_denser = distance.masked_fill(~denser, torch.inf).amin(dim=-1)
     farthest = distance.amax(dim=(1, 2))[:, None] if as_released else distance.amax(dim=-1)
-    return density * torch.where(denser.any(dim=-1), to_denser, farthest)  # delta, equation 2
+    delta = torch.where(denser.any(dim=-1), to_denser, farthest)  # equation 2
+    score: Tensor = density * delta
+    return score
 
 
 def distances(x: Tensor) -> Tensor:

@@ -215,7 +215,7 @@ def test_inputs_and_settings_that_do_not_fit_raise():
         DiffPose(**TINY)(torch.zeros(1, 9, 17, 2), level=torch.zeros(1, 9))
     with pytest.raises(ConfigError, match="heads: expected a divisor of the width 96, got 5"):
         GraphDenoiser(heads=5)
-    with pytest.raises(ConfigError, match="recoverer 'tri' or 'tra'"):
+    with pytest.raises(ConfigError, match="refines all frames, expected 'tri' or 'tra'"):
         DiffPose(**TINY, schedule=Schedule(keep=(5,), at=(0,), recoverer="none"))
     with pytest.raises(ConfigError, match="steps <= start"):
         DiffPose(**TINY, steps=7)

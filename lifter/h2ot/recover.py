@@ -81,6 +81,8 @@ class TRI(Recoverer):
     def __init__(self, frames: int, fixed_frames: Indices | None) -> None:
         super().__init__()
         self.fixed_frames = fixed_frames
+        # A flag of its own: torch.compile cannot guard a NumPy array in inference mode.
+        self.has_fixed_frames = fixed_frames is not None
         self.register_buffer("times", torch.arange(frames), persistent=False)
         if fixed_frames is not None:
             values = lerp_weights(torch.tensor(fixed_frames.tolist()), self.times)
@@ -103,7 +105,7 @@ class TRI(Recoverer):
 
     def forward(self, tokens: Tensor, frame_indices: Tensor, head: Head, rows: slice | None = None) -> Tensor:
         poses = head(tokens)  # (B, K, J, 3)
-        if self.fixed_frames is not None and rows is None:
+        if self.has_fixed_frames and rows is None:
             return lerp(poses, self.left, self.right, self.weight)
         return interpolate(poses, frame_indices, self.times if rows is None else self.times[rows])
 

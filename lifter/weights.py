@@ -114,7 +114,7 @@ def read_spec(path: Path | str) -> LifterSpec:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise CheckpointError(f"{path}: expected a .safetensors file, found none")
+        raise CheckpointError(f"{path}: expected a .safetensors file, got none")
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}

@@ -68,11 +68,11 @@ def reverse_chain(betas: Tensor, levels: Sequence[int], eta: float) -> tuple[Rev
     alpha_bars = [*torch.cumprod(1 - betas, 0).tolist(), 1.0]  # [-1] is the clean sample
     steps = []
     for level, next_level in zip(levels, [*levels[1:], -1], strict=True):
-        here, after = alpha_bars[level], alpha_bars[next_level]
-        fresh = eta * math.sqrt((1 - here / after) * (1 - after) / (1 - here))
+        this, after = alpha_bars[level], alpha_bars[next_level]
+        fresh = eta * math.sqrt((1 - this / after) * (1 - after) / (1 - this))
         estimated = math.sqrt(max(0.0, 1 - after - fresh**2))
         steps.append(
-            ReverseStep(level, math.sqrt(here), math.sqrt(1 - here), math.sqrt(after), estimated, fresh)
+            ReverseStep(level, math.sqrt(this), math.sqrt(1 - this), math.sqrt(after), estimated, fresh)
         )
     return tuple(steps)
 
@@ -105,6 +105,6 @@ def check_recovers_all(arch: str, schedule: Schedule | None) -> None:
 
 
 def check_sample_with_level(arch: str, noisy: Tensor | None, level: Tensor | None) -> None:
-    """Raise ShapeError if only one of a noisy sample and its level is given."""
+    """Raise ShapeError unless a noisy sample and its level are both present or both None."""
     if (noisy is None) != (level is None):
         raise ShapeError(f"{arch}: expected a noisy sample and its level together, got only one of them")

@@ -114,7 +114,7 @@ def embedding(rows: int, width: int, frames: int) -> nn.Module:
     linear = nn.Conv1d(rows, width, 1)
     if frames > 27:
         return linear
-    # The released models for short windows have three more layers here.
+    # The released models for short windows have three more layers.
     return nn.Sequential(linear, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.25))
 
 

@@ -130,7 +130,7 @@ OFFICIAL = {
     # Two checkpoints in one state dict: MixSTE's with prefix "pose.", the graph network's with "denoiser."
     "diffpose": Official("diffpose", _SIZES),
     "diffpose_gcn": Official(
-        "lifter.architectures.diffpose:GraphDenoiser",
+        "lifter.architectures.graph_denoiser:GraphDenoiser",
         {"hid_dim": "width", "num_layer": "layers", "n_head": "heads", "coords": "channels"},
     ),
 }

@@ -84,8 +84,8 @@ class FrameCache:
             for key in missing:
                 rows[key] = self._new[key] = self._free.pop()
             self._features[_index([rows[key] for key in missing], x.device)] = features  # type: ignore[index]
-        found: Tensor = self._features[_index([rows[key] for key in keys], x.device)]  # type: ignore[index]
-        return torch.unflatten(found, 0, (len(x), -1))
+        cached: Tensor = self._features[_index([rows[key] for key in keys], x.device)]  # type: ignore[index]
+        return torch.unflatten(cached, 0, (len(x), -1))
 
     def _find(self, key: bytes) -> int | None:
         """Row of a frame, which then belongs to the new generation; None if it is not cached."""

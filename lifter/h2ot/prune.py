@@ -126,7 +126,7 @@ def density_peaks(x: Tensor, neighbours: int, noise: Tensor | None = None) -> Te
     sqrt(D), as in the release.
 
     With noise (B, K), every detail follows the release, whose choice depends on the last digits:
-    distances are rounded as there (a point may lie at 1e-3 from itself), ties that the noise does
+    distances are rounded as in the release (a point may lie at 1e-3 from itself), ties that the noise does
     not break stay ties, and the densest point gets the largest distance in the whole window.
     """
     as_released = noise is not None
@@ -162,8 +162,8 @@ def distances(x: Tensor) -> Tensor:
 class TPA(TopK):
     """Token pruning attention: frames that receive the most attention in the block (section 3.1.2).
 
-    Equation 3 as printed sums each row of the attention map, which a softmax makes 1. The sum here
-    runs over the queries: the attention that all frames give to one frame.
+    Equation 3 as printed sums each row of the attention map, which a softmax makes 1. The sum in
+    this class runs over the queries: the attention that all frames give to one frame.
     """
 
     def score(self, state: PruningInput) -> Tensor:
@@ -173,8 +173,8 @@ class TPA(TopK):
 class TPMo(TopK):
     """Token pruning motion: frames before which the 2D pose moves most (section 3.1.3, equation 4).
 
-    Equation 4 as printed sums signed differences, in which opposite motions cancel; magnitudes are
-    summed here. The first frame has motion 0.
+    Equation 4 as printed sums signed differences, in which opposite motions cancel; this class
+    sums magnitudes. The first frame has motion 0.
     """
 
     def score(self, state: PruningInput) -> Tensor:

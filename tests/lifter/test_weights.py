@@ -127,7 +127,7 @@ def test_a_folder_that_does_not_exist_raises(tiny, tmp_path):
 
 
 def test_a_missing_file_raises(tmp_path):
-    with pytest.raises(CheckpointError, match="found none"):
+    with pytest.raises(CheckpointError, match="got none"):
         weights.load(tmp_path / "x.safetensors")
 
 

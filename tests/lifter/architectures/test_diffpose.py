@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import lifter
-from lifter.architectures.diffpose import DiffPose, GraphDenoiser
+from lifter.architectures.diffpose import DiffPose
+from lifter.architectures.graph_denoiser import GraphDenoiser
 from lifter.checkpoints.convert import import_weights
 from lifter.paper.flops import count, spec_of
 from lifter.spec import Schedule

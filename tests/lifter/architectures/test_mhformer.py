@@ -41,11 +41,11 @@ def test_it_returns_the_centre_frame(oracle, recoverer):
 def test_tpc_keeps_the_frames_of_the_reference(oracle):
     cluster = oracle("tpc_mhformer_small")["cluster"]
     score = density_peaks(cluster["x_knn"], cluster["k"], cluster["noise"])
-    score[:, 40] = 0  # the centre is kept beside those that the reference chose
-    ours = score.topk(cluster["cluster_num"]).values
-    theirs = score.gather(1, cluster["index_down"]).sort(descending=True).values
+    score[:, 40] = 0  # the reference keeps the centre in addition to its selection
+    scores = score.topk(cluster["cluster_num"]).values
+    reference_scores = score.gather(1, cluster["index_down"]).sort(descending=True).values
     # The order of scores that agree to six digits depends on the processor.
-    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(reference_scores, scores, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("run", ["outputs", "seed4321"])
@@ -62,7 +62,7 @@ def test_tpc_gives_the_poses_of_the_reference_for_its_frames(oracle, run, fixed_
     ("keep", "at", "alive"),
     [
         ((5, 3), (0, 1), [5, 5, 3]),  # H2OT: the last of several stages is before CHI
-        ((3,), (1,), [9, 3, 3]),  # HoT's TPC: a single stage where it says
+        ((3,), (1,), [9, 3, 3]),  # HoT's TPC: a single stage at its own block
         ((7, 5, 3), (0, 1, 2), [7, 5, 3]),
     ],
 )

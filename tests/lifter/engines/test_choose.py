@@ -40,9 +40,9 @@ def network(arch):
 
 
 def windows(number, spec=SPEC):
-    made = np.random.default_rng(0).uniform(0, 480, (number, spec.frames, 17, 3)).astype(np.float32)
+    batch = np.random.default_rng(0).uniform(0, 480, (number, spec.frames, 17, 3)).astype(np.float32)
     frames = np.arange(spec.frames)
-    return [Window(keypoints, np.ones(spec.frames, np.uint8), frames, (640, 480)) for keypoints in made]
+    return [Window(keypoints, np.ones(spec.frames, np.uint8), frames, (640, 480)) for keypoints in batch]
 
 
 def runner(**options):

@@ -41,7 +41,7 @@ def runner(**options):
 
 
 def only(monkeypatch, *known):
-    monkeypatch.setattr(tune.engines, "missing", lambda engine, *rest: "" if engine in known else "no")
+    monkeypatch.setattr(tune.engines, "why_unavailable", lambda engine, *rest: "" if engine in known else "no")
 
 
 class Counted:
@@ -129,7 +129,7 @@ def test_tuning_remembers_the_fastest_engine_for_auto(plan, monkeypatch):
     assert found["chosen"] == "onednn"
     assert found["engines"]["openvino"] == {"why_not": "no"}
     assert found["engines"]["eager"]["ms"] == 5.0
-    monkeypatch.setattr(tuned, "by_rule", lambda *rest: pytest.fail("nothing was remembered"))
+    monkeypatch.setattr(tuned, "default_engine", lambda *rest: pytest.fail("nothing was remembered"))
     assert Runner(*weights.load(plan.model), "cpu", threads=1, engine="auto").engine == "onednn"
 
 

@@ -41,7 +41,9 @@ def runner(**options):
 
 
 def only(monkeypatch, *known):
-    monkeypatch.setattr(tune.engines, "why_unavailable", lambda engine, *rest: "" if engine in known else "no")
+    monkeypatch.setattr(
+        tune.engines, "why_unavailable", lambda engine, *rest: "" if engine in known else "no"
+    )
 
 
 class Counted:

@@ -58,7 +58,7 @@ def test_a_take_is_always_the_same(folder: Path, clips: list[Take]) -> None:
 def test_a_frame_stands_where_it_is_asked_for_in_its_window(clips: list[Take], reader: Reader) -> None:
     keypoints, size_wh, frames = clips[0].exact(), clips[0].size_wh, np.array([5, 60])
     _, context = normalise.encode(torch.from_numpy(keypoints)[None], torch.tensor([size_wh]).float(), SPEC)
-    assert context.rotation is not None
+    assert context.reflection is not None
     for place, depth in (("centre", 13.0), ("newest", 26.0)):
         poses = reader.at(keypoints, size_wh, frames, place)  # type: ignore[arg-type]
         assert poses.shape == (2, 17, 3)

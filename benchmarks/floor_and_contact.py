@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 import lifter
+from lifter.data.mocap import read_mocap
 from lifter.machine import machine
 from lifter.synthesis.detector_noise import simulate_detector
 from lifter.synthesis.virtual_camera import View

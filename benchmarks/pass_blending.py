@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lifter
-from lifter.h2ot.pipelines import cut
+from lifter.h2ot.pipelines import cut_windows
 from lifter.machine import machine
 from lifter.runner import Runner
 from lifter.synthesis import test_clips
@@ -115,7 +115,7 @@ def lift(runner: Runner, keypoints: NDArray, truth: NDArray, size_wh: tuple[int,
     if dense:
         ends = np.union1d(ends, np.arange(length - DENSE + 1, length + 1))
     origin, times = np.full(window, JointOrigin.OBSERVED, np.uint8), np.arange(window)
-    windows = cut(keypoints, np.stack([ends - window, ends], axis=1))
+    windows = cut_windows(keypoints, np.stack([ends - window, ends], axis=1))
     poses = [
         runner.lift([Window(window_keypoints, origin, times, size_wh)])[0] for window_keypoints in windows
     ]

@@ -3,7 +3,7 @@
     runner = lifter.load("small")
     poses = runner.lift(windows)  # (B, F, J, 3) metres
 
-Torch is imported by what computes, not by importing this package.
+Importing this package does not import torch; `load` and `from_official` do.
 """
 
 from pathlib import Path
@@ -22,7 +22,11 @@ MODELS = Path(__file__).parent / "models"
 
 
 def load(weights: str | Path, **options: Any) -> "Runner":
-    """A runner of packaged weights (by name) or of a .safetensors file; options are those of `Runner`."""
+    """A runner of packaged weights (by name) or of a .safetensors file.
+
+    options: those of `lifter.runner.Runner`. Raises ConfigError for an unknown name and CheckpointError
+    for a damaged file.
+    """
     from lifter import weights as files
     from lifter.runner import Runner
 
@@ -30,22 +34,22 @@ def load(weights: str | Path, **options: Any) -> "Runner":
 
 
 def models() -> list[LifterSpec]:
-    """Specs of the packaged weights, by name."""
+    """Specs of the packaged weights, sorted by name."""
     from lifter.weights import read_spec
 
     return [read_spec(path) for path in sorted(MODELS.glob("*.safetensors"))]
 
 
 def weights_path(weights: str | Path) -> Path:
-    """The file of packaged weights (by name), or the file given."""
+    """The file of packaged weights (by name), or `weights` itself if it is a path."""
     path = Path(weights)
     if path.suffix == ".safetensors" or path.parent != Path("."):
         return path
     packaged = MODELS / f"{weights}.safetensors"
     if not packaged.is_file():
-        known = ", ".join(p.stem for p in sorted(MODELS.glob("*.safetensors"))) or "none"
+        names = ", ".join(p.stem for p in sorted(MODELS.glob("*.safetensors"))) or "none"
         raise ConfigError(
-            f"lifter.weights: expected a .safetensors file or a packaged name ({known}), got {weights!s}"
+            f"lifter.weights: expected a .safetensors file or a packaged name ({names}), got {weights!s}"
         )
     return packaged
 

@@ -1,4 +1,4 @@
-"""What this computer is, by its hardware: where a measurement was taken, and what a choice holds for."""
+"""Describes this computer: a measurement names it, and a tuned engine is valid for it alone."""
 
 import os
 import platform
@@ -6,29 +6,42 @@ from pathlib import Path
 
 import msgspec
 
-# What decides how fast matrix products are.
-_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16")
+# Instruction sets that decide the speed of matrix products.
+_INSTRUCTION_SETS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_bf16",
+    "asimd",
+    "sve",
+    "bf16",
+)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """A processor by name, cores it has and instruction sets it knows; gpu: None where none is used."""
+    """A processor's name, cores and instruction sets; the GPU's name, or None if none is used.
+
+    system: as `platform.system` names it. versions: of Python and the libraries in `versions`.
+    """
 
     cpu: str
     cores: int
-    sets: tuple[str, ...]
+    instruction_sets: tuple[str, ...]
     gpu: str | None
     system: str
     versions: dict[str, str]
 
     def text(self) -> str:
-        """One line for people."""
-        where = f"{self.gpu}, {self.cpu}" if self.gpu else self.cpu
+        """One line for reports."""
+        hardware = f"{self.gpu}, {self.cpu}" if self.gpu else self.cpu
         versions = " ".join(f"{name} {version}" for name, version in self.versions.items())
-        return f"{where}, {self.cores} cores ({' '.join(self.sets)}); {versions}"
+        return f"{hardware}, {self.cores} cores ({' '.join(self.instruction_sets)}); {versions}"
 
 
 def machine(device: str = "cpu") -> Machine:
-    """This machine, with the GPU if `device` is one."""
+    """This machine, with its GPU if `device` is a CUDA device."""
     gpu = None
     if device.startswith("cuda"):
         import torch
@@ -38,7 +51,7 @@ def machine(device: str = "cpu") -> Machine:
     return Machine(
         cpu=name,
         cores=os.cpu_count() or 1,
-        sets=tuple(word for word in _SETS if word in flags),
+        instruction_sets=tuple(word for word in _INSTRUCTION_SETS if word in flags),
         gpu=gpu,
         system=platform.system(),
         versions=versions(),
@@ -46,26 +59,26 @@ def machine(device: str = "cpu") -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries here that may compute a network."""
+    """Versions of Python and of the installed libraries that can compute a network."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in ("torch", "onnxruntime", "openvino"):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _processor() -> tuple[str, frozenset[str]]:
-    """Name and flags as Linux tells them; elsewhere what Python knows."""
-    told: dict[str, str] = {}
+    """Name and flags of the processor, from /proc/cpuinfo on Linux; elsewhere the name alone."""
+    fields: dict[str, str] = {}
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             key, colon, value = line.partition(":")
             if colon:
-                told.setdefault(key.strip(), value.strip())
-    name = told.get("model name") or platform.processor() or platform.machine()
-    return name, frozenset((told.get("flags") or told.get("Features") or "").split())
+                fields.setdefault(key.strip(), value.strip())
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    return name, frozenset((fields.get("flags") or fields.get("Features") or "").split())

@@ -1,4 +1,4 @@
-"""Windows in, poses out: what the live pipeline holds (stream.protocols.Lifter)."""
+"""Computes poses of windows: the `stream.protocols.Lifter` of the live pipeline."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,31 +10,36 @@ from torch import Tensor, nn
 
 from lifter import normalise
 from lifter.engines import choose as engines
-from lifter.engines import cuda_graphs as cuda
-from lifter.engines import tuned
-from lifter.engines.frame_cache import Memory
+from lifter.engines import cuda_graphs, tuned
+from lifter.engines.frame_cache import FrameCache
 from lifter.h2ot import pipelines
 from lifter.h2ot.hourglass import Hourglass
+from lifter.layers import LiftingNetwork
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError, ShapeError
 from stream.messages import F32, JointOrigin, Window
 
-_BYTES_AT_ONCE = 26 << 20  # of the largest tensor; above 32 MiB, memory is got from the system every time
-_ALL = 1 << 20
+# Size of the largest tensor in a part of a batch: glibc returns blocks above 32 MiB to the system each time.
+_MAX_TENSOR_BYTES = 26 << 20
+_UNLIMITED = 1 << 20
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Runner:
-    """A model on a device, with the normalising that its spec asks for.
+    """A network on a device, with the normalisation of its spec before and after it.
 
-    device: "auto" (a GPU when there is one), "cpu", "cuda", "cuda:1"; dtype: in which the network
-    computes; threads: of the CPU, None for half of the cores, so that the detector beside it can breathe.
-    engine: what computes it (`lifter.engines`), "auto" for the one `poselift bench --tune` found fastest.
+    device: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:1".
+    dtype: number format of the network's matrix products.
+    threads: CPU threads; None for half of the cores, so that the detector has the others.
+    engine: what computes the network (`lifter.engines`); "auto" for the engine that
+    `poselift bench --tune` found fastest.
+
+    Raises ConfigError for options this machine does not have.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: LiftingNetwork,
         spec: LifterSpec,
         device: str = "auto",
         dtype: str = "float32",
@@ -46,34 +51,38 @@ class Runner:
         if threads is not None and threads < 1:
             raise ConfigError(f"lifter.threads: expected a number from 1, got {threads}")
         if engine != "auto" and engine not in engines.ENGINES:
-            known = ", ".join(("auto", *engines.ENGINES))
-            raise ConfigError(f"lifter.engine: expected one of {known}, got {engine!r}")
+            choices = ", ".join(("auto", *engines.ENGINES))
+            raise ConfigError(f"lifter.engine: expected one of {choices}, got {engine!r}")
         self.spec = spec
         self.device = _device(device)
         self.model = model.to(self.device).eval()
         threads = threads or max(1, (os.cpu_count() or 2) // 2)
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
-        self._at_once = _most_windows(self.model, spec) if self.device.type == "cpu" else _ALL
+        self.max_windows = _windows_per_part(self.model, spec) if self.device.type == "cpu" else _UNLIMITED
         self.engine = self._start(engine, DTYPES[dtype], threads)
 
     def _start(self, engine: str, dtype: torch.dtype, threads: int) -> str:
-        """The engine started."""
+        """Start an engine; returns its name, which "auto" leaves open."""
         key = "" if engine == "eager" else tuned.network_key(self.model, self.spec)
         if engine == "auto":
-            engine = tuned.choose(key, self.device, dtype, threads)
+            engine = tuned.fastest_engine(key, self.device, dtype, threads)
         self.network = engines.start(engine, self.model, key, dtype, threads)
-        prunes = any(isinstance(part, Hourglass) for part in self.model.modules())
-        # What is exported or recorded answers for all rows.
-        self._asks = prunes and self.network is self.model
-        self.memory = Memory.of(self.model, self.spec, self.device) if self._asks else None
+        prunes = any(isinstance(module, Hourglass) for module in self.model.modules())
+        # Exported and compiled networks always compute all rows.
+        self.computes_rows = prunes and self.network is self.model
+        self.frame_cache = (
+            FrameCache.for_network(self.model, self.spec, self.device) if self.computes_rows else None
+        )
         window = (self.spec.frames, self.spec.joints)
-        self._graphs = cuda.graphs(self.compute, window, self.device) if engine == "graphs" else None
+        self._graphs = (
+            cuda_graphs.record_graphs(self.compute, window, self.device) if engine == "graphs" else None
+        )
         return engine
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Lift one empty window, so that the first real one is not the slow one."""
+        """Lift one empty window, so that lazy initialisation does not delay the first real one."""
         shape = (self.spec.frames, self.spec.joints)
         padded = np.full(shape[0], JointOrigin.PADDED, dtype=np.uint8)
         times = np.zeros(shape[0], dtype=np.int64)
@@ -85,45 +94,50 @@ class Runner:
     def lift(self, windows: Sequence[Window], last: int | None = None) -> F32:
         """Poses (B, F, J, 3) float32 metres, root-relative, camera axes, for B windows of F frames.
 
-        last: only those of so many newest frames, for less work: (B, last, J, 3). A lifter whose output
-        is "centre" answers (B, 1, J, 3): the frame in the middle.
+        last: return the newest `last` frames alone, (B, last, J, 3), which is less work; None for all.
+        A lifter with output "centre" returns (B, 1, J, 3), the middle frame.
+        Raises ShapeError for windows of another shape, without an image size or with NaN.
         """
         self._check(windows)
         frames = self.spec.frames
         if last is not None and not 1 <= last <= frames:
-            raise ShapeError(f"lift: expected to be asked for the last 1 to {frames} poses, got {last}")
+            raise ShapeError(f"lift: expected last from 1 to {frames} poses, got {last}")
         rows = None if last is None else slice(frames - last, frames)
         keypoints = torch.from_numpy(np.stack([window.keypoints for window in windows]))
         size_wh = torch.tensor([window.size_wh for window in windows], dtype=torch.float32)
         if self._graphs is not None:
             poses = self._graphs(keypoints, size_wh)
         else:
-            parts = zip(keypoints.split(self._at_once), size_wh.split(self._at_once), strict=True)
-            poses = torch.cat([self._part(*part, rows) for part in parts])
-        return (poses if rows is None or poses.shape[1] <= rows.stop - rows.start else poses[:, rows]).numpy()
+            sizes = torch.split(size_wh, self.max_windows)
+            parts = zip(torch.split(keypoints, self.max_windows), sizes, strict=True)
+            poses = torch.cat([self._lift_part(*part, rows) for part in parts])
+        if rows is not None and poses.shape[1] > rows.stop - rows.start:
+            poses = poses[:, rows]
+        return poses.numpy()
 
-    def _part(self, keypoints: Tensor, size_wh: Tensor, rows: slice | None) -> Tensor:
-        keys = self.memory.keys(keypoints, size_wh) if self.memory else None
+    def _lift_part(self, keypoints: Tensor, size_wh: Tensor, rows: slice | None) -> Tensor:
+        keys = self.frame_cache.keys(keypoints, size_wh) if self.frame_cache else None
         return self.compute(keypoints.to(self.device), size_wh.to(self.device), rows, keys).cpu()
 
     def compute(
         self, keypoints: Tensor, size_wh: Tensor, rows: slice | None = None, keys: list[bytes] | None = None
     ) -> Tensor:
-        """From pixels to metres on the device; keypoints (B, F, J, 3), size_wh (B, 2), float32 both.
+        """Poses in metres on the device; keypoints (B, F, J, 3) px and score, size_wh (B, 2) px, float32.
 
-        Answers for `rows` of the window where that is less work, else for all. keys: of the memory.
+        Returns `rows` of the window where the network can compute them alone, else all rows.
+        keys: of the frame cache, None to compute without it.
         """
         x, context = normalise.encode(keypoints, size_wh, self.spec)
         network: Callable[..., Tensor] = self.network
-        if self.memory and keys:
-            network = partial(network, known=self.memory.recall(x, keys))
+        if self.frame_cache and keys:
+            network = partial(network, cached=self.frame_cache.lookup(x, keys))
         if self.spec.output == "centre":
             centre = slice(self.spec.frames // 2, self.spec.frames // 2 + 1)
-            network = partial(network, asked=centre) if self._asks else network
-            return normalise.decode(pipelines.seq2frame(network, x).float(), context.of(centre))
-        if rows is None or not self._asks or not context.metric:
+            network = partial(network, rows=centre) if self.computes_rows else network
+            return normalise.decode(pipelines.seq2frame(network, x).float(), context.select(centre))
+        if rows is None or not self.computes_rows or not context.metric:
             return normalise.decode(pipelines.seq2seq(network, x).float(), context)
-        return normalise.decode(pipelines.seq2seq(network, x, rows).float(), context.of(rows))
+        return normalise.decode(pipelines.seq2seq(network, x, rows).float(), context.select(rows))
 
     def _check(self, windows: Sequence[Window]) -> None:
         expected = (self.spec.frames, self.spec.joints, 3)
@@ -143,14 +157,14 @@ class Runner:
                 frame, joint, _ = np.argwhere(~np.isfinite(window.keypoints))[0]
                 raise ShapeError(
                     f"lift: expected finite keypoints, got NaN or infinity in window {i} at frame {frame}, "
-                    f"joint {joint}; give joints that were not seen a place and score 0"
+                    f"joint {joint}; give missing joints any position and score 0"
                 )
 
 
-def _most_windows(model: nn.Module, spec: LifterSpec) -> int:
-    """How many windows a processor's caches and the system's allocator take in their stride."""
-    widest = max((part.out_features for part in model.modules() if isinstance(part, nn.Linear)), default=1)
-    return max(1, _BYTES_AT_ONCE // (spec.frames * spec.joints * widest * 4))
+def _windows_per_part(model: nn.Module, spec: LifterSpec) -> int:
+    """Windows per part of a batch, so that the largest tensor stays within `_MAX_TENSOR_BYTES`."""
+    widest = max((layer.out_features for layer in model.modules() if isinstance(layer, nn.Linear)), default=1)
+    return max(1, _MAX_TENSOR_BYTES // (spec.frames * spec.joints * widest * 4))
 
 
 def _device(name: str) -> torch.device:
@@ -159,9 +173,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (TypeError, RuntimeError, AssertionError) as error:  # all three, as the build of torch has it
+    except (TypeError, RuntimeError, AssertionError) as error:  # which of them depends on the build of torch
         raise ConfigError(
-            f"lifter.device: expected auto, cpu, cuda or cuda:1, got {name!r}; there are "
-            f"{torch.cuda.device_count()} CUDA devices here; try auto"
+            f"lifter.device: expected auto, cpu, cuda or cuda:1, got {name!r}; this machine has "
+            f"{torch.cuda.device_count()} CUDA devices; try auto"
         ) from error
     return device

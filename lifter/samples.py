@@ -11,7 +11,7 @@ from msgspec.structs import replace
 import lifter
 from lifter.runner import Runner
 from lifter.spec import LifterSpec, Schedule
-from lifter.weights import ARCHS, build, imported, load_strictly
+from lifter.weights import ARCHS, build, import_object, load_strictly
 from stream import skeletons
 from stream.errors import ConfigError
 from stream.files import keypoints as keypoint_files
@@ -36,7 +36,7 @@ def full_size_spec(arch: str, frames: int | None = None, schedule: Schedule | No
     """
     if arch not in ARCHS:
         raise ConfigError(f"arch: expected one of {', '.join(ARCHS)}, got {arch!r}")
-    defaults = inspect.signature(imported(ARCHS[arch])).parameters
+    defaults = inspect.signature(import_object(ARCHS[arch])).parameters
     return LifterSpec(
         name=arch,
         arch=arch,

@@ -1,4 +1,4 @@
-"""What a lifter is: its architecture, its window and its pruning schedule. Knows no torch."""
+"""Describes a lifter: its architecture, its window and its pruning schedule. Imports no torch."""
 
 from itertools import pairwise
 from typing import Any, Literal
@@ -9,16 +9,20 @@ from stream.errors import ConfigError
 
 PRUNERS = ("tps", "tpc", "tpa", "tpmo")
 RECOVERERS = ("tri", "tra", "centre", "none")
-ASSUMED_FOCAL = 0.85  # of the longer image side: between a webcam and a phone
+ASSUMED_FOCAL = 0.85  # focal length over the longer image side, between a webcam's and a phone's
+MAX_WINDOWS = 32  # windows in one batch; more cost memory and bring no speed
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stages of pruning: stage m keeps `keep[m]` frames at block `at[m]` (r_m and b_m of section 3).
 
-    pruner chooses the frames (section 3.1); recoverer brings the others back (section 3.2):
-    "tri" interpolates poses and "tra" attends to tokens for all frames (seq2seq); "centre" answers for
-    the centre frame, which is then always kept and counts inside `keep` (seq2frame, section 3.3.3);
-    "none" keeps the centre too and answers for the kept frames, whichever they are.
+    pruner: how frames are selected (section 3.1): "tps", "tpc", "tpa" or "tpmo".
+    recoverer: how the other frames come back (section 3.2). "tri" interpolates poses and "tra" attends
+    to tokens, both for all frames (seq2seq). "centre" returns the centre frame, which is then always
+    kept and counts in `keep` (seq2frame, section 3.3.3). "none" returns the kept frames, with the
+    centre among them.
+
+    Raises ConfigError unless counts fall, block indices rise and both names exist.
     """
 
     keep: tuple[int, ...] = (121, 81)
@@ -36,8 +40,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigError(f"schedule.keep: expected falling frame counts such as (121, 81), got {keep}")
         if min(at) < 0 or any(a >= b for a, b in pairwise(at)):
             raise ConfigError(f"schedule.at: expected rising block indices such as (0, 3), got {at}")
-        _expect_one_of("schedule.pruner", self.pruner, PRUNERS)
-        _expect_one_of("schedule.recoverer", self.recoverer, RECOVERERS)
+        _check_choice("schedule.pruner", self.pruner, PRUNERS)
+        _check_choice("schedule.recoverer", self.recoverer, RECOVERERS)
 
     def check(self, frames: int, depth: int) -> None:
         """Raise ConfigError unless the schedule fits a window of `frames` and `depth` blocks."""
@@ -48,23 +52,26 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def frames_in_blocks(schedule: Schedule | None, frames: int, depth: int) -> list[int]:
-    """How many frames are alive when block 0, 1, ... depth-1 works (after the prune at that block)."""
+    """Number of frames that each of the `depth` blocks processes, after the prune at that block."""
     stages = {} if schedule is None else dict(zip(schedule.at, schedule.keep, strict=True))
-    alive = []
+    counts = []
     for block in range(depth):
         frames = stages.get(block, frames)
-        alive.append(frames)
-    return alive
+        counts.append(frames)
+    return counts
 
 
 class LifterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about a lifter that must travel with its weights.
 
-    arch: a name in `lifter.weights.ARCHS`; config: further arguments of that architecture.
-    frames F at rate_hz make a window of joints J in `skeleton` order with in_channels values each.
-    output: "sequence" answers for every frame, "centre" for the one in the middle of the window.
+    arch: a name in `lifter.weights.ARCHS`. config: further constructor arguments of that architecture.
+    frames, rate_hz: a window has F frames at this rate. joints: J, in `skeleton` order.
+    in_channels: values per joint, x and y, then score, then nearness (see `lifter.normalise`).
+    output: "sequence" gives a pose for every frame, "centre" for the middle frame of the window.
     normalise: how pixels become input and output becomes metres (see `lifter.normalise`).
-    sha256: of the weights alone, filled in when they are saved.
+    sha256: digest of the weights alone, filled in by `lifter.weights.save`.
+
+    Raises ConfigError for values out of range.
     """
 
     name: str
@@ -90,17 +97,14 @@ class LifterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigError(
                 f"lifter.in_channels: expected 2 or 3, or 4 with normalise: person, got {self.in_channels}"
             )
-        _expect_one_of("lifter.output", self.output, ("sequence", "centre"))
+        _check_choice("lifter.output", self.output, ("sequence", "centre"))
 
     @property
     def focal(self) -> float | None:
-        """Focal length it takes cameras to have, in longer image sides; None where it learnt with its own."""
+        """Focal length of the virtual camera in longer image sides; None if the lifter assumes none."""
         return ASSUMED_FOCAL if self.normalise == "person" else None
 
 
-def _expect_one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
-
-
-MOST_WINDOWS = 32  # at once; more would only cost memory
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")

@@ -120,8 +120,8 @@ PREVENTED_BY = {
         "test_known_mistakes.py::test_all_lists_of_left_and_right_joints_agree",
     ],
     "checkpoints are loaded leniently, so that random layers run": [
-        "lifter/test_weights.py::test_weights_that_differ_are_refused_by_their_first_names",
-        "lifter/checkpoints/test_official.py::test_keys_that_are_missing_or_left_over_are_refused",
+        "lifter/test_weights.py::test_errors_name_the_first_differing_weights",
+        "lifter/checkpoints/test_official.py::test_missing_or_unexpected_keys_raise",
     ],
     "a live window is many copies of the newest frame, with scores of 1": [
         "test_known_mistakes.py::test_a_live_window_contains_past_frames_with_their_scores",

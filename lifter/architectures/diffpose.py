@@ -1,42 +1,47 @@
-"""DiffPose (Gong et al., CVPR 2023), video setting: a graph network takes the noise out of a lifted pose.
+"""DiffPose (Gong et al., CVPR 2023), video setting: a graph network denoises a lifted pose.
 
-A frozen MixSTE, plain or pruned, lifts the window; 2D and 3D of every frame together (u, v, x, y, z)
-are read as a noisy sample, and a graph denoiser walks it back to a clean one, frame by frame.
-The parameters of `GraphDenoiser` are named as in the authors' checkpoints.
+A frozen MixSTE, plain or pruned, lifts the window. 2D and 3D of every frame together (u, v, x, y, z) are
+a noisy sample, which a graph denoiser (`lifter.architectures.graph_denoiser`) makes clean frame by frame.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from lifter.architectures.diffusion import linear_betas, reverse_chain, sinusoid, standard_normal
+from lifter.architectures.diffusion import (
+    add_noise,
+    check_recovers_all,
+    check_sample_with_level,
+    linear_betas,
+    reverse_chain,
+    standard_normal,
+)
+from lifter.architectures.graph_denoiser import GraphDenoiser
 from lifter.architectures.mixste import MixSTE
-from lifter.layers import Mirror, expect_heads, expect_windows
+from lifter.layers import LiftingNetwork, Mirror, check_windows
 from lifter.spec import Schedule
-from stream.errors import ConfigError, ShapeError
-from stream.skeletons import SKELETONS
+from stream.errors import ConfigError
 
-LEVELS, BETAS = 51, (1e-4, 1e-3)  # noise levels, and what the first and the last add
-SPREAD = (0.1, 0.1, 1.0, 1.0, 1.0)  # standard deviation of u, v, x, y, z where nothing of the signal is left
-ORDERS = 3  # Chebyshev polynomials of the Laplacian: degrees 0, 1, 2
-GRAPH_DROPOUT, ATTENTION_DROPOUT, SUBLAYER_DROPOUT = 0.1, 0.1, 0.25  # as released
+LEVELS, BETAS = 51, (1e-4, 1e-3)  # noise levels; noise added at the first and at the last
+SPREAD = (0.1, 0.1, 1.0, 1.0, 1.0)  # standard deviation of u, v, x, y, z in pure noise
 
 
-class DiffPose(nn.Module):
+class DiffPose(LiftingNetwork):
     """Lifts keypoints (B, F, J, 2) float32 to root-relative poses (B, F, J, 3) float32 in metres.
 
-    `pose` is the frozen MixSTE, `denoiser` the graph network, built from the settings in `graph`. The
-    reverse chain takes `steps` evenly spaced levels below `start`. One hypothesis starts from the lifted
-    pose itself, as released; several are drawn around it with the uncertainty `SPREAD` and averaged.
-    flip averages the lifted pose with its mirror image; seed draws the noise, the same for every window;
-    backbone: width, depth and whatever else MixSTE takes.
+    `pose` is the frozen MixSTE, `denoiser` the graph network.
+    graph: arguments of `GraphDenoiser`.
+    hypotheses H: 1 starts from the lifted pose itself, as released; several are drawn around it with
+    standard deviation `SPREAD` and averaged.
+    steps, start: the reverse chain takes `steps` evenly spaced levels below level `start`.
+    flip: average the lifted pose with its mirror image.
+    seed: of the noise, which is the same for every window. backbone: further arguments of MixSTE.
     """
 
-    remembers = True  # whether `by_frame` can be told ahead
+    supports_frame_cache = True  # that of its MixSTE
     noise: Tensor  # (H, F, J, 5) float32
-    left: Tensor  # (LEVELS,) float32, alpha-bar
+    alpha_bar: Tensor  # (LEVELS,) float32
     spread: Tensor  # (5,) float32
 
     def __init__(
@@ -54,10 +59,9 @@ class DiffPose(nn.Module):
         **backbone: Any,
     ) -> None:
         super().__init__()
-        if in_channels != 2 or (schedule is not None and schedule.recoverer not in ("tri", "tra")):
-            raise ConfigError(
-                "diffpose: expected x and y of every frame: in_channels 2, recoverer 'tri' or 'tra'"
-            )
+        if in_channels != 2:
+            raise ConfigError(f"diffpose: expected in_channels 2, x and y, got {in_channels}")
+        check_recovers_all("DiffPose", schedule)
         if not (hypotheses >= 1 and 1 <= steps <= start <= LEVELS):
             raise ConfigError(
                 f"diffpose: expected hypotheses >= 1 and 1 <= steps <= start <= {LEVELS}, "
@@ -69,11 +73,11 @@ class DiffPose(nn.Module):
         self.denoiser = GraphDenoiser(**graph or {})
         self.hypotheses, self.flip, self.mirror = hypotheses, flip, Mirror()
         betas = linear_betas(*BETAS, LEVELS).float()  # as released: alpha-bar is a float32 product
-        visited = [step * start // steps for step in reversed(range(steps))]
-        self.chain = reverse_chain(betas, visited, eta=0.0)
-        drawn = standard_normal(hypotheses, frames, joints, 5, seed=seed)
-        self.register_buffer("noise", drawn, persistent=False)
-        self.register_buffer("left", torch.cumprod(1 - betas, dim=0), persistent=False)
+        falling_levels = [step * start // steps for step in reversed(range(steps))]
+        self.chain = reverse_chain(betas, falling_levels, eta=0.0)
+        noise = standard_normal(hypotheses, frames, joints, 5, seed=seed)
+        self.register_buffer("noise", noise, persistent=False)
+        self.register_buffer("alpha_bar", torch.cumprod(1 - betas, dim=0), persistent=False)
         self.register_buffer("spread", torch.tensor(SPREAD), persistent=False)
 
     def forward(
@@ -81,46 +85,51 @@ class DiffPose(nn.Module):
         keypoints: Tensor,
         noisy: Tensor | None = None,
         level: Tensor | None = None,
-        asked: slice | None = None,
-        known: Tensor | None = None,
+        rows: slice | None = None,
+        cached: Tensor | None = None,
     ) -> Tensor:
-        """Poses (B, F, J, 3), or of the rows asked for: the mean of all hypotheses.
+        """Poses (B, F, J, 3), or of `rows` alone: the mean of all hypotheses.
 
-        known: what `by_frame` says of the frames that enter the MixSTE, if at hand.
-        With a noisy sample (B, F, J, 5) at level (B, F) int64: the noise (B, F, J, 5) that the denoiser
-        finds in it, which is what training needs.
+        cached: `encode_frames` of the MixSTE's input frames.
+        With a noisy sample (B, F, J, 5) at level (B, F) int64, for training: the noise (B, F, J, 5)
+        that the denoiser estimates in it.
         """
+        check_sample_with_level("DiffPose", noisy, level)
         if noisy is not None and level is not None:
-            return self.denoiser(noisy.flatten(0, 1), level.flatten()).view_as(noisy)
-        if noisy is not None or level is not None:
-            raise ShapeError("DiffPose: expected a noisy sample and its level together, got one of them")
-        expect_windows(keypoints, self)
-        lifted = self.lift(keypoints, asked, known)
-        rows = asked or slice(None)  # the denoiser looks at every frame on its own
-        return self.refine(torch.cat([keypoints[:, rows], lifted], dim=-1), rows)
+            noise: Tensor = self.denoiser(noisy.flatten(0, 1), level.flatten())
+            return noise.view_as(noisy)
+        check_windows(keypoints, self)
+        lifted = self.lift(keypoints, rows, cached)
+        part = rows or slice(None)  # the denoiser treats every frame alone
+        return self.refine(torch.cat([keypoints[:, part], lifted], dim=-1), part)
 
-    def by_frame(self, x: Tensor) -> Tensor:
-        """What one frame tells the MixSTE without the others: (..., 2 with flip, J, D) of x (..., J, C)."""
-        return torch.stack([self.pose.by_frame(seen) for seen in self._seen(x)], dim=-3)
+    def encode_frames(self, x: Tensor) -> Tensor:
+        """The MixSTE's tokens (..., 1 or 2, J, D) of x (..., J, C), frame by frame; 2 with `flip`."""
+        return torch.stack([self.pose.encode_frames(view) for view in self._views(x)], dim=-3)
 
-    def lift(self, keypoints: Tensor, asked: slice | None = None, known: Tensor | None = None) -> Tensor:
-        """Poses (B, F, J, 3) of the frozen MixSTE, or of the rows asked for."""
-        seen = self._seen(keypoints)
-        tokens = [None] * len(seen) if known is None else known.unbind(dim=2)
-        poses = [self.pose(x, asked, each) for x, each in zip(seen, tokens, strict=True)]
-        return (poses[0] + self.mirror(poses[1])) / 2 if self.flip else poses[0]
+    def lift(self, keypoints: Tensor, rows: slice | None = None, cached: Tensor | None = None) -> Tensor:
+        """Poses (B, F, J, 3) of the frozen MixSTE, or of `rows` alone."""
+        views = self._views(keypoints)
+        tokens = [None] * len(views) if cached is None else cached.unbind(dim=2)
+        poses: list[Tensor] = [
+            self.pose(view, rows, features) for view, features in zip(views, tokens, strict=True)
+        ]
+        if not self.flip:
+            return poses[0]
+        average: Tensor = (poses[0] + self.mirror(poses[1])) / 2
+        return average
 
-    def _seen(self, x: Tensor) -> list[Tensor]:
-        """What the MixSTE looks at: x, with `flip` its mirror image too."""
+    def _views(self, x: Tensor) -> list[Tensor]:
+        """The inputs of the MixSTE: x, and with `flip` its mirror image."""
         return [x, self.mirror(x)] if self.flip else [x]
 
     def refine(self, lifted: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Poses (B, F, J, 3) by the chain, of keypoints and lifted poses (B, F, J, 5) of `rows`."""
-        sample = lifted[:, None]  # (B, H, F, J, 5)
+        """Poses (B, R, J, 3) by the reverse chain, from u, v, x, y, z (B, R, J, 5) of the R `rows`."""
+        sample = lifted[:, None]  # (B, H, R, J, 5)
         if self.hypotheses > 1:
             noise = self.noise[:, rows].expand(lifted.shape[0], -1, -1, -1, -1)
             sample = self.chain[0].signal * sample + self.chain[0].noise * self.spread * noise
-        shape, sample = sample.shape, sample.flatten(0, 2)  # (B * H * F, J, 5)
+        shape, sample = sample.shape, sample.flatten(0, 2)  # (B * H * R, J, 5)
         for step in self.chain:
             noise = self.denoiser(sample, torch.full(sample.shape[:1], step.level, device=sample.device))
             sample = step.advance(step.clean_from_noise(sample, noise), noise, None)
@@ -130,176 +139,16 @@ class DiffPose(nn.Module):
     def corrupt(
         self, keypoints: Tensor, poses: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """A training step's sample (B, F, J, 5), its levels (B, F), and the noise forward should find."""
+        """Training inputs and target: noisy sample (B, F, J, 5), levels (B, F), noise (B, F, J, 5)."""
         device = poses.device if generator is None else generator.device
         clean = torch.cat([keypoints, poses - poses[:, :, :1]], dim=-1)
         noise = torch.randn(clean.shape, generator=generator, device=device).to(clean) * self.spread
         count = poses.shape[0] * poses.shape[1]
         level = torch.randint(LEVELS, (count // 2 + 1,), generator=generator, device=device)
-        # Levels come in pairs that add up, which steadies the loss.
+        # Antithetic pairs of levels reduce the variance of the loss.
         level = torch.cat([level, LEVELS - 1 - level])[:count].view(poses.shape[:2]).to(poses.device)
-        left = self.left[level][..., None, None]
-        return left.sqrt() * clean + (1 - left).sqrt() * noise, level, noise
+        return add_noise(clean, noise, self.alpha_bar[level][..., None, None]), level, noise
 
-    def loss(self, answer: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Squared error of the noise, summed over a frame's joints and channels, mean over frames."""
-        return (answer - wanted).square().sum(dim=(-1, -2)).mean()
-
-
-class GraphDenoiser(nn.Module):
-    """Guesses the noise in u, v, x, y, z of the joints of one frame; GraFormer told the noise level."""
-
-    chebyshev: Tensor  # (3, J, J) float32
-
-    def __init__(self, width: int = 96, layers: int = 5, heads: int = 4, channels: int = 5) -> None:
-        super().__init__()
-        self.width = width
-        parents = SKELETONS["h36m17"].parents
-        self.shape = (len(parents), channels)
-        self.register_buffer("chebyshev", _chebyshev(parents), persistent=False)
-        self.gconv_input = ChebConv(channels, width)
-        self.atten_layers = nn.ModuleList(AttentionLayer(width, heads, len(parents)) for _ in range(layers))
-        self.gconv_layers = nn.ModuleList(GraphLayer(width) for _ in range(layers))
-        self.gconv_output = ChebConv(width, channels)
-        self.temb = TimeEmbedding(width)
-
-    def forward(self, sample: Tensor, level: Tensor) -> Tensor:
-        """Noise (N, J, 5) in sample (N, J, 5) float32 at noise level (N,), in steps of the schedule."""
-        J, C = self.shape
-        if sample.ndim != 3 or tuple(sample.shape[1:]) != (J, C) or level.shape != sample.shape[:1]:
-            raise ShapeError(
-                f"DiffPose's denoiser: expected a sample (N, J, C) = (N, {J}, {C}) and levels (N,), "
-                f"got {tuple(sample.shape)} and {tuple(level.shape)}"
-            )
-        time = self.temb(sinusoid(level, self.width).to(sample.dtype))  # (N, 4D)
-        x = self.gconv_input(sample, self.chebyshev)  # (N, J, D)
-        for attention, graph in zip(self.atten_layers, self.gconv_layers, strict=True):
-            x = graph(attention(x), time, self.chebyshev)
-        return self.gconv_output(x, self.chebyshev)  # (N, J, 5)
-
-
-class TimeEmbedding(nn.Module):
-    """Turns sinusoids (N, D) of noise levels into (N, 4D)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.dense = nn.ModuleList([nn.Linear(width, 4 * width), nn.Linear(4 * width, 4 * width)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dense[1](functional.silu(self.dense[0](x)))
-
-
-class ChebConv(nn.Module):
-    """Mixes joints along the skeleton: each Chebyshev polynomial of its Laplacian has its own weights."""
-
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(ORDERS, 1, width_in, width_out)))
-        self.bias = nn.Parameter(torch.zeros(1, 1, width_out))
-
-    def forward(self, x: Tensor, chebyshev: Tensor) -> Tensor:
-        mixed = chebyshev.flatten(0, 1) @ x  # (N, 3J, D)
-        mixed = mixed.unflatten(1, (ORDERS, -1)).transpose(1, 2).flatten(2)  # (N, J, 3D)
-        return mixed @ self.weight.flatten(0, 2) + self.bias
-
-
-class GraphLayer(nn.Module):
-    """Two graph convolutions with a residual; the noise level enters between them."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gconv1 = nn.ModuleDict({"gconv": ChebConv(width, width)})
-        self.gconv2 = nn.ModuleDict({"gconv": ChebConv(width, width)})
-        self.temb_proj = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor, time: Tensor, chebyshev: Tensor) -> Tensor:
-        y = self.gconv1["gconv"](x, chebyshev)  # (N, J, D)
-        y = functional.dropout(functional.relu(y), GRAPH_DROPOUT, self.training)
-        y = y + self.temb_proj(functional.silu(time))[:, None]
-        y = self.gconv2["gconv"](y, chebyshev)
-        return x + functional.dropout(functional.relu(y), GRAPH_DROPOUT, self.training)
-
-
-class AttentionLayer(nn.Module):
-    """Self-attention over joints, then two convolutions over a learned graph; both pre-norm."""
-
-    def __init__(self, width: int, heads: int, joints: int) -> None:
-        super().__init__()
-        self.self_attn = JointAttention(width, heads)
-        self.feed_forward = LearnedGraph(width, joints)
-        self.sublayer = nn.ModuleList(Residual(width) for _ in range(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.sublayer[0](x, self.self_attn)
-        return self.sublayer[1](x, self.feed_forward)
-
-
-class Residual(nn.Module):
-    """Adds to x what `part` makes of its norm."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = StdNorm(width)
-
-    def forward(self, x: Tensor, part: nn.Module) -> Tensor:
-        return x + functional.dropout(part(self.norm(x)), SUBLAYER_DROPOUT, self.training)
-
-
-class StdNorm(nn.Module):
-    """Layer normalisation with the unbiased standard deviation and epsilon added to it."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.a_2 = nn.Parameter(torch.ones(width))
-        self.b_2 = nn.Parameter(torch.zeros(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        spread = x.std(-1, keepdim=True) + 1e-6
-        return self.a_2 * (x - x.mean(-1, keepdim=True)) / spread + self.b_2
-
-
-class JointAttention(nn.Module):
-    """Multi-head self-attention; `linears` are query, key, value and output."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        expect_heads(width, heads)
-        self.heads = heads
-        self.linears = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (
-            linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (N, heads, J, D / heads)
-            for linear in self.linears[:3]
-        )
-        dropout = ATTENTION_DROPOUT if self.training else 0.0
-        y = functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        return self.linears[3](y.transpose(1, 2).flatten(2))  # (N, J, D)
-
-
-class LearnedGraph(nn.Module):
-    """Two linear layers, joints mixed before each by a graph that is learned from the identity."""
-
-    def __init__(self, width: int, joints: int) -> None:
-        super().__init__()
-        self.A_hat = nn.Parameter(torch.eye(joints))
-        self.gconv1 = nn.ModuleDict({"fc": nn.Linear(width, 2 * width)})
-        self.gconv2 = nn.ModuleDict({"fc": nn.Linear(2 * width, width)})
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = (self.A_hat.sum(0) + 1e-5) ** -0.5  # (J,)
-        graph = scale[:, None] * self.A_hat * scale  # (J, J)
-        return self.gconv2["fc"](graph @ functional.relu(self.gconv1["fc"](graph @ x)))
-
-
-def _chebyshev(parents: tuple[int, ...]) -> Tensor:
-    """Chebyshev polynomials (3, J, J) of the Laplacian of the skeleton's row-normalised graph."""
-    one = torch.eye(len(parents))
-    graph = one.clone()
-    for joint, parent in enumerate(parents):
-        if parent >= 0:
-            graph[joint, parent] = graph[parent, joint] = 1
-    graph = graph / graph.sum(1, keepdim=True)
-    scale = graph.sum(1) ** -0.5
-    laplacian = one - scale[:, None] * graph * scale
-    return torch.stack([one, laplacian, 2 * laplacian @ laplacian - one])
+        return (output - target).square().sum(dim=(-1, -2)).mean()

@@ -1,9 +1,10 @@
-"""What the diffusion lifters share: noise schedules, the reverse chain (DDIM), and time.
+"""What D3DP and DiffPose share: noise schedules, the reverse chain (DDIM), noise and its levels.
 
-alpha-bar of a noise level is the share of the signal's power that is left there. A noisy sample is
-sqrt(alpha-bar) * clean + sqrt(1 - alpha-bar) * noise; the chain walks from a high level down to the
-clean sample (level -1, alpha-bar 1) in few steps, with the network guessing clean or noise at each.
-Schedules are always computed on the CPU: they become plain numbers, also of models built without memory.
+alpha-bar is the share of the signal's power that is left at a noise level. A noisy sample is
+sqrt(alpha-bar) * clean + sqrt(1 - alpha-bar) * noise. The reverse chain goes from a high level to the
+clean sample (level -1, alpha-bar 1) in few steps; at each the network estimates the clean sample or
+the noise. Noise schedules are computed on the CPU, because the chain needs them as plain numbers even
+for models built on the meta device.
 """
 
 import math
@@ -13,44 +14,48 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stream.errors import ConfigError
+from lifter.spec import Schedule
+from stream.errors import ConfigError, ShapeError
 
 
 def cosine_betas(levels: int) -> Tensor:
-    """Noise added from level to level (levels,) float64, so that alpha-bar falls like a squared cosine."""
+    """Noise added per level (levels,) float64, so that alpha-bar falls like a squared cosine."""
     offset = 0.008
     time = torch.arange(levels + 1, dtype=torch.float64, device="cpu") / levels
-    left = torch.cos((time + offset) / (1 + offset) * math.pi / 2) ** 2
-    left = left / left[0]
-    return (1 - left[1:] / left[:-1]).clamp(0, 0.999)
+    alpha_bar = torch.cos((time + offset) / (1 + offset) * math.pi / 2) ** 2
+    alpha_bar = alpha_bar / alpha_bar[0]
+    return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(0, 0.999)
 
 
 def linear_betas(first: float, last: float, levels: int) -> Tensor:
-    """Noise added from level to level (levels,) float64, rising evenly."""
+    """Noise added per level (levels,) float64, rising linearly."""
     return torch.linspace(first, last, levels, dtype=torch.float64, device="cpu")
 
 
-class Step(NamedTuple):
-    """One step of the reverse chain as plain numbers, so that it can be compiled and exported."""
+class ReverseStep(NamedTuple):
+    """One step of the reverse chain, in plain numbers so that it can be compiled and exported."""
 
-    level: int  # what the network is told
+    level: int  # input of the network
     signal: float  # sqrt(alpha-bar) at this level
     noise: float  # sqrt(1 - alpha-bar) at this level
     next_signal: float  # sqrt(alpha-bar) at the next level
-    next_guessed: float  # weight of the guessed noise at the next level
+    next_estimated: float  # weight of the estimated noise at the next level
     next_fresh: float  # weight of fresh noise at the next level
 
     def clean_from_noise(self, sample: Tensor, noise: Tensor) -> Tensor:
-        """The clean sample if `noise` is what was added."""
+        """The clean sample, given the noise in `sample`."""
         return (sample - self.noise * noise) / self.signal
 
     def noise_from_clean(self, sample: Tensor, clean: Tensor) -> Tensor:
-        """The noise that was added if `clean` is the clean sample."""
+        """The noise in `sample`, given the clean sample."""
         return (sample - self.signal * clean) / self.noise
 
     def advance(self, clean: Tensor, noise: Tensor, fresh: Tensor | None) -> Tensor:
-        """The sample at the next level; `fresh` is standard normal, and not read where its weight is 0."""
-        sample = self.next_signal * clean + self.next_guessed * noise
+        """The sample at the next level.
+
+        fresh: standard normal, not read where its weight is 0; ConfigError if it is None elsewhere.
+        """
+        sample = self.next_signal * clean + self.next_estimated * noise
         if self.next_fresh == 0:
             return sample
         if fresh is None:
@@ -58,16 +63,23 @@ class Step(NamedTuple):
         return sample + self.next_fresh * fresh
 
 
-def reverse_chain(betas: Tensor, levels: Sequence[int], eta: float) -> tuple[Step, ...]:
-    """Steps through falling `levels` down to the clean sample; eta 0 is deterministic, 1 most random."""
-    left = [*torch.cumprod(1 - betas, 0).tolist(), 1.0]  # [-1] is the clean sample
+def reverse_chain(betas: Tensor, levels: Sequence[int], eta: float) -> tuple[ReverseStep, ...]:
+    """Steps through falling `levels` down to the clean sample; eta 0 adds no fresh noise, 1 the most."""
+    alpha_bars = [*torch.cumprod(1 - betas, 0).tolist(), 1.0]  # [-1] is the clean sample
     steps = []
-    for level, following in zip(levels, [*levels[1:], -1], strict=True):
-        now, then = left[level], left[following]
-        fresh = eta * math.sqrt((1 - now / then) * (1 - then) / (1 - now))
-        guessed = math.sqrt(max(0.0, 1 - then - fresh**2))
-        steps.append(Step(level, math.sqrt(now), math.sqrt(1 - now), math.sqrt(then), guessed, fresh))
+    for level, next_level in zip(levels, [*levels[1:], -1], strict=True):
+        this, after = alpha_bars[level], alpha_bars[next_level]
+        fresh = eta * math.sqrt((1 - this / after) * (1 - after) / (1 - this))
+        estimated = math.sqrt(max(0.0, 1 - after - fresh**2))
+        steps.append(
+            ReverseStep(level, math.sqrt(this), math.sqrt(1 - this), math.sqrt(after), estimated, fresh)
+        )
     return tuple(steps)
+
+
+def add_noise(clean: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    """The noisy sample at alpha-bar, whose shape broadcasts against clean and noise."""
+    return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
 
 
 def sinusoid(level: Tensor, width: int) -> Tensor:
@@ -79,5 +91,20 @@ def sinusoid(level: Tensor, width: int) -> Tensor:
 
 
 def standard_normal(*shape: int, seed: int) -> Tensor:
-    """The same standard normal values float32 on every machine."""
+    """Standard normal values float32 that depend on the seed alone, not on the machine."""
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
+
+
+def check_recovers_all(arch: str, schedule: Schedule | None) -> None:
+    """Raise ConfigError if the schedule returns poses of some frames only; a diffusion chain needs all."""
+    if schedule is not None and schedule.recoverer not in ("tri", "tra"):
+        raise ConfigError(
+            f"schedule.recoverer: {arch} refines all frames, expected 'tri' or 'tra', "
+            f"got {schedule.recoverer!r}"
+        )
+
+
+def check_sample_with_level(arch: str, noisy: Tensor | None, level: Tensor | None) -> None:
+    """Raise ShapeError unless a noisy sample and its level are both present or both None."""
+    if (noisy is None) != (level is None):
+        raise ShapeError(f"{arch}: expected a noisy sample and its level together, got only one of them")

@@ -1,4 +1,4 @@
-"""MHFormer: three hypotheses of the window, refined side by side, then mixed into one pose (seq2frame)."""
+"""MHFormer: three hypotheses of the window, refined in parallel, then merged into one pose (seq2frame)."""
 
 from typing import Literal
 
@@ -12,9 +12,10 @@ from lifter.layers import (
     Block,
     CrossAttention,
     DropPath,
+    LiftingNetwork,
     Mlp,
+    check_windows,
     drop_path_rates,
-    expect_windows,
     module_list,
     take,
 )
@@ -22,16 +23,16 @@ from lifter.spec import Schedule
 from stream.errors import ConfigError
 
 
-class MHFormer(nn.Module):
-    """Lifts 2D keypoints (B, F, J, C_in) float32 to the centre frame's pose (B, 1, J, 3) float32 in metres.
+class MHFormer(LiftingNetwork):
+    """Lifts 2D keypoints (B, F, J, C) float32 to the centre frame's pose (B, 1, J, 3) float32 in metres.
 
-    So a pose can only be given (F - 1) / 2 frames after its picture: 3.5 s for 351 frames at 50 Hz.
-    output="sequence" answers for every frame instead (with recoverer "none" for every frame kept),
-    though only the centre was trained.
+    So a pose comes (F - 1) / 2 frames after its image: 3.5 s for 351 frames at 50 Hz.
+    output="sequence" returns all frames (with recoverer "none" the kept frames), although only the
+    centre frame is trained.
 
-    Blocks 0 to depth - 2 refine the hypotheses (SHR), the last one lets them see each other (CHI).
-    A prune at block b sits before block b; of several stages the last one always sits before CHI, which
-    the paper's b = [0, 1] means (Table 7: 175, 175, 117 tokens), while HoT's single prune at 1 does not.
+    Blocks 0 to L - 2 refine the hypotheses (SHR); the last one lets them interact (CHI). A prune at
+    block b sits before block b. Of several stages the last always sits before CHI: that is what b = [0, 1]
+    means in the paper (Table 7: 175, 175, 117 tokens). HoT's single stage at 1 stays at 1.
     Names follow the released state dicts.
     """
 
@@ -67,53 +68,58 @@ class MHFormer(nn.Module):
         self.embedding_1, self.embedding_2, self.embedding_3 = (
             embedding(rows, width, frames) for _ in range(3)
         )
-        self.Transformer_hypothesis = Hypotheses(frames, width, hidden, depth, heads, **rest)
+        self.Transformer_hypothesis = HypothesisTransformer(frames, width, hidden, depth, heads, **rest)
         self.regression = nn.Sequential(nn.BatchNorm1d(3 * width), nn.Conv1d(3 * width, 3 * joints, 1))
         if schedule is not None and len(schedule.at) > 1:
             schedule.check(frames, depth)
             schedule = msgspec.structs.replace(schedule, at=(*schedule.at[:-1], depth - 1))
         self.hourglass = Hourglass(schedule, frames, depth, 3 * width, heads)
 
-    def forward(self, x: Tensor, asked: slice | None = None) -> Tensor:
+    def forward(self, x: Tensor, rows: slice | None = None) -> Tensor:
+        """Pose (B, 1, J, 3) of the centre frame; with output="sequence" of all frames, or of `rows`."""
         if self.output == "centre":
             centre = self.shape[0] // 2
-            asked = slice(centre, centre + 1)
-        return self.hourglass.recover(*self.encode(x, asked), self.regress, asked)
+            rows = slice(centre, centre + 1)
+        return self.hourglass.recover(*self.encode(x, rows), self.regress, rows)
 
-    def encode(self, x: Tensor, asked: slice | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (B, K, 1, 3 D), hypotheses side by side, and the places (K,) or (B, K) of their frames."""
-        expect_windows(x, self)
-        rows = x.flatten(2).transpose(1, 2)  # (B, J * C_in, F): a trajectory per joint and coordinate
-        first = rows + self.Transformer_encoder_1(self.norm_1(rows))
+    def encode(self, x: Tensor, rows: slice | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens (B, K, 1, 3 D), hypotheses concatenated, and their window positions (K,) or (B, K)."""
+        check_windows(x, self)
+        series = x.flatten(2).transpose(1, 2)  # (B, J * C, F): the trajectory of each joint coordinate
+        first = series + self.Transformer_encoder_1(self.norm_1(series))
         second = first + self.Transformer_encoder_2(self.norm_2(first))
         third = second + self.Transformer_encoder_3(self.norm_3(second))
-        kept = self.hourglass.entering
-        first, second, third = (rows.index_select(2, kept) for rows in (first, second, third))
+        frame_indices = self.hourglass.input_frames
+        first, second, third = (part.index_select(2, frame_indices) for part in (first, second, third))
         streams = self.embedding_1(first), self.embedding_2(second), self.embedding_3(third)  # (B, D, K)
-        tokens = self.Transformer_hypothesis.place([stream.transpose(1, 2) for stream in streams], kept)
+        tokens = self.Transformer_hypothesis.embed_time(
+            [stream.transpose(1, 2) for stream in streams], frame_indices
+        )
         for i, block in enumerate(self.Transformer_hypothesis.blocks()):
-            tokens, kept = self.hourglass.prune(i, tokens, kept, x, block.received)
-            needed, kept = self.hourglass.narrow(i, kept, asked)
-            tokens = block(tokens[:, :, 0], needed)[:, :, None]
-        return self.Transformer_hypothesis.norm(tokens), kept
+            tokens, frame_indices = self.hourglass.prune(
+                i, tokens, frame_indices, x, block.attention_received
+            )
+            query_index, frame_indices = self.hourglass.output_tokens(i, frame_indices, rows)
+            tokens = block(tokens[:, :, 0], query_index)[:, :, None]
+        return self.Transformer_hypothesis.norm(tokens), frame_indices
 
     def regress(self, tokens: Tensor) -> Tensor:
         """Poses (B, K, J, 3) from tokens (B, K, 1, 3 D)."""
-        poses = self.regression(tokens[:, :, 0].transpose(1, 2))  # (B, J * 3, K)
-        return poses.transpose(1, 2).unflatten(2, (-1, 3))
+        flat: Tensor = self.regression(tokens[:, :, 0].transpose(1, 2))  # (B, J * 3, K)
+        return torch.unflatten(flat.transpose(1, 2), 2, (-1, 3))
 
 
 def embedding(rows: int, width: int, frames: int) -> nn.Module:
-    """Each frame's J * C_in values to a token: (B, J * C_in, F) -> (B, D, F)."""
+    """Turns the J * C values of each frame into a token: (B, J * C, K) -> (B, D, K)."""
     linear = nn.Conv1d(rows, width, 1)
     if frames > 27:
         return linear
-    # The released models for short windows embed otherwise.
+    # The released models for short windows have three more layers.
     return nn.Sequential(linear, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.25))
 
 
 class TrajectoryEncoder(nn.Module):
-    """Multi-hypothesis generation (MHG): the whole trajectory of each joint coordinate is one token."""
+    """Multi-hypothesis generation (MHG): one token is the whole trajectory of one joint coordinate."""
 
     def __init__(self, rows: int, frames: int, heads: int, dropout: float, drop_path: float) -> None:
         super().__init__()
@@ -124,12 +130,13 @@ class TrajectoryEncoder(nn.Module):
         self.norm = nn.LayerNorm(frames, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, J * C_in, F) -> (B, J * C_in, F)."""
-        return self.norm(self.blocks(self.dropout(x + self.pos_embed)))
+        """(B, J * C, F) -> (B, J * C, F)."""
+        encoded: Tensor = self.norm(self.blocks(self.dropout(x + self.pos_embed)))
+        return encoded
 
 
-class Hypotheses(nn.Module):
-    """The blocks over the frames of all three hypotheses, and where in time each frame is."""
+class HypothesisTransformer(nn.Module):
+    """The time embeddings of the three hypotheses, and the blocks over their frames."""
 
     def __init__(
         self,
@@ -152,18 +159,23 @@ class Hypotheses(nn.Module):
         self.CHI_blocks = module_list([Interaction(width, heads, hidden, last, dropout)])
         self.norm = nn.LayerNorm(3 * width, eps=1e-6)
 
-    def place(self, streams: list[Tensor], kept: Tensor) -> Tensor:
-        """Three (B, K, D) -> (B, K, 1, 3 D), each with its embedding of the frames' places kept (K,)."""
-        positions = self.pos_embed_1, self.pos_embed_2, self.pos_embed_3
-        placed = [stream + position[:, kept] for stream, position in zip(streams, positions, strict=True)]
-        return self.dropout(torch.cat(placed, dim=-1))[:, :, None]
+    def embed_time(self, streams: list[Tensor], frame_indices: Tensor) -> Tensor:
+        """Add a time embedding per stream, for window positions (K,): three (B, K, D) -> (B, K, 1, 3 D)."""
+        embeddings = self.pos_embed_1, self.pos_embed_2, self.pos_embed_3
+        embedded = [
+            stream + embedding[:, frame_indices]
+            for stream, embedding in zip(streams, embeddings, strict=True)
+        ]
+        tokens: Tensor = self.dropout(torch.cat(embedded, dim=-1))
+        return tokens[:, :, None]
 
     def blocks(self) -> list["SelfRefinement | Interaction"]:
+        """The L blocks, in order."""
         return [*self.SHR_blocks, *self.CHI_blocks]
 
 
 class SelfRefinement(nn.Module):
-    """Self-hypothesis refinement (SHR): each hypothesis attends to itself, one MLP sees all three."""
+    """Self-hypothesis refinement (SHR): attention inside each hypothesis, then one MLP over all three."""
 
     def __init__(self, width: int, heads: int, hidden: int, drop_path: float, dropout: float) -> None:
         super().__init__()
@@ -173,18 +185,23 @@ class SelfRefinement(nn.Module):
         self.mlp = Mlp(3 * width, hidden, dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
-        """(B, K, 3 D) -> (B, K, 3 D), or of the frames at `asked` alone."""
+    def forward(self, x: Tensor, query_index: Tensor | None = None) -> Tensor:
+        """(B, K, 3 D) -> (B, K, 3 D), or the frames at query_index (n,) or (B, n) alone."""
         a, b, c = self._normed(x)
-        refined = (self.attn_1(a, asked), self.attn_2(b, asked), self.attn_3(c, asked))
-        x = x if asked is None else take(x, asked)
+        refined = (self.attn_1(a, query_index), self.attn_2(b, query_index), self.attn_3(c, query_index))
+        x = x if query_index is None else take(x, query_index)
         x = x + torch.cat([self.drop_path(stream) for stream in refined], dim=-1)
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        output: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return output
 
-    def received(self, x: Tensor) -> Tensor:
-        """How much attention each frame of x (B, K, 1, 3 D) would get here, (B, K): mean over hypotheses."""
+    def attention_received(self, x: Tensor) -> Tensor:
+        """Attention (B, K) that each frame of x (B, K, 1, 3 D) would receive: mean over hypotheses."""
         a, b, c = self._normed(x)
-        return (self.attn_1.received(a) + self.attn_2.received(b) + self.attn_3.received(c)) / 3
+        return (
+            self.attn_1.attention_received(a)
+            + self.attn_2.attention_received(b)
+            + self.attn_3.attention_received(c)
+        ) / 3
 
     def _normed(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, b, c = x.chunk(3, dim=-1)
@@ -192,9 +209,9 @@ class SelfRefinement(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Cross-hypothesis interaction (CHI): each hypothesis looks through the two others.
+    """Cross-hypothesis interaction (CHI): each hypothesis is updated from the two others.
 
-    They change one after the other: the second sees the new first, the third the new first and second.
+    The updates run in order: the second reads the new first, the third the new first and second.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, drop_path: float, dropout: float) -> None:
@@ -209,25 +226,27 @@ class Interaction(nn.Module):
         self.mlp = Mlp(3 * width, hidden, dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
-        """(B, K, 3 D) -> (B, K, 3 D), or of the frames at `asked` alone.
+    def forward(self, x: Tensor, query_index: Tensor | None = None) -> Tensor:
+        """(B, K, 3 D) -> (B, K, 3 D), or the frames at query_index (n,) or (B, n) alone.
 
-        The third hypothesis looks at all frames of the second, which looks at those of the first.
+        Only the last attention can leave frames out: it reads all frames of the second hypothesis,
+        which read all frames of the first.
         """
         a, b, c = x.chunk(3, dim=-1)
         a = a + self.drop_path(self.attn_1(self.norm3_11(b), self.norm3_12(c), self.norm3_13(a)))
         b = b + self.drop_path(self.attn_2(self.norm3_21(a), self.norm3_22(c), self.norm3_23(b)))
-        known, value = self.norm3_32(b), self.norm3_33(c)
-        if asked is not None:
-            a, b, c = take(a, asked), take(b, asked), take(c, asked)
-        c = c + self.drop_path(self.attn_3(self.norm3_31(a), known, value))
+        keys, values = self.norm3_32(b), self.norm3_33(c)
+        if query_index is not None:
+            a, b, c = take(a, query_index), take(b, query_index), take(c, query_index)
+        c = c + self.drop_path(self.attn_3(self.norm3_31(a), keys, values))
         x = torch.cat((a, b, c), dim=-1)
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        output: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return output
 
-    def received(self, x: Tensor) -> Tensor:
-        """How much attention each frame of x (B, K, 1, 3 D) would get here, (B, K): mean over hypotheses."""
+    def attention_received(self, x: Tensor) -> Tensor:
+        """Attention (B, K) that each frame of x (B, K, 1, 3 D) would receive: mean over hypotheses."""
         a, b, c = x[:, :, 0].chunk(3, dim=-1)
-        first = self.attn_1.received(self.norm3_11(b), self.norm3_12(c))
-        second = self.attn_2.received(self.norm3_21(a), self.norm3_22(c))
-        third = self.attn_3.received(self.norm3_31(a), self.norm3_32(b))
+        first = self.attn_1.attention_received(self.norm3_11(b), self.norm3_12(c))
+        second = self.attn_2.attention_received(self.norm3_21(a), self.norm3_22(c))
+        third = self.attn_3.attention_received(self.norm3_31(a), self.norm3_32(b))
         return (first + second + third) / 3

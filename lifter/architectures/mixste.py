@@ -1,21 +1,30 @@
-"""MixSTE: spatial and temporal transformer blocks in turn, one pose per frame (seq2seq)."""
+"""MixSTE: alternating spatial and temporal transformer blocks, one pose per frame (seq2seq)."""
 
 import torch
 from torch import Tensor, nn
 
 from lifter.h2ot.hourglass import Hourglass
-from lifter.layers import Block, by_joint, drop_path_rates, expect_windows, module_list, per_joint, take
+from lifter.layers import (
+    Block,
+    LiftingNetwork,
+    check_windows,
+    drop_path_rates,
+    group_by_joint,
+    module_list,
+    repeat_per_joint,
+    take,
+)
 from lifter.spec import Schedule
 
 
-class MixSTE(nn.Module):
-    """Lifts 2D keypoints (B, F, J, C_in) float32 to root-relative poses (B, F, J, 3) float32 in metres.
+class MixSTE(LiftingNetwork):
+    """Lifts 2D keypoints (B, F, J, C) float32 to root-relative poses (B, F, J, 3) float32 in metres.
 
     A prune at block b sits before spatial block b; at b = 0 between spatial and temporal block 0.
     All blocks share one spatial and one temporal norm. Names follow the released state dicts.
     """
 
-    remembers = True  # whether `by_frame` can be told ahead: no time is in it
+    supports_frame_cache = True  # the first spatial block looks at one frame at a time
 
     def __init__(
         self,
@@ -43,36 +52,39 @@ class MixSTE(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3))
         self.hourglass = Hourglass(schedule, frames, depth, width, heads)
 
-    def forward(self, x: Tensor, asked: slice | None = None, known: Tensor | None = None) -> Tensor:
-        """Poses of the rows asked for; known (B, K, J, D): `by_frame` of the frames entering, if at hand."""
-        return self.hourglass.recover(*self.encode(x, asked, known), self.head, asked)
+    def forward(self, x: Tensor, rows: slice | None = None, cached: Tensor | None = None) -> Tensor:
+        """Poses (B, F, J, 3), or of `rows` alone; cached: `encode_frames` of the K input frames."""
+        return self.hourglass.recover(*self.encode(x, rows, cached), self.head, rows)
 
-    def by_frame(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """What one frame tells without the others: tokens (..., J, D) of x (..., J, C) before any time.
+    def encode_frames(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Tokens (..., J, D) of x (..., J, C) after the first spatial block, each frame without the others.
 
-        condition (..., 1, D) is added to embedded tokens (what a diffusion lifter knows besides x).
+        condition: (..., 1, D), added to the embedded keypoints (a diffusion lifter's noise level).
         """
         tokens = self.Spatial_patch_to_embedding(x) + self.Spatial_pos_embed[0]
         return self._spatial(0, tokens if condition is None else tokens + condition)
 
     def encode(
-        self, x: Tensor, asked: slice | None = None, known: Tensor | None = None
+        self, x: Tensor, rows: slice | None = None, cached: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames."""
-        expect_windows(x, self)
-        kept = self.hourglass.entering
-        tokens = self.by_frame(take(x, kept)) if known is None else known  # (B, K, J, D)
-        tokens = tokens + self.Temporal_pos_embed[:, kept, None]
+        """Tokens (B, K, J, D) of the last block and their frames' window positions (K,) or (B, K)."""
+        check_windows(x, self)
+        frame_indices = self.hourglass.input_frames
+        tokens = self.encode_frames(take(x, frame_indices)) if cached is None else cached  # (B, K, J, D)
+        tokens = tokens + self.Temporal_pos_embed[:, frame_indices, None]
         for i, temporal in enumerate(self.TTEblocks):
-            tokens, kept = self.hourglass.prune(i, tokens, kept, x, temporal.received)
+            tokens, frame_indices = self.hourglass.prune(
+                i, tokens, frame_indices, x, temporal.attention_received
+            )
             if i > 0:
                 tokens = self._spatial(i, tokens)
-            needed, kept = self.hourglass.narrow(i, kept, asked)
+            query_index, frame_indices = self.hourglass.output_tokens(i, frame_indices, rows)
             B, _, J, D = tokens.shape
-            tokens = self.Temporal_norm(temporal(by_joint(tokens), per_joint(needed, J)))  # (B * J, K, D)
-            tokens = tokens.view(B, J, -1, D).transpose(1, 2)
-        return tokens, kept
+            mixed = temporal(group_by_joint(tokens), repeat_per_joint(query_index, J))
+            tokens = self.Temporal_norm(mixed).view(B, J, -1, D).transpose(1, 2)
+        return tokens, frame_indices
 
     def _spatial(self, block: int, tokens: Tensor) -> Tensor:
         """Joints of a frame attend to one another: (..., J, D) -> (..., J, D)."""
-        return self.Spatial_norm(self.STEblocks[block](tokens.flatten(0, -3))).view(tokens.shape)
+        mixed: Tensor = self.Spatial_norm(self.STEblocks[block](tokens.flatten(0, -3)))
+        return mixed.view(tokens.shape)

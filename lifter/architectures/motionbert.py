@@ -9,19 +9,22 @@ from lifter.h2ot.hourglass import Hourglass
 from lifter.layers import (
     Attention,
     DropPath,
+    LiftingNetwork,
     Mlp,
-    by_joint,
+    check_windows,
     drop_path_rates,
-    expect_windows,
+    fuse_streams,
+    group_by_joint,
+    init_equal_shares,
     module_list,
-    per_joint,
+    repeat_per_joint,
     take,
 )
 from lifter.spec import Schedule
 
 
-class MotionBERT(nn.Module):
-    """Lifts 2D keypoints with scores (B, F, J, C_in) float32 to poses (B, F, J, 3) float32.
+class MotionBERT(LiftingNetwork):
+    """Lifts 2D keypoints with scores (B, F, J, C) float32 to poses (B, F, J, 3) float32.
 
     Input and output are in normalised image space; `lifter.normalise` takes the output to metres.
     A prune at block b sits before both streams of block b; both go on with the same frames.
@@ -59,29 +62,31 @@ class MotionBERT(nn.Module):
         self.hourglass = Hourglass(schedule, frames, depth, width, heads)
         self._initialise()
 
-    def forward(self, x: Tensor, asked: slice | None = None) -> Tensor:
-        return self.hourglass.recover(*self.encode(x, asked), self.regress, asked)
+    def forward(self, x: Tensor, rows: slice | None = None) -> Tensor:
+        """Poses (B, F, J, 3), or of `rows` alone."""
+        return self.hourglass.recover(*self.encode(x, rows), self.regress, rows)
 
-    def encode(self, x: Tensor, asked: slice | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (B, K, J, D) of the last block and the places (K,) or (B, K) of their frames."""
-        expect_windows(x, self)
-        kept = self.hourglass.entering
-        tokens = self.joints_embed(take(x, kept)) + self.pos_embed + self.temp_embed[:, kept]  # (B, K, J, D)
-        for i, (st, ts, fuse) in enumerate(zip(self.blocks_st, self.blocks_ts, self.ts_attn, strict=True)):
-            tokens, kept = self.hourglass.prune(i, tokens, kept, x, ts.received)
-            needed, kept = self.hourglass.narrow(i, kept, asked)
-            a = st.temporal(st.spatial(tokens), needed)  # (B, K, J, D)
-            b = ts.spatial(ts.temporal(tokens, needed))
-            share = fuse(torch.cat((a, b), dim=-1)).softmax(dim=-1)  # (B, K, J, 2)
-            tokens = a * share[..., :1] + b * share[..., 1:]
-        return self.norm(tokens), kept
+    def encode(self, x: Tensor, rows: slice | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens (B, K, J, D) of the last block and their frames' window positions (K,) or (B, K)."""
+        check_windows(x, self)
+        frame_indices = self.hourglass.input_frames
+        tokens = self.joints_embed(take(x, frame_indices)) + self.pos_embed  # (B, K, J, D)
+        tokens = tokens + self.temp_embed[:, frame_indices]
+        for i, (st, ts, share) in enumerate(zip(self.blocks_st, self.blocks_ts, self.ts_attn, strict=True)):
+            tokens, frame_indices = self.hourglass.prune(i, tokens, frame_indices, x, ts.attention_received)
+            query_index, frame_indices = self.hourglass.output_tokens(i, frame_indices, rows)
+            spatial_first = st.temporal(st.spatial(tokens), query_index)  # (B, K, J, D)
+            temporal_first = ts.spatial(ts.temporal(tokens, query_index))
+            tokens = fuse_streams(share, spatial_first, temporal_first)
+        return self.norm(tokens), frame_indices
 
     def regress(self, tokens: Tensor) -> Tensor:
         """Poses (B, K, J, 3) from tokens (B, K, J, D)."""
-        return self.head(self.pre_logits(tokens))
+        poses: Tensor = self.head(self.pre_logits(tokens))
+        return poses
 
     def _initialise(self) -> None:
-        """Weights as MotionBERT starts training: small, and both streams with equal shares."""
+        """Initial weights as in MotionBERT: small, and both streams with equal shares."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -89,13 +94,12 @@ class MotionBERT(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.trunc_normal_(self.temp_embed, std=0.02)
-        for fuse in self.ts_attn:
-            nn.init.zeros_(fuse.weight)
-            nn.init.constant_(fuse.bias, 0.5)
+        for share in self.ts_attn:
+            init_equal_shares(share)
 
 
 class StreamBlock(nn.Module):
-    """Attention among joints and attention in time, each with its own MLP; the stream sets their order."""
+    """Attention over joints and attention over time, each with its own MLP; the caller sets their order."""
 
     def __init__(self, width: int, heads: int, hidden: int, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -109,17 +113,22 @@ class StreamBlock(nn.Module):
         """Joints of a frame attend to one another: (B, K, J, D) -> (B, K, J, D)."""
         attended = self.attn_s(self.norm1_s(x).flatten(0, 1)).view(x.shape)
         x = x + self.drop_path(attended)
-        return x + self.drop_path(self.mlp_s(self.norm2_s(x)))
+        output: Tensor = x + self.drop_path(self.mlp_s(self.norm2_s(x)))
+        return output
 
-    def temporal(self, x: Tensor, asked: Tensor | None = None) -> Tensor:
-        """Frames of a joint attend to one another: (B, K, J, D) -> (B, K, J, D), or those at `asked` do."""
+    def temporal(self, x: Tensor, query_index: Tensor | None = None) -> Tensor:
+        """Frames of a joint attend to one another: (B, K, J, D) -> (B, K or n, J, D).
+
+        query_index: (n,) or (B, n), the frames to compute; None for all.
+        """
         B, _, J, D = x.shape
-        attended = self.attn_t(by_joint(self.norm1_t(x)), per_joint(asked, J))
+        attended = self.attn_t(group_by_joint(self.norm1_t(x)), repeat_per_joint(query_index, J))
         attended = attended.view(B, J, -1, D).transpose(1, 2)
-        x = x if asked is None else take(x, asked)
+        x = x if query_index is None else take(x, query_index)
         x = x + self.drop_path(attended)
-        return x + self.drop_path(self.mlp_t(self.norm2_t(x)))
+        output: Tensor = x + self.drop_path(self.mlp_t(self.norm2_t(x)))
+        return output
 
-    def received(self, x: Tensor) -> Tensor:
-        """How much attention each frame of x (B, K, J, D) would get here, (B, K)."""
-        return self.attn_t.received(self.norm1_t(x))
+    def attention_received(self, x: Tensor) -> Tensor:
+        """Attention (B, K) that each frame of x (B, K, J, D) would receive in this block."""
+        return self.attn_t.attention_received(self.norm1_t(x))

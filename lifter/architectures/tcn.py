@@ -1,19 +1,20 @@
-"""A network to compare lifters with: dilated convolutions over time (VideoPose3D), on the same data."""
+"""VideoPose3D's temporal convolutional network, the baseline that reports compare lifters with."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lifter.layers import LiftingNetwork
 from lifter.spec import Schedule
 from stream.errors import ConfigError
 
 
-class TCN(nn.Module):
-    """Lifts 2D keypoints (B, F, J, C_in) float32 to poses (B, F, J, 3) float32, one per frame.
+class TCN(LiftingNetwork):
+    """Lifts 2D keypoints (B, T, J, C) float32 to poses (B, T, J, 3) float32, T of any length.
 
-    Each block has a convolution over three frames, 3**i apart, and one over channels, around which
-    there is a residual connection; `depth` of them see 3**(depth + 1) frames. Beyond a window's ends its
-    first and last frame are repeated. It takes windows of any length, so it trains on short ones as it is.
+    Block i has a convolution over three frames, 3**i apart, and one over channels, with a residual
+    connection around both; `depth` blocks see 3**(depth + 1) frames. The first and the last frame of a
+    window are repeated beyond its ends. Training can use short windows, since no weight depends on T.
     """
 
     any_length = True
@@ -32,31 +33,36 @@ class TCN(nn.Module):
         if schedule is not None:
             raise ConfigError("tcn: expected no schedule; convolutions over time cannot prune frames")
         self.shape = (frames, joints, in_channels)
-        self.enter = _Layer(joints * in_channels, width, 1, dropout)
+        self.enter = _TemporalConvolution(joints * in_channels, width, 1, dropout)
         self.blocks = nn.ModuleList(
-            nn.Sequential(_Layer(width, width, 3**i, dropout), _Layer(width, width, 0, dropout))
+            nn.Sequential(
+                _TemporalConvolution(width, width, 3**i, dropout),
+                _TemporalConvolution(width, width, 0, dropout),
+            )
             for i in range(1, depth + 1)
         )
         self.head = nn.Conv1d(width, 3 * joints, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        B, F, J, _ = x.shape
-        tokens = self.enter(x.flatten(2).transpose(1, 2))  # (B, D, F)
+        B, T, J, _ = x.shape
+        tokens = self.enter(x.flatten(2).transpose(1, 2))  # (B, D, T)
         for block in self.blocks:
             tokens = tokens + block(tokens)
-        return self.head(tokens).transpose(1, 2).reshape(B, F, J, 3)
+        poses: Tensor = self.head(tokens).transpose(1, 2).reshape(B, T, J, 3)
+        return poses
 
 
-class _Layer(nn.Module):
-    """A convolution over three frames `apart` frames from each other (over one, if 0) of (B, D, F)."""
+class _TemporalConvolution(nn.Module):
+    """Convolution of (B, D, T) over three frames `step` frames apart; step 0 mixes channels alone."""
 
-    def __init__(self, wide: int, width: int, apart: int, dropout: float) -> None:
+    def __init__(self, width_in: int, width: int, step: int, dropout: float) -> None:
         super().__init__()
-        self.apart = apart
-        self.conv = nn.Conv1d(wide, width, 3 if apart else 1, dilation=max(1, apart), bias=False)
+        self.step = step
+        self.conv = nn.Conv1d(width_in, width, 3 if step else 1, dilation=max(1, step), bias=False)
         self.norm = nn.BatchNorm1d(width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.pad(x, (self.apart, self.apart), mode="replicate")
-        return self.dropout(torch.relu(self.norm(self.conv(x))))
+        x = functional.pad(x, (self.step, self.step), mode="replicate")
+        output: Tensor = self.dropout(torch.relu(self.norm(self.conv(x))))
+        return output

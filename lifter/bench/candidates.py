@@ -64,7 +64,7 @@ def runner_with_engine(plan: BenchPlan, base: Runner, engine: str) -> Runner:
 def without_cache(runner: Runner) -> Runner:
     """The same runner without the frame cache: it computes every window in full, as for a file."""
     other = copy.copy(runner)
-    other.memory = None
+    other.frame_cache = None
     return other
 
 
@@ -82,15 +82,15 @@ def comparison_runners(plan: BenchPlan, base: Runner) -> dict[str, Runner]:
         "own, eager": runner_with_engine(plain, base, "eager"),
         NAIVE: runner_with_engine(plain, base, "eager"),
     }
-    if not engines.missing("onednn", base.device.type):
+    if not engines.why_unavailable("onednn", base.device.type):
         runners["own, onednn"] = runner_with_engine(plain, base, "onednn")
-    hourglass_of(runners[NAIVE]).frugal = False
+    hourglass_of(runners[NAIVE]).skip_unneeded = False
     spec = base.spec
     if spec.schedule is None:
         return runners
     schedules: dict[str, Schedule | None] = {UNPRUNED: None}
     block = _HOT_BLOCK.get(spec.arch)
-    if block is not None and block <= hourglass_of(base).last:
+    if block is not None and block <= hourglass_of(base).last_block:
         recoverer = "tra" if spec.output == "sequence" else "centre"
         schedules["HoT, eager"] = Schedule((max(1, spec.frames // 3),), (block,), "tpc", recoverer)
     for name, schedule in schedules.items():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lifter.spec import MOST_WINDOWS
+from lifter.spec import MAX_WINDOWS
 
 F64 = NDArray[np.float64]
 # The simulation ends at the first of these; ages settle within a few passes.
@@ -51,7 +51,7 @@ def age_p99_ms(batch_ms: Callable[[int], float], people: int, hop: int, rate_hz:
             now_ms = float(due_ms.min())
             continue
         windows = int(waiting.sum())
-        batches = [min(MOST_WINDOWS, windows - first) for first in range(0, windows, MOST_WINDOWS)]
+        batches = [min(MAX_WINDOWS, windows - first) for first in range(0, windows, MAX_WINDOWS)]
         done_ms = now_ms + sum(map(batch_ms, batches))
         merged = np.floor((now_ms - due_ms[waiting]) / period_ms)  # later updates in the same window
         ages.append(done_ms - due_ms[waiting])

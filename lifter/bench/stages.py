@@ -68,8 +68,8 @@ def hourglass_ms(runner: Runner, network: Callable[[], object], timer: DeviceTim
 
         return counted
 
-    def without_head(tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
-        poses: Tensor = timed(recover)(tokens, kept, timed(head, -1), asked)
+    def without_head(tokens: Tensor, frame_indices: Tensor, head: Head, rows: slice | None = None) -> Tensor:
+        poses: Tensor = timed(recover)(tokens, frame_indices, timed(head, -1), rows)
         return poses
 
     hourglass.prune, hourglass.recover = timed(prune), without_head  # type: ignore[method-assign]

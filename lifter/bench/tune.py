@@ -31,7 +31,7 @@ def tune(plan: BenchPlan) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {}
     runners: dict[str, Runner] = {}
     for engine in engines.ENGINES:
-        if why_not := engines.missing(engine, plain.device.type, dtype):
+        if why_not := engines.why_unavailable(engine, plain.device.type, dtype):
             rows[engine] = {"why_not": why_not}
             continue
         start = time.perf_counter()
@@ -48,7 +48,7 @@ def tune(plan: BenchPlan) -> dict[str, Any]:
     fastest = min(exact, key=ms.__getitem__)
     threads = torch.get_num_threads()
     path = tuned.tuned_path(tuned.network_key(base.model, base.spec), plain.device, dtype, threads)
-    tuned.remember(path, tuned.Tuned(engine=fastest, ms=ms))
+    tuned.save_result(path, tuned.TuneResult(engine=fastest, ms=ms))
     return {
         "benchmark": "tune",
         "machine": msgspec.to_builtins(machine(str(plain.device))),

@@ -1,1 +1,1 @@
-"""Released checkpoints of the authors, converted to our weights."""
+"""Checkpoints that the authors released, converted to weights of this package."""

@@ -1,4 +1,4 @@
-"""Turns a released checkpoint file into weights of ours, without ever running what is in it."""
+"""Converts a released checkpoint file to a weights file, without running any code in it."""
 
 import pickle
 from pathlib import Path
@@ -16,23 +16,25 @@ from stream.errors import CheckpointError, ConfigError
 def import_weights(
     arch: str, file: Path | str, output: Path | str, schedule: Schedule | None = None, **config: Any
 ) -> LifterSpec:
-    """Write a released checkpoint as weights of ours; answers with their spec.
+    """Write a released checkpoint as a weights file; returns its spec.
 
-    A model that was released to answer for the centre frame does so after importing too.
-    DiffPose takes two files: its graph network's, and as `pose` that of the MixSTE which it refines.
+    arch: a name in `lifter.checkpoints.official.OFFICIAL`. config: as the authors name it.
+    A model released for the centre frame (seq2frame) keeps that output. DiffPose needs two files: its graph
+    network's, and as config `pose` that of the MixSTE that it refines.
+    Raises ConfigError for settings that do not fit and CheckpointError for files that do not.
     """
     pose = config.pop("pose", None) if arch == "diffpose" else None
     row, settings = settings_of(arch, schedule, config)
     if row.build not in ARCHS:
-        raise ConfigError(f"{arch}: expected a whole lifter, but it is a part of one; import diffpose")
-    state = read(file)
+        raise ConfigError(f"{arch}: expected a complete lifter, got a part of one; import diffpose")
+    state = read_checkpoint(file)
     if arch == "diffpose":
         if pose is None:
             raise ConfigError("diffpose: expected pose=FILE, the checkpoint of the MixSTE that it refines")
-        parts = {"pose": unwrap(read(str(pose))), "denoiser": unwrap(state)}
+        parts = {"pose": unwrap(read_checkpoint(str(pose))), "denoiser": unwrap(state)}
         state = {f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()}
     model = from_official(arch, state, schedule, **config)
-    frames, joints, in_channels = model.shape  # type: ignore[misc]
+    frames, joints, in_channels = model.shape
     schedule = settings.pop("schedule")
     if schedule is not None and schedule.recoverer == "none":
         schedule = msgspec.structs.replace(schedule, recoverer="centre")
@@ -48,7 +50,7 @@ def import_weights(
         normalise=row.normalise,
         schedule=schedule,
         config=settings,
-        licence="as the authors of the checkpoint say",
+        licence="of the authors of the checkpoint",
         trained_on="Human3.6M, by its authors",
     )
     lifter = build(spec)
@@ -57,36 +59,37 @@ def import_weights(
 
 
 class _Inert:
-    """Stands in for whatever a checkpoint holds besides tensors and plain data; nothing of it is run."""
+    """Replaces every object of a checkpoint that is neither a tensor nor plain data; it does nothing."""
 
-    def __init__(self, *parts: object) -> None:
+    def __init__(self, *arguments: object) -> None:
         pass
 
     def __setstate__(self, state: object) -> None:
         pass
 
 
-def read(file: Path | str) -> Any:
-    """What a released checkpoint file holds: tensors and plain data, all else replaced by inert objects.
+def read_checkpoint(file: Path | str) -> Any:
+    """Tensors and plain data of a released checkpoint file; all other objects become inert.
 
-    MixSTE's, for one, holds the state of a random generator beside the weights.
+    MixSTE's checkpoint, for example, contains the state of a random generator.
+    Raises CheckpointError for a missing file, for junk, and for a file that could run code.
     """
     if not Path(file).is_file():
-        raise CheckpointError(f"{file}: expected a checkpoint file, found none")
+        raise CheckpointError(f"{file}: expected a checkpoint file, got none")
     try:
-        with torch.serialization.safe_globals([(_Inert, name) for name in _foreign(file)]):
+        with torch.serialization.safe_globals([(_Inert, name) for name in _unsafe_names(file)]):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file}: expected tensors and plain data, got a checkpoint with more, which could run code"
         ) from error
-    except Exception as error:  # junk makes the reader fail in as many ways as there is junk
-        raise CheckpointError(f"{file}: expected a checkpoint saved by torch, but: {error!r}") from error
+    except Exception as error:  # torch raises many types for junk
+        raise CheckpointError(f"{file}: expected a checkpoint saved by torch, got: {error!r}") from error
 
 
-def _foreign(file: Path | str) -> list[str]:
-    """Names in a checkpoint of what is neither tensor nor plain data."""
+def _unsafe_names(file: Path | str) -> list[str]:
+    """Names of the types in a checkpoint that are neither tensors nor plain data."""
     try:
         return torch.serialization.get_unsafe_globals_in_checkpoint(file)
-    except ValueError:  # the format of torch before 1.6, which cannot be searched; it may hold none
+    except ValueError:  # the format before torch 1.6 cannot be searched; loading then refuses such types
         return []

@@ -1,8 +1,8 @@
-"""Released checkpoints of the six models, HoT and TPC variants included: the authors' names to ours.
+"""Maps released checkpoints of the six models, with HoT and TPC variants, to this package's networks.
 
     model = lifter.from_official("mixste", torch.load(file, weights_only=True), frames=243)
 
-Loading is strict both ways. One row of `OFFICIAL` per release.
+Missing and unexpected keys are both errors. `OFFICIAL` has one row per release.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,57 +12,59 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lifter.layers import LiftingNetwork
 from lifter.spec import Schedule
-from lifter.weights import ARCHS, imported, load_strictly, taking
+from lifter.weights import ARCHS, as_config_error, import_object, load_strictly
 from stream.errors import CheckpointError, ConfigError
 
 State = dict[str, Tensor]
 
 
-def _same(state: State, model: nn.Module) -> State:
+def _unchanged(state: State, model: nn.Module) -> State:
     return state
 
 
 def _hot(state: State, model: nn.Module) -> State:
-    """HoT keeps its pruning and recovering parts at the top."""
-    ours = {
+    """HoT has the parameters of its hourglass at the top level."""
+    prefixes = {
         "pos_embed_token": "hourglass.positions.0",
         "x_token": "hourglass.recoverer.tokens",
         "cross_attention.": "hourglass.recoverer.attention.",
     }
-    return {_begin_anew(key, ours): value for key, value in state.items()}
+    return {_replace_prefix(key, prefixes): value for key, value in state.items()}
 
 
 def _d3dp(state: State, model: nn.Module) -> State:
-    """The denoiser lies in a checkpoint beside the noise schedule; here it may also come alone."""
+    """A checkpoint holds the denoiser and its noise schedule; the denoiser alone is accepted too."""
     constants = {key: value for key, value in model.state_dict().items() if "." not in key}
     if not any(key.startswith("pose_estimator.") for key in state):
         return constants | {f"pose_estimator.{key}": value for key, value in state.items()}
     for key, value in constants.items():
-        given = state.get(key, value)
-        if given.shape == value.shape and not torch.allclose(given.to(value), value, rtol=1e-4):
+        other = state.get(key, value)
+        if other.shape == value.shape and not torch.allclose(other.to(value), value, rtol=1e-4):
             raise CheckpointError(
                 f"d3dp checkpoint: expected {key} of the cosine noise schedule, got another; "
-                "a denoiser answers only to the schedule it was trained with"
+                "a denoiser works with the noise schedule of its training alone"
             )
     return state
 
 
-def _begin_anew(key: str, ours: dict[str, str]) -> str:
-    for begin, new in ours.items():
-        if key.startswith(begin):
-            return new + key.removeprefix(begin)
+def _replace_prefix(key: str, prefixes: dict[str, str]) -> str:
+    for old, new in prefixes.items():
+        if key.startswith(old):
+            return new + key.removeprefix(old)
     return key
 
 
 @dataclass(frozen=True, slots=True)
 class Official:
-    """How one release is read.
+    """How to read one release.
 
-    build: our class; names: their config names and ours; implied: what the release means without
-    saying; required: config that leaves no trace in the weights and differs between releases;
-    pruning: pruner and recoverer of models that prune by `token_num` and `layer_index`, with their
-    defaults in stage; remap: their state dict to ours; normalise: as in `lifter.normalise`.
+    build: name in `lifter.weights.ARCHS`, or "module:class". names: the authors' config names to
+    arguments of that class. implied: arguments that every checkpoint of the release needs.
+    required: config that the weights do not show and that differs between releases.
+    pruning: pruner and recoverer of models that prune by `token_num` and `layer_index`; stage: the
+    defaults of those two. remap: their state dict to the class's. normalise: see `lifter.normalise`.
     """
 
     build: str
@@ -71,7 +73,7 @@ class Official:
     required: tuple[str, ...] = ()
     pruning: tuple[str, str] | None = None
     stage: tuple[int, int] = (81, 3)
-    remap: Callable[[State, nn.Module], State] = _same
+    remap: Callable[[State, nn.Module], State] = _unchanged
     normalise: str = "screen"
 
 
@@ -125,54 +127,60 @@ OFFICIAL = {
     "motionagformer": _MOTIONAGFORMER,
     "hot_motionagformer": replace(_MOTIONAGFORMER, **_HOT),
     "d3dp": Official("d3dp", _SIZES, remap=_d3dp),
-    # The two checkpoints it is made of, as one: names of MixSTE after "pose.", of the other after "denoiser."
+    # Two checkpoints in one state dict: MixSTE's with prefix "pose.", the graph network's with "denoiser."
     "diffpose": Official("diffpose", _SIZES),
     "diffpose_gcn": Official(
-        "lifter.architectures.diffpose:GraphDenoiser",
+        "lifter.architectures.graph_denoiser:GraphDenoiser",
         {"hid_dim": "width", "num_layer": "layers", "n_head": "heads", "coords": "channels"},
     ),
 }
 
 
-def from_official(arch: str, state_dict: Any, schedule: Schedule | None = None, **config: Any) -> nn.Module:
-    """A model with released weights, ready for inference.
+def from_official(
+    arch: str, state_dict: Any, schedule: Schedule | None = None, **config: Any
+) -> LiftingNetwork:
+    """A model with released weights, in inference mode.
 
-    state_dict: bare, or as a released checkpoint wraps it; config as the authors name it, full-size
-    where left out; schedule: H2OT pruning for weights that were released without.
-    Raises CheckpointError with the first differing keys and shapes unless everything fits.
+    arch: a name in `OFFICIAL`. state_dict: bare, or as a released checkpoint wraps it.
+    config: as the authors name it; missing names take the full-size values.
+    schedule: H2OT pruning for weights that were released without pruning.
+    Raises ConfigError for settings that do not fit, and CheckpointError, which names the first keys and
+    shapes that differ.
     """
     row, settings = settings_of(arch, schedule, config)
-    with taking(arch, config):
-        model: nn.Module = imported(ARCHS.get(row.build, row.build))(**settings, **row.implied)
+    with as_config_error(arch, config):
+        model: LiftingNetwork = import_object(ARCHS.get(row.build, row.build))(**settings, **row.implied)
     load_strictly(model, row.remap(unwrap(state_dict), model), f"{arch} checkpoint")
     for name, value in model.state_dict().items():
         if not value.isfinite().all():
-            raise CheckpointError(f"{arch} checkpoint: expected numbers, but {name} holds NaN or infinity")
+            raise CheckpointError(
+                f"{arch} checkpoint: expected finite weights, got NaN or infinity in {name}"
+            )
     return model.eval()
 
 
 def settings_of(
     arch: str, schedule: Schedule | None, config: dict[str, Any]
 ) -> tuple[Official, dict[str, Any]]:
-    """The row of a release and the arguments of our class that its config means."""
+    """The row of a release, and its config as arguments of the class that the row builds."""
     if arch not in OFFICIAL:
         raise ConfigError(f"arch: expected one of {', '.join(OFFICIAL)}, got {arch!r}")
     row = OFFICIAL[arch]
-    config = {name: value for name, value in config.items() if name != "seed"}  # of recorded configs
-    known = [*row.names, *(("token_num", "layer_index") if row.pruning else ())]
+    config = {name: value for name, value in config.items() if name != "seed"}  # recorded configs contain it
+    accepted = [*row.names, *(("token_num", "layer_index") if row.pruning else ())]
     for name in config:
-        if name not in known:
-            raise ConfigError(f"{arch}: expected settings among {', '.join(known)}, got {name!r}")
+        if name not in accepted:
+            raise ConfigError(f"{arch}: expected settings among {', '.join(accepted)}, got {name!r}")
     for name in row.required:
         if name not in config:
             raise ConfigError(
-                f"{arch}: expected {name} to be given; the weights do not show it, and it differs between "
+                f"{arch}: expected a value for {name}; the weights do not show it, and it differs between "
                 "releases (heads and neighbours are 8 and 2 in MotionAGFormer's, 4 and 4 in HoT's copy)"
             )
     if schedule is not None and not isinstance(schedule, Schedule):
         raise ConfigError(f"schedule: expected a lifter.Schedule, got {schedule!r}")
     if schedule is not None and (row.pruning is not None or row.build not in ARCHS):
-        raise ConfigError(f"schedule: {arch} prunes as it was released or not at all, expected none")
+        raise ConfigError(f"schedule: expected none, since {arch} has the pruning of its release or none")
     if row.pruning is not None:
         keep, at = config.pop("token_num", row.stage[0]), config.pop("layer_index", row.stage[1])
         schedule = Schedule((keep,), (at,), *row.pruning)
@@ -181,8 +189,8 @@ def settings_of(
         raise ConfigError(
             f"{arch}: expected norm_eps 1e-6, as in every released model, got {config['norm_eps']}"
         )
-    if "hidden" in settings and arch.endswith("motionbert"):  # HoT's copy gives the width itself
-        with taking(arch, config):
+    if "hidden" in settings and arch.endswith("motionbert"):  # HoT's copy sets the hidden width itself
+        with as_config_error(arch, config):
             settings["mlp_ratio"] = settings.pop("hidden") / settings.get("width", 256)
     if "channels" in settings:
         coords = settings["channels"]
@@ -193,7 +201,10 @@ def settings_of(
 
 
 def unwrap(checkpoint: Any) -> dict[str, Tensor]:
-    """The state dict inside a released checkpoint, without the prefix of its parallel wrapper."""
+    """The state dict inside a released checkpoint, without the prefix "module." of torch's DataParallel.
+
+    Raises CheckpointError if there is none.
+    """
     if isinstance(checkpoint, list | tuple) and checkpoint:
         checkpoint = checkpoint[0]
     if isinstance(checkpoint, Mapping):
@@ -205,14 +216,14 @@ def unwrap(checkpoint: Any) -> dict[str, Tensor]:
     ):
         raise CheckpointError(
             "checkpoint: expected names and tensors, bare or under 'model_pos' or 'model', "
-            f"got {_described(checkpoint)}"
+            f"got {_describe(checkpoint)}"
         )
     if all(key.startswith("module.") for key in checkpoint):
         return {key.removeprefix("module."): value for key, value in checkpoint.items()}
     return dict(checkpoint)
 
 
-def _described(thing: Any) -> str:
-    if isinstance(thing, Mapping):
-        return f"names {', '.join(map(str, list(thing)[:5]))}"
-    return type(thing).__name__
+def _describe(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"names {', '.join(map(str, list(value)[:5]))}"
+    return type(value).__name__

@@ -1,1 +1,1 @@
-"""What computes a network: PyTorch, oneDNN, ONNX, OpenVINO, CUDA graphs."""
+"""What computes a network: torch, oneDNN, ONNX Runtime, OpenVINO or CUDA graphs."""

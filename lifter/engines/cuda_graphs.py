@@ -1,7 +1,8 @@
-"""The lifter on a GPU: one recorded graph per size of batch, from pixels to metres. Not run yet on any GPU.
+"""CUDA graphs: the lifter on a GPU, recorded once per batch size from pixels to metres.
 
-A batch goes into pinned memory, is copied to the device, replayed and copied back, all in order on one
-stream; the host waits once, for the poses. Batches are filled up to the next size that has a graph.
+A batch is copied to pinned memory and to the device, the graph is replayed and the poses are copied
+back, in order on one stream; the host waits once, for the poses. Batches are padded to the next size
+that has a graph. The tests of this file need a GPU; it has not run on one yet.
 """
 
 import logging
@@ -12,13 +13,14 @@ import torch
 from torch import Tensor
 
 log = logging.getLogger("poselift")
+_cuda: Any = torch.cuda  # its Stream and Event have no annotations
 
-SIZES = (1, 2, 4, 8, 16, 32, 64)  # windows
+SIZES = (1, 2, 4, 8, 16, 32, 64)  # windows per graph
 Compute = Callable[[Tensor, Tensor], Tensor]  # keypoints (B, F, J, 3) px, size_wh (B, 2) px -> poses (B, ...)
 
 
 class Buckets:
-    """Any number of windows through computations of fixed sizes, each made when it is first needed."""
+    """Any number of windows, in computations of fixed batch sizes, each made when first needed."""
 
     def __init__(self, make: Callable[[int], Compute], sizes: tuple[int, ...] = SIZES) -> None:
         self._make = make
@@ -26,13 +28,13 @@ class Buckets:
         self._made: dict[int, Compute] = {}
 
     def __call__(self, keypoints: Tensor, size_wh: Tensor) -> Tensor:
-        """Poses of all windows; what a batch lacks to its size is filled with its last window."""
+        """Poses of all windows; a batch is padded to its size by repeating the last window."""
         largest = self._sizes[-1]
-        parts = zip(keypoints.split(largest), size_wh.split(largest), strict=True)
-        return torch.cat([self._part(*part) for part in parts])
+        parts = zip(torch.split(keypoints, largest), torch.split(size_wh, largest), strict=True)
+        return torch.cat([self._compute_padded(*part) for part in parts])
 
     def warm_up(self) -> None:
-        """Make all sizes, the largest first: the others find their memory in its."""
+        """Make all sizes, the largest first, so that the others share its memory."""
         for size in reversed(self._sizes):
             self._computation(size)
 
@@ -41,31 +43,34 @@ class Buckets:
             self._made[size] = self._make(size)
         return self._made[size]
 
-    def _part(self, keypoints: Tensor, size_wh: Tensor) -> Tensor:
-        number = len(keypoints)
-        size = next(size for size in self._sizes if size >= number)
-        fill = torch.arange(size).clamp(max=number - 1)
-        # The answer lies in memory that the next call writes to.
-        return self._computation(size)(keypoints[fill], size_wh[fill])[:number].clone()
+    def _compute_padded(self, keypoints: Tensor, size_wh: Tensor) -> Tensor:
+        count = len(keypoints)
+        size = next(size for size in self._sizes if size >= count)
+        padded = torch.arange(size).clamp(max=count - 1)
+        # Cloned, because the next call overwrites the memory of these poses.
+        return self._computation(size)(keypoints[padded], size_wh[padded])[:count].clone()
 
 
-class Graph:
-    """One computation for batches of one size, recorded once and replayed."""
+class CudaGraph:
+    """A computation for one batch size, recorded once and replayed at every call.
+
+    shape: (B, F, J). pool: memory shared with other graphs.
+    """
 
     def __init__(
         self, compute: Compute, shape: tuple[int, int, int], device: torch.device, pool: Any
     ) -> None:
         size, frames, joints = shape
         self._device = device
-        # A window with every joint in one place is as good as any to record with.
+        # Recording works with any values; all joints are at one point.
         self._host_keypoints = torch.zeros(size, frames, joints, 3).pin_memory()
         self._host_sizes = torch.full((size, 2), 1000.0).pin_memory()
         self._keypoints = self._host_keypoints.to(device)
         self._sizes = self._host_sizes.to(device)
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _cuda.Stream(device)
         self._graph, self._poses = self._record(compute, pool)
-        self._answer = torch.empty(self._poses.shape, dtype=self._poses.dtype, pin_memory=True)
-        self._done = torch.cuda.Event()
+        self._host_poses = torch.empty(self._poses.shape, dtype=self._poses.dtype, pin_memory=True)
+        self._done = _cuda.Event()
 
     def __call__(self, keypoints: Tensor, size_wh: Tensor) -> Tensor:
         self._host_keypoints.copy_(keypoints)
@@ -74,16 +79,16 @@ class Graph:
             self._keypoints.copy_(self._host_keypoints, non_blocking=True)
             self._sizes.copy_(self._host_sizes, non_blocking=True)
             self._graph.replay()
-            self._answer.copy_(self._poses, non_blocking=True)
+            self._host_poses.copy_(self._poses, non_blocking=True)
             self._done.record(self._stream)
         self._done.synchronize()
-        return self._answer
+        return self._host_poses
 
     def _record(self, compute: Compute, pool: Any) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         graph = torch.cuda.CUDAGraph()
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
-            for _ in range(3):  # libraries choose their kernels and take their memory before recording
+            for _ in range(3):  # libraries select kernels and allocate memory in their first calls
                 compute(self._keypoints, self._sizes)
         self._stream.synchronize()
         with torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"):
@@ -91,17 +96,17 @@ class Graph:
         return graph, poses
 
 
-def graphs(compute: Compute, window: tuple[int, int], device: torch.device) -> Buckets:
-    """Graphs of `compute` for windows of (F, J); a computation that cannot be recorded is run as it is.
+def record_graphs(compute: Compute, window: tuple[int, int], device: torch.device) -> Buckets:
+    """Graphs of `compute` for windows of (F, J); a computation that cannot be recorded runs without a graph.
 
-    They share their memory: each answer is copied away before another graph runs.
+    The graphs share memory: poses are copied out before the next graph runs.
     """
     pool = torch.cuda.graph_pool_handle()
 
     def make(size: int) -> Compute:
         try:
             with torch.cuda.device(device):
-                return Graph(compute, (size, *window), device, pool)
+                return CudaGraph(compute, (size, *window), device, pool)
         except RuntimeError as error:
             log.warning("no CUDA graph for %d windows (%s); slower without", size, error)
             return lambda keypoints, size_wh: compute(keypoints.to(device), size_wh.to(device)).cpu()

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lifter.layers import LiftingNetwork
 from stream.errors import ConfigError
 from stream.files.cache import cache_dir, write_atomically
 
@@ -17,8 +18,12 @@ log = logging.getLogger("poselift")
 Network = Callable[[Tensor], Tensor]  # (B, F, J, C) float32 -> poses (B, F or 1, J, 3)
 
 
-def exported(model: nn.Module, key: str) -> Path:
-    """The network as ONNX for one window, in this user's cache; made once, which takes some seconds."""
+def export_once(model: LiftingNetwork, key: str) -> Path:
+    """Path of the network as ONNX for one window, in this user's cache; the first export takes seconds.
+
+    key: digest of the network (`lifter.engines.tuned.network_key`). Raises ConfigError if the file
+    cannot be written.
+    """
     path = cache_dir() / "engines" / f"{key[:24]}.onnx"
     if path.is_file():
         return path
@@ -32,11 +37,10 @@ def exported(model: nn.Module, key: str) -> Path:
     return path
 
 
-def export(model: nn.Module, path: Path) -> None:
+def export(model: LiftingNetwork, path: Path) -> None:
     """Write the network to an ONNX file, in float32, for windows (1, F, J, C)."""
-    shape: tuple[int, ...] = model.shape  # type: ignore[assignment]
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        program = torch.onnx.export(model, (torch.zeros(1, *shape),), dynamo=True, verbose=False)
+        program = torch.onnx.export(model, (torch.zeros(1, *model.shape),), dynamo=True, verbose=False)
     if program is None:
         raise ConfigError(f"{type(model).__name__} cannot be exported to ONNX; lifter.engine: try eager")
     program.save(path)
@@ -44,7 +48,7 @@ def export(model: nn.Module, path: Path) -> None:
 
 @contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    """Whoever lifts has no use for hundreds of lines on an export's inner steps."""
+    """Silence loggers and warnings: an export writes hundreds of lines about its inner steps."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:
@@ -59,6 +63,7 @@ def _quiet(*names: str) -> Iterator[None]:
 
 
 def onnx_network(path: Path, threads: int) -> Network:
+    """The network of an ONNX file, computed by ONNX Runtime on `threads` CPU threads in float32."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -71,6 +76,7 @@ def onnx_network(path: Path, threads: int) -> Network:
 
 
 def openvino_network(path: Path, threads: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Network:
+    """The network of an ONNX file for windows of shape (F, J, C), computed by OpenVINO on the CPU."""
     import openvino
 
     core = openvino.Core()
@@ -78,7 +84,7 @@ def openvino_network(path: Path, threads: int, dtype: torch.dtype, shape: tuple[
     model.reshape([1, *shape])
     options = {
         "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-        "ENABLE_CPU_PINNING": False,  # the detector may be busy on the core that it would be tied to
+        "ENABLE_CPU_PINNING": False,  # a pinned core may be busy with the detector
         "INFERENCE_PRECISION_HINT": {torch.bfloat16: "bf16", torch.float16: "f16"}.get(dtype, "f32"),
     }  # fmt: skip
     request = core.compile_model(model, "CPU", options).create_infer_request()
@@ -88,5 +94,5 @@ def openvino_network(path: Path, threads: int, dtype: torch.dtype, shape: tuple[
 
 
 def one_at_a_time(network: Network) -> Network:
-    """A network for any number of windows from one for a single window."""
-    return lambda x: torch.cat([network(window) for window in x.contiguous().split(1)])
+    """A network for any number of windows, from a network for a single window."""
+    return lambda x: torch.cat([network(window) for window in torch.split(x.contiguous(), 1)])

@@ -1,99 +1,114 @@
-"""What the network makes of a frame by itself, remembered from window to window.
+"""Cache of per-frame features (before any temporal mixing), shared by overlapping windows.
 
-Windows of a stream overlap in all but the newest frames. A frame is known by what the network is shown
-of it, bit for bit; so it does not matter whose window it comes in, and a frame that was filled in
-anew, resampled or seen at another image size is another frame.
+Successive windows of a person differ in their newest frames alone. A frame's key is the bytes of the
+network's input for it, so it does not matter in which window the frame occurs. A frame whose gaps
+were filled differently, that was resampled, or that has another image size has another key.
 """
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lifter.h2ot.hourglass import Hourglass
+from lifter.layers import LiftingNetwork
 from lifter.spec import LifterSpec
 
-_CPU_BYTES = 128 << 20  # two persons' windows at width 512 take 17 MB, at width 64 they take 2 MB
-_GPU_SHARE = 16  # one part in so many of a GPU's memory
+CPU_BYTES = 128 << 20  # the windows of two people take 17 MB at width 512 and 2 MB at width 64
+GPU_SHARE = 1 / 16  # of the GPU's memory
 
 
-class Memory:
-    """Keeps `by_frame` of the frames of all windows lifted lately, in a fixed number of rows.
+class FrameCache:
+    """Keeps `encode_frames` of recent frames in a fixed number of rows; the weights must not change.
 
-    When the rows are full, those that no window has asked for since the last time they were full make
-    room. The weights must stay as they are.
+    Eviction works in two generations. A lookup puts a frame into the new generation. When all rows are
+    taken, the old generation is evicted and the new one becomes old: frames that no window contained
+    since the last eviction are dropped.
+
+    model: a network with `supports_frame_cache`. channels: values per joint of its input.
     """
 
-    def __init__(self, model: nn.Module, channels: int, room_bytes: int) -> None:
-        self._model, self._channels, self._room_bytes = model, channels, room_bytes
-        self._entering = next(part for part in model.modules() if isinstance(part, Hourglass)).entering
-        self._places = self._entering.cpu().numpy()  # (K,)
-        self._rows: Tensor | None = None  # (rows, ...), made when it is known what a frame takes
-        self._young: dict[bytes, int] = {}  # row of a frame asked for since the rows were full
-        self._old: dict[bytes, int] = {}  # row of a frame not asked for since then
+    def __init__(self, model: LiftingNetwork, channels: int, max_bytes: int) -> None:
+        self._model, self._channels, self._max_bytes = model, channels, max_bytes
+        hourglass = next(module for module in model.modules() if isinstance(module, Hourglass))
+        self._input_frames = hourglass.input_frames  # (K,)
+        self._input_frames_cpu = self._input_frames.cpu().numpy()
+        self._features: Tensor | None = None  # (rows, ...), allocated once the size of a frame is known
+        self._new: dict[bytes, int] = {}  # row of each frame looked up since the last eviction
+        self._old: dict[bytes, int] = {}  # row of each frame not looked up since then
         self._free: list[int] = []
 
     @classmethod
-    def of(cls, model: nn.Module, spec: LifterSpec, device: torch.device) -> "Memory | None":
-        """A memory for a lifter, or None where no frame can be told by itself.
+    def for_network(
+        cls, model: LiftingNetwork, spec: LifterSpec, device: torch.device
+    ) -> "FrameCache | None":
+        """A cache for a lifter, or None if its frames cannot be encoded one by one.
 
-        The person convention shows a frame differently as others come and go; MotionBERT and MHFormer look
-        at time first, and D3DP at noise.
+        In the person convention the input of a frame depends on the frames around it; MotionBERT and
+        MHFormer mix time first; D3DP's noise depends on the position in the window.
         """
-        if spec.normalise not in ("screen", "image") or not getattr(model, "remembers", False):
+        supported = isinstance(model, LiftingNetwork) and model.supports_frame_cache
+        if spec.normalise not in ("screen", "image") or not supported:
             return None
         if device.type == "cuda":
-            return cls(model, spec.in_channels, torch.cuda.mem_get_info(device)[1] // _GPU_SHARE)
-        return cls(model, spec.in_channels, _CPU_BYTES)
+            return cls(model, spec.in_channels, int(torch.cuda.mem_get_info(device)[1] * GPU_SHARE))
+        return cls(model, spec.in_channels, CPU_BYTES)
+
+    @property
+    def capacity(self) -> int:
+        """Number of frames it can hold; 0 before the first lookup, which determines the size of a frame."""
+        return 0 if self._features is None else len(self._features)
 
     def keys(self, keypoints: Tensor, size_wh: Tensor) -> list[bytes]:
-        """What tells the B * K frames that enter apart; keypoints (B, F, J, 3), size_wh (B, 2) on the CPU."""
-        seen = keypoints.numpy()[:, self._places, :, : self._channels]  # (B, K, J, C)
-        B, K = seen.shape[:2]
+        """Keys of the B * K input frames; keypoints (B, F, J, 3), size_wh (B, 2), float32 on the CPU."""
+        inputs = keypoints.numpy()[:, self._input_frames_cpu, :, : self._channels]  # (B, K, J, C)
+        B, K = inputs.shape[:2]
         sizes = np.broadcast_to(size_wh.numpy()[:, None], (B, K, 2))
-        rows = np.concatenate([seen.reshape(B, K, -1), sizes], axis=2)
+        rows = np.concatenate([inputs.reshape(B, K, -1), sizes], axis=2)
         keys: list[bytes] = rows.view(np.dtype((np.void, rows.shape[2] * 4))).ravel().tolist()  # type: ignore[assignment]
         return keys
 
-    def recall(self, x: Tensor, keys: list[bytes]) -> Tensor | None:
-        """`by_frame` (B, K, ...) of the frames of x (B, F, J, C) that enter, known by `keys`.
+    def lookup(self, x: Tensor, keys: list[bytes]) -> Tensor | None:
+        """`encode_frames` (B, K, ...) of the input frames of x (B, F, J, C), computed where missing.
 
-        None when there is no room for so many.
+        keys: of those frames, from `keys`. None when the cache has too few rows for them.
         """
-        where = {key: position for position, key in enumerate(keys)}
-        rows = {key: self._find(key) for key in where}
-        new = [key for key, row in rows.items() if row is None]
-        if new:
-            seen = x.index_select(1, self._entering).flatten(0, 1)  # (B * K, J, C)
-            told = self._model.by_frame(seen[_tensor([where[key] for key in new], x.device)])  # type: ignore[operator]
-            if not self._make_room(len(new), told):
+        positions = {key: position for position, key in enumerate(keys)}
+        rows = {key: self._find(key) for key in positions}
+        missing = [key for key, row in rows.items() if row is None]
+        if missing:
+            inputs = x.index_select(1, self._input_frames).flatten(0, 1)  # (B * K, J, C)
+            index = _index([positions[key] for key in missing], x.device)
+            features = self._model.encode_frames(inputs[index])
+            if not self._make_room(len(missing), features):
                 return None
-            for key in new:
-                rows[key] = self._young[key] = self._free.pop()
-            self._rows[_tensor([rows[key] for key in new], x.device)] = told  # type: ignore[index]
-        known = self._rows[_tensor([rows[key] for key in keys], x.device)]  # type: ignore[index]
-        return known.unflatten(0, (len(x), -1))
+            for key in missing:
+                rows[key] = self._new[key] = self._free.pop()
+            self._features[_index([rows[key] for key in missing], x.device)] = features  # type: ignore[index]
+        cached: Tensor = self._features[_index([rows[key] for key in keys], x.device)]  # type: ignore[index]
+        return torch.unflatten(cached, 0, (len(x), -1))
 
     def _find(self, key: bytes) -> int | None:
-        row = self._young.get(key)
+        """Row of a frame, which then belongs to the new generation; None if it is not cached."""
+        row = self._new.get(key)
         if row is None:
             row = self._old.pop(key, None)
             if row is not None:
-                self._young[key] = row
+                self._new[key] = row
         return row
 
-    def _make_room(self, number: int, told: Tensor) -> bool:
-        """Whether there are `number` free rows, after forgetting where it must be."""
-        if self._rows is None:
-            count = max(0, self._room_bytes // (told[0].numel() * told.itemsize))
-            self._rows = told.new_empty((count, *told.shape[1:]))
-            self._free = list(reversed(range(count)))
-        if number > len(self._free):
+    def _make_room(self, count: int, features: Tensor) -> bool:
+        """Whether `count` rows are free, after an eviction if need be; features (n, ...) give their size."""
+        if self._features is None:
+            capacity = max(0, self._max_bytes // (features[0].numel() * features.itemsize))
+            self._features = features.new_empty((capacity, *features.shape[1:]))
+            self._free = list(reversed(range(capacity)))
+        if count > len(self._free):
             self._free.extend(self._old.values())
-            self._old, self._young = self._young, {}
-        return number <= len(self._free)
+            self._old, self._new = self._new, {}
+        return count <= len(self._free)
 
 
-def _tensor(numbers: list[int | None] | list[int], device: torch.device) -> Tensor:
-    """Indices on the device, which the host does not wait for."""
+def _index(numbers: list[int | None] | list[int], device: torch.device) -> Tensor:
+    """Indices on the device, copied without making the host wait."""
     index = torch.tensor(numbers)
     return index if device.type == "cpu" else index.pin_memory().to(device, non_blocking=True)

@@ -6,35 +6,36 @@ from torch import Tensor, nn
 from lifter.layers import Attention, Mlp
 
 
-class _Linear(nn.Linear):
-    """A linear layer by oneDNN."""
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """x (..., D_in) times weight (D_out, D_in) plus bias; activation "gelu" is fused into the product."""
+    approximation = "none" if activation == "gelu" else ""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], approximation)
+    return product
 
+
+class _OneDnnLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return _linear(x, self.weight, self.bias)
 
 
-class _Attention(Attention):
-    """Its linear layers are asked as a whole, or for some rows of their weights."""
-
-    def _rows(self, x: Tensor, start: int, end: int) -> Tensor:
+class _OneDnnAttention(Attention):
+    def _project(self, x: Tensor, start: int, end: int) -> Tensor:
         bias = None if self.qkv.bias is None else self.qkv.bias[start:end]
-        return torch.ops.mkldnn._linear_pointwise(x, self.qkv.weight[start:end], bias, "none", [], "")
+        return _linear(x, self.qkv.weight[start:end], bias)
 
 
-class _Mlp(Mlp):
-    """The exact GELU is taken while a product's tiles are still in the cache."""
-
+class _OneDnnMlp(Mlp):
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.fc1.weight.dtype)
-        x = torch.ops.mkldnn._linear_pointwise(x, self.fc1.weight, self.fc1.bias, "gelu", [], "none")
-        return self.fc2(x)
+        hidden = _linear(x.to(self.fc1.weight.dtype), self.fc1.weight, self.fc1.bias, "gelu")
+        output: Tensor = self.fc2(hidden)
+        return output
 
 
-_BY_ONEDNN: dict[type, type] = {nn.Linear: _Linear, Attention: _Attention, Mlp: _Mlp}
+_REPLACEMENTS: dict[type, type] = {nn.Linear: _OneDnnLinear, Attention: _OneDnnAttention, Mlp: _OneDnnMlp}
 
 
 def onednn(model: nn.Module) -> nn.Module:
-    """The model itself, its linear layers and MLPs now computed by oneDNN; for inference only."""
-    for part in model.modules():
-        part.__class__ = _BY_ONEDNN.get(type(part), type(part))
+    """The model itself, changed so that oneDNN computes its linear layers and MLPs; for inference only."""
+    for module in model.modules():
+        module.__class__ = _REPLACEMENTS.get(type(module), type(module))
     return model

@@ -1,8 +1,8 @@
-"""Which engine is the fastest for these weights on this machine, as `poselift bench --tune` found it.
+"""The fastest engine for given weights on this machine, as `poselift bench --tune` measures it.
 
-One small file per answer in this user's cache. Its name is a digest of all it hangs on: weights, schedule,
-number format, threads, processor or GPU, versions of the libraries and of this code. When one of
-them changes the answer is no longer found, and `auto` goes by rule.
+Each result is a small file in this user's cache. Its name is a digest of everything it depends on:
+weights, schedule, number format, threads, processor or GPU, versions of the libraries and of this code.
+When one of them changes, no file matches and `default_engine` decides.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ from stream.files.cache import cache_dir, write_atomically
 
 log = logging.getLogger("poselift")
 
-_LIFTER = Path(__file__).parents[1]  # all of its code decides what a network computes
+_LIFTER = Path(__file__).parents[1]  # all code of this package may change what a network computes
 
 
-class Tuned(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine chosen, and milliseconds per window of all that were tried."""
+class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The fastest engine, and milliseconds per window of every engine measured."""
 
     engine: str
     ms: dict[str, float]
@@ -44,25 +44,27 @@ def network_key(model: nn.Module, spec: LifterSpec) -> str:
 
 
 def tuned_path(key: str, device: torch.device, dtype: torch.dtype, threads: int) -> Path:
-    """Where the answer for a network (`network_key`) on this machine is kept."""
-    here = (key, machine(str(device)), str(dtype), threads)
-    return cache_dir() / "engines" / f"{hashlib.sha256(msgspec.json.encode(here)).hexdigest()[:24]}.json"
+    """File of the result for a network (`network_key`) on this machine."""
+    dependencies = (key, machine(str(device)), str(dtype), threads)
+    return (
+        cache_dir() / "engines" / f"{hashlib.sha256(msgspec.json.encode(dependencies)).hexdigest()[:24]}.json"
+    )
 
 
-def remember(path: Path, tuned: Tuned) -> None:
-    """Keep an answer for `recall`."""
+def save_result(path: Path, result: TuneResult) -> None:
+    """Write a result for `load_result`. Raises ConfigError if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as temporary:
-            temporary.write_bytes(msgspec.json.encode(tuned))
+            temporary.write_bytes(msgspec.json.encode(result))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error}); set POSELIFT_CACHE") from error
 
 
-def recall(path: Path) -> Tuned | None:
-    """The answer kept, or None where there is none that can be read."""
+def load_result(path: Path) -> TuneResult | None:
+    """The result in a file, or None if the file is missing or unreadable (then with a warning)."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Tuned)
+        return msgspec.json.decode(path.read_bytes(), type=TuneResult)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -70,17 +72,20 @@ def recall(path: Path) -> Tuned | None:
         return None
 
 
-def choose(key: str, device: torch.device, dtype: torch.dtype, threads: int) -> str:
-    """The engine remembered for a network (`network_key`), else the best by rule."""
-    tuned = recall(tuned_path(key, device, dtype, threads))
-    if tuned is not None and tuned.engine in engines.ENGINES:
-        return tuned.engine
-    return by_rule(device, dtype)
+def fastest_engine(key: str, device: torch.device, dtype: torch.dtype, threads: int) -> str:
+    """The engine measured fastest for a network (`network_key`), or `default_engine` if none is measured."""
+    result = load_result(tuned_path(key, device, dtype, threads))
+    if result is not None and result.engine in engines.ENGINES:
+        return result.engine
+    return default_engine(device, dtype)
 
 
-def by_rule(device: torch.device, dtype: torch.dtype) -> str:
-    """CUDA graphs on a GPU; oneDNN's products on x86 processors, where they were measured; else eager."""
+def default_engine(device: torch.device, dtype: torch.dtype) -> str:
+    """The engine to use without a measurement.
+
+    CUDA graphs on a GPU; oneDNN on x86 processors, on which it was measured; else eager.
+    """
     if device.type == "cuda":
         return "graphs"
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return "onednn" if x86 and not engines.missing("onednn", device.type, dtype) else "eager"
+    return "onednn" if x86 and not engines.why_unavailable("onednn", device.type, dtype) else "eager"

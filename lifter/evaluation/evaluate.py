@@ -82,11 +82,11 @@ class SequenceLifter:
             bounds = np.stack([end - frames, end], axis=1)
             return end - 1, self._lift(sequence, bounds, slice(frames - 1, frames))[:, 0]
         if mode == "seq2frame" or self.spec.output == "centre":
-            bounds = pipelines.windows(length, frames, "every")
+            bounds = pipelines.window_bounds(length, frames, "every")
             return np.arange(length), self._lift(sequence, bounds, slice(frames // 2, frames // 2 + 1))[:, 0]
-        bounds = pipelines.windows(length, frames, "centred")
+        bounds = pipelines.window_bounds(length, frames, "centred")
         poses = self._lift(sequence, bounds, slice(0, frames))
-        return np.arange(length), pipelines.merge(poses, bounds, length)
+        return np.arange(length), pipelines.merge_windows(poses, bounds, length)
 
     @torch.inference_mode()
     def _lift(self, sequence: LabelledSequence, bounds: Indices, rows: slice) -> F32:
@@ -95,7 +95,7 @@ class SequenceLifter:
         poses: list[Tensor] = []
         for first in range(0, len(bounds), _BATCH):
             batch = bounds[first : first + _BATCH]
-            keypoints = torch.from_numpy(pipelines.cut(sequence.keypoints, batch)).to(self.device)
+            keypoints = torch.from_numpy(pipelines.cut_windows(sequence.keypoints, batch)).to(self.device)
             sizes_wh = size_wh.expand(len(batch), 2)
             inputs, context = normalise.encode(keypoints, sizes_wh, self.spec)
             if self.aggregate == "mean":
@@ -109,7 +109,9 @@ class SequenceLifter:
         lifted_poses: F32 = torch.cat(poses).numpy()
         return lifted_poses
 
-    def _decode(self, output: Tensor, context: normalise.Context, sequence: LabelledSequence) -> Tensor:
+    def _decode(
+        self, output: Tensor, context: normalise.NormalisationContext, sequence: LabelledSequence
+    ) -> Tensor:
         """Poses (B, F, J, 3) in the units of the truth, from a network's output (B, F or 1, J, 3)."""
         if output.shape[1] == 1:
             output = output.expand(-1, self.spec.frames, -1, -1)
@@ -123,7 +125,7 @@ class SequenceLifter:
         """One pose of each frame (B, F, J, 3) from hypotheses (B, H, F, J, 3) and keypoints (B, F, J, 2)."""
 
         def windows(values: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(pipelines.cut(values, bounds)).to(self.device)
+            return torch.from_numpy(pipelines.cut_windows(values, bounds)).to(self.device)
 
         if self.aggregate == "jpma":
             if sequence.camera is None:

@@ -61,7 +61,7 @@ def mean_poses(path: Path, shares: dict[str, float] | None = None) -> tuple[Mean
     return MeanPose(poses.mean(dim=0, keepdim=True)), MeanPose(torch.stack(facings))
 
 
-def _encode(keypoints: Tensor, size_wh: Tensor) -> tuple[Tensor, normalise.Context]:
+def _encode(keypoints: Tensor, size_wh: Tensor) -> tuple[Tensor, normalise.NormalisationContext]:
     return normalise.encode(keypoints, size_wh.float(), _SPEC)
 
 

@@ -34,8 +34,8 @@ class OfflineLifter:
 
     def lift(self, keypoints: F32, size_wh: tuple[int, int]) -> F32:
         """Poses (L, 17, 3) in metres of keypoints (L, 17, 3), in windows side by side."""
-        bounds = pipelines.windows(len(keypoints), self.spec.frames, "centred")
-        return pipelines.merge(self._lift_windows(keypoints, size_wh, bounds), bounds, len(keypoints))
+        bounds = pipelines.window_bounds(len(keypoints), self.spec.frames, "centred")
+        return pipelines.merge_windows(self._lift_windows(keypoints, size_wh, bounds), bounds, len(keypoints))
 
     def lift_frames(
         self, keypoints: F32, size_wh: tuple[int, int], frames: NDArray[np.int64], place: FramePlace
@@ -51,7 +51,7 @@ class OfflineLifter:
         size = torch.tensor([size_wh], dtype=torch.float32)
         poses = []
         for row in bounds:
-            window = torch.from_numpy(pipelines.cut(keypoints, row[None]))
+            window = torch.from_numpy(pipelines.cut_windows(keypoints, row[None]))
             score = window[..., 2]
             window = torch.cat([fill_missing_joints(window[..., :2], score > 0), score[..., None]], dim=-1)
             inputs, context = normalise.encode(window, size, self.spec)

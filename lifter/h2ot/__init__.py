@@ -1,1 +1,1 @@
-"""The method of the paper: prune tokens, run fewer of them, recover the full sequence."""
+"""The method of the paper: prune tokens, compute fewer of them, recover the full sequence."""

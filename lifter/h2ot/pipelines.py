@@ -1,12 +1,12 @@
-"""The two ways a model answers (section 3.3), the flip average, and the windows papers evaluate on.
+"""seq2seq and seq2frame (section 3.3), the flip average, and the windows that papers evaluate on.
 
 seq2seq: one pass gives the poses of all frames. seq2frame: one pass gives the pose of the centre
-frame, so every frame needs a window of its own. x is the network's input (B, F, J, C), root-relative
-poses come in metres.
+frame, so every frame needs its own window. x is the network's input (B, F, J, C); poses are
+root-relative, in metres.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,17 @@ from lifter.layers import Mirror
 from stream.errors import ConfigError
 
 Model = Callable[[Tensor], Tensor]
-Way = Literal["centred", "last", "every"]
+Placement = Literal["centred", "last", "every"]
 
 
-def seq2seq(model: Callable[..., Tensor], x: Tensor, asked: slice | None = None) -> Tensor:
-    """Poses of all frames (B, F, J, 3), or of the rows asked for, of a model that can be asked."""
-    if asked is not None:
-        return model(x, asked=asked)
+def seq2seq(model: Callable[..., Tensor], x: Tensor, rows: slice | None = None) -> Tensor:
+    """Poses of all frames (B, F, J, 3), or of `rows` alone.
+
+    rows: start and stop set; the model must accept `rows=`. Raises ConfigError when the model gives
+    poses of fewer frames than x has.
+    """
+    if rows is not None:
+        return model(x, rows=rows)
     poses = model(x)
     if poses.shape[1] != x.shape[1]:
         raise ConfigError(
@@ -33,7 +37,10 @@ def seq2seq(model: Callable[..., Tensor], x: Tensor, asked: slice | None = None)
 
 
 def seq2frame(model: Model, x: Tensor) -> Tensor:
-    """Pose of the centre frame (B, 1, J, 3): of frame F // 2, counted from 0."""
+    """Pose (B, 1, J, 3) of the centre frame, F // 2 counted from 0.
+
+    Raises ConfigError when the model gives poses of neither one frame nor all.
+    """
     poses = model(x)
     if poses.shape[1] == 1:
         return poses
@@ -47,9 +54,9 @@ def seq2frame(model: Model, x: Tensor) -> Tensor:
 
 
 class FlipAverage(nn.Module):
-    """A model whose answer is averaged with the mirrored answer to the mirrored input.
+    """Averages a model's poses with the mirrored poses of the mirrored input (test-time flip).
 
-    Mirroring negates x and exchanges left and right; so x = 0 must be the middle of the image.
+    Mirroring negates x and swaps left and right joints, so x = 0 must be the middle of the image.
     """
 
     def __init__(self, model: Model, skeleton: str = "h36m17") -> None:
@@ -57,46 +64,50 @@ class FlipAverage(nn.Module):
         self.model, self.mirror = model, Mirror(skeleton)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.model(x) + self.mirror(self.model(self.mirror(x)))) / 2
+        mirrored: Tensor = self.mirror(self.model(self.mirror(x)))
+        return (self.model(x) + mirrored) / 2
 
 
-def windows(length: int, frames: int, way: Way) -> NDArray[np.int64]:
+def window_bounds(length: int, frames: int, placement: Placement) -> NDArray[np.int64]:
     """First frame and end (N, 2) of the windows of `frames` that evaluate a video of `length` frames.
 
-    "centred": side by side, centred on the video, hanging over at both ends (HoT, H2OT).
-    "last": side by side from the start, the last one holding the last frames (MixSTE); a shorter
-    video fills the start of one window. "every": one around every frame (seq2frame).
-    Frames outside the video repeat its first or last one (see `cut`).
+    placement:
+    "centred": side by side, centred on the video, beyond both of its ends (HoT, H2OT).
+    "last": side by side from the start; the last window ends with the video (MixSTE). A shorter
+    video fills the start of one window.
+    "every": one window around every frame (seq2frame).
+    Frames outside the video repeat its first or last frame (see `cut_windows`).
     """
     if length < 1 or frames < 1:
         raise ConfigError(f"windows: expected at least one frame, got length {length} and frames {frames}")
-    if way == "every":
+    if placement == "every":
         start = np.arange(length) - frames // 2
-    elif way == "last":
+    elif placement == "last":
         start = np.minimum(np.arange(0, length, frames), max(0, length - frames))
-    elif way == "centred":
-        number = -(-length // frames)
-        start = np.arange(number) * frames - (number * frames - length) // 2
+    elif placement == "centred":
+        count = -(-length // frames)
+        start = np.arange(count) * frames - (count * frames - length) // 2
     else:
-        raise ConfigError(f"windows: expected centred, last or every, got {way!r}")
+        raise ConfigError(f"windows: expected centred, last or every, got {placement!r}")
     return np.stack([start, start + frames], axis=1)
 
 
-def cut(video: NDArray, bounds: NDArray[np.int64]) -> NDArray:
-    """Windows (N, F, ...) of a video (L, ...); its ends are repeated outside."""
+def cut_windows(video: NDArray[Any], bounds: NDArray[np.int64]) -> NDArray[Any]:
+    """Windows (N, F, ...) of a video (L, ...); frames outside repeat the nearest end."""
     frames = bounds[:, :1] + np.arange(bounds[0, 1] - bounds[0, 0])
-    return video[frames.clip(0, len(video) - 1)]
+    windows: NDArray[Any] = video[frames.clip(0, len(video) - 1)]
+    return windows
 
 
-def merge(answers: NDArray, bounds: NDArray[np.int64], length: int) -> NDArray:
-    """A video (L, ...) of the answers (N, F, ...) to its windows; where two overlap the later one counts.
+def merge_windows(windows: NDArray[Any], bounds: NDArray[np.int64], length: int) -> NDArray[Any]:
+    """A video (L, ...) from windows (N, F, ...); where two overlap, the later window counts.
 
-    Answers (N, 1, ...) to windows around every frame are taken as they come.
+    Windows of one frame (N, 1, ...), one per frame of the video, are concatenated.
     """
-    if answers.shape[1] == 1:
-        return answers[:, 0]
-    video = np.empty((length, *answers.shape[2:]), dtype=answers.dtype)
-    for answer, (start, end) in zip(answers, bounds, strict=True):
+    if windows.shape[1] == 1:
+        return windows[:, 0]
+    video = np.empty((length, *windows.shape[2:]), dtype=windows.dtype)
+    for window, (start, end) in zip(windows, bounds, strict=True):
         first, last = max(start, 0), min(end, length)
-        video[first:last] = answer[first - start : last - start]
+        video[first:last] = window[first - start : last - start]
     return video

@@ -1,10 +1,13 @@
-"""How the pruned frames come back: the token recovering modules of section 3.2.
+"""Token recovering modules (section 3.2): how the poses of pruned frames come back.
 
-A recoverer is called with the tokens of the last block (B, K, J, D), their places in the window,
-the regression head and the rows of the window asked for (a slice with start and stop, None for all),
-and answers with the poses of those rows (B, F, J, 3). Before the last block, `needs(kept, asked)` tells
-which of the kept frames the answer is made of, as positions (n,) or (B, n), None for all of them: no
-other token need leave that block.
+| class       | section | poses it returns                                          |
+|-------------|---------|-----------------------------------------------------------|
+| TRA         | 3.2.1   | all frames, by attention of learnable tokens (seq2seq)    |
+| TRI         | 3.2.2   | all frames, by linear interpolation of poses (seq2seq)    |
+| CentreFrame | 3.3.3   | the centre frame alone (seq2frame)                        |
+| NoRecovery  | -       | the frames still alive                                    |
+
+Shapes: K frames are alive after the last block; F is the window; R rows of it are requested.
 """
 
 from collections.abc import Callable
@@ -13,82 +16,104 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lifter.h2ot.prune import Indices
 from lifter.layers import CrossAttention, take
 from stream.errors import ConfigError
 
 Head = Callable[[Tensor], Tensor]  # (B, K, J, D) -> (B, K, J, 3)
 
 
-def between(kept: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For asked times (T,) in frames the kept frames on both sides and the weight of the right one.
+class Recoverer(nn.Module):
+    """Turns the tokens of the last block into poses.
 
-    kept (K,) or (B, K) sorted; answers are (T,) or (B, T): left, right int64, weight float32 in 0..1,
-    constant before the first and after the last kept frame.
+    forward(tokens, frame_indices, head, rows) returns poses (B, R, J, 3), where tokens are
+    (B, K, J, D), frame_indices (K,) or (B, K) their sorted positions in the window, head the
+    regression head, and rows the part of the window to return (start and stop set; None for all).
     """
-    kept = kept.float()
-    asked = times.float().expand(*kept.shape[:-1], -1)
-    # Counting instead of searching: what ONNX has no word for cannot be exported.
-    right = (kept[..., None, :] < asked[..., None]).sum(dim=-1).clamp(max=kept.shape[-1] - 1)
+
+    def tokens_needed(self, frame_indices: Tensor, rows: slice | None) -> Tensor | None:
+        """Positions (n,) or (B, n) int64, among the frames alive, that `rows` depend on; None for all.
+
+        The last block has to compute no other token.
+        """
+        raise NotImplementedError
+
+
+def lerp_weights(frame_indices: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Neighbours and weight for linear interpolation at times (T,), counted in frames.
+
+    frame_indices: (K,) or (B, K), sorted. Returns left and right, int64 positions among the K, and
+    the weight of the right neighbour, float32 in 0..1; each (T,) or (B, T). Before the first and after
+    the last frame the value is constant.
+    """
+    kept = frame_indices.float()
+    at = times.float().expand(*kept.shape[:-1], -1)
+    # Counted, not searched: ONNX has no operator for searchsorted.
+    right = (kept[..., None, :] < at[..., None]).sum(dim=-1).clamp(max=kept.shape[-1] - 1)
     left = (right - 1).clamp(min=0)
     start, end = kept.gather(-1, left), kept.gather(-1, right)
-    return left, right, ((asked - start) / (end - start).clamp(min=1e-6)).clamp(0, 1)
+    return left, right, ((at - start) / (end - start).clamp(min=1e-6)).clamp(0, 1)
 
 
-def blend(poses: Tensor, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
-    """Poses (B, T, J, 3) between those (B, K, J, 3) at left and right, as `between` answers."""
+def lerp(poses: Tensor, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+    """Poses (B, T, J, 3) between poses (B, K, J, 3) at `left` and `right` (see `lerp_weights`)."""
     return torch.lerp(take(poses, left), take(poses, right), weight[..., None, None].to(poses.dtype))
 
 
-def interpolate(poses: Tensor, kept: Tensor, times: Tensor) -> Tensor:
-    """Poses (B, T, J, 3) at asked times (T,) in frames, from poses (B, K, J, 3) at kept (K,) or (B, K)."""
-    return blend(poses, *between(kept, times))
+def interpolate(poses: Tensor, frame_indices: Tensor, times: Tensor) -> Tensor:
+    """Poses (B, T, J, 3) at times (T,) in frames, from poses (B, K, J, 3) at frame_indices (K,) or (B, K)."""
+    return lerp(poses, *lerp_weights(frame_indices, times))
 
 
-class TRI(nn.Module):
+class TRI(Recoverer):
     """Token recovering interpolation: head first, then linear in time (section 3.2.2).
 
-    Poses are interpolated at the true places of the kept frames, which are sorted; so it works
-    after every pruner. Places known beforehand (TPS) make the whole recovery one gather and one lerp.
+    Poses are interpolated at the true positions of the kept frames, which are sorted, so TRI works
+    after every pruner. With fixed_frames (K,), known before any input (TPS), the whole recovery is
+    one gather and one lerp.
     """
 
-    times: Tensor
-    left: Tensor
-    right: Tensor
-    weight: Tensor
+    times: Tensor  # (F,) int64
+    left: Tensor  # (F,) int64
+    right: Tensor  # (F,) int64
+    weight: Tensor  # (F,) float32
 
-    def __init__(self, frames: int, places: np.ndarray | None) -> None:
+    def __init__(self, frames: int, fixed_frames: Indices | None) -> None:
         super().__init__()
-        self.known, self.places = places is not None, places
+        self.fixed_frames = fixed_frames
+        # A flag of its own: torch.compile cannot guard a NumPy array in inference mode.
+        self.has_fixed_frames = fixed_frames is not None
         self.register_buffer("times", torch.arange(frames), persistent=False)
-        if places is not None:
-            plan = between(torch.tensor(places.tolist()), self.times)
-            for name, value in zip(("left", "right", "weight"), plan, strict=True):
+        if fixed_frames is not None:
+            values = lerp_weights(torch.tensor(fixed_frames.tolist()), self.times)
+            for name, value in zip(("left", "right", "weight"), values, strict=True):
                 self.register_buffer(name, value, persistent=False)
 
-    def needs(self, kept: Tensor, asked: slice | None) -> Tensor | None:
-        if asked is None:
+    def tokens_needed(self, frame_indices: Tensor, rows: slice | None) -> Tensor | None:
+        if rows is None:
             return None
-        K = kept.shape[-1]
-        if self.places is not None:
-            first = max(0, int(np.searchsorted(self.places, asked.start, side="right")) - 1)
-            end = min(K, int(np.searchsorted(self.places, asked.stop - 1)) + 1)
+        K = frame_indices.shape[-1]
+        if self.fixed_frames is not None:
+            first = max(0, int(np.searchsorted(self.fixed_frames, rows.start, side="right")) - 1)
+            end = min(K, int(np.searchsorted(self.fixed_frames, rows.stop - 1)) + 1)
             return self.times[first:end]
-        # Those inside and one on either side, of any choice: a number that does not hang on the choice.
-        number = min(K, asked.stop - asked.start + 2)
-        first = (kept < asked.start).sum(dim=-1, keepdim=True) - 1
-        return first.clamp(0, K - number) + self.times[:number]
+        # At most every row is kept, plus one neighbour on either side: a count that fits every choice.
+        count = min(K, rows.stop - rows.start + 2)
+        before = (frame_indices < rows.start).sum(dim=-1, keepdim=True) - 1
+        positions: Tensor = before.clamp(0, K - count) + self.times[:count]
+        return positions
 
-    def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, frame_indices: Tensor, head: Head, rows: slice | None = None) -> Tensor:
         poses = head(tokens)  # (B, K, J, 3)
-        if self.known and asked is None:
-            return blend(poses, self.left, self.right, self.weight)
-        return interpolate(poses, kept, self.times if asked is None else self.times[asked])
+        if self.has_fixed_frames and rows is None:
+            return lerp(poses, self.left, self.right, self.weight)
+        return interpolate(poses, frame_indices, self.times if rows is None else self.times[rows])
 
 
-class TRA(nn.Module):
-    """Token recovering attention: learnable tokens of all frames ask those that are left (section 3.2.1).
+class TRA(Recoverer):
+    """Token recovering attention: learnable tokens of all frames attend to the kept tokens (section 3.2.1).
 
-    For each joint alike: tokens + MCA(tokens, kept, kept) (eq. 5), then the head on F frames.
+    Per joint: tokens + MCA(tokens, kept, kept) (equation 5), then the head on the rows requested.
     """
 
     def __init__(self, frames: int, width: int, heads: int = 8, qkv_bias: bool = True) -> None:
@@ -96,64 +121,66 @@ class TRA(nn.Module):
         self.tokens = nn.Parameter(torch.zeros(1, frames, width))
         self.attention = CrossAttention(width, heads, qkv_bias)
 
-    def needs(self, kept: Tensor, asked: slice | None) -> None:
+    def tokens_needed(self, frame_indices: Tensor, rows: slice | None) -> None:
         return None
 
-    def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, frame_indices: Tensor, head: Head, rows: slice | None = None) -> Tensor:
         B, K, J, D = tokens.shape
-        known = tokens.transpose(1, 2).reshape(B * J, K, D)
-        queries = self.tokens if asked is None else self.tokens[:, asked]
-        queries = queries.expand(B * J, -1, -1)  # (B * J, F, D)
-        recovered = queries + self.attention(queries, known, known)
+        kept = tokens.transpose(1, 2).reshape(B * J, K, D)
+        queries = self.tokens if rows is None else self.tokens[:, rows]
+        queries = queries.expand(B * J, -1, -1)  # (B * J, R, D)
+        recovered = queries + self.attention(queries, kept, kept)
         return head(recovered.view(B, J, -1, D).transpose(1, 2))
 
 
-class Centre(nn.Module):
-    """Recovers nothing but the centre frame, which every pruner kept (seq2frame, section 3.3.3)."""
+class CentreFrame(Recoverer):
+    """Returns the pose of the centre frame (B, 1, J, 3), which every pruner keeps (section 3.3.3)."""
 
     def __init__(self, centre: int) -> None:
         super().__init__()
         self.centre = centre
 
-    def needs(self, kept: Tensor, asked: slice | None) -> Tensor:
-        if asked is not None:
-            _expect_row(self.centre, asked)
-        return _first_from(self.centre, kept)
+    def tokens_needed(self, frame_indices: Tensor, rows: slice | None) -> Tensor:
+        if rows is not None:
+            _check_row(self.centre, rows)
+        return _first_from(self.centre, frame_indices)
 
-    def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
-        return head(take(tokens, _first_from(self.centre, kept)))  # (B, 1, J, 3)
+    def forward(self, tokens: Tensor, frame_indices: Tensor, head: Head, rows: slice | None = None) -> Tensor:
+        return head(take(tokens, _first_from(self.centre, frame_indices)))
 
 
-class Kept(nn.Module):
-    """Recovers nothing: poses of the frames still alive, all of them in a model without pruning.
+class NoRecovery(Recoverer):
+    """Returns the poses of the frames still alive: all F without pruning, else K.
 
-    only: the row of the window that can be asked for where frames are pruned, since it is always kept.
+    available_row: with pruning, the one row of the window that can be requested because it is
+    always kept; None without pruning.
     """
 
-    def __init__(self, only: int | None = None) -> None:
+    def __init__(self, available_row: int | None = None) -> None:
         super().__init__()
-        self.only = only
+        self.available_row = available_row
 
-    def needs(self, kept: Tensor, asked: slice | None) -> Tensor | None:
-        if asked is None:
+    def tokens_needed(self, frame_indices: Tensor, rows: slice | None) -> Tensor | None:
+        if rows is None:
             return None
-        if self.only is not None:
-            _expect_row(self.only, asked)
-        return _first_from(asked.start, kept) + torch.arange(asked.stop - asked.start, device=kept.device)
+        if self.available_row is not None:
+            _check_row(self.available_row, rows)
+        offsets = torch.arange(rows.stop - rows.start, device=frame_indices.device)
+        return _first_from(rows.start, frame_indices) + offsets
 
-    def forward(self, tokens: Tensor, kept: Tensor, head: Head, asked: slice | None = None) -> Tensor:
-        poses, needed = head(tokens), self.needs(kept, asked)
+    def forward(self, tokens: Tensor, frame_indices: Tensor, head: Head, rows: slice | None = None) -> Tensor:
+        poses, needed = head(tokens), self.tokens_needed(frame_indices, rows)
         return poses if needed is None else take(poses, needed)
 
 
-def _expect_row(row: int, asked: slice) -> None:
-    if (asked.start, asked.stop) != (row, row + 1):
+def _check_row(available: int, rows: slice) -> None:
+    if (rows.start, rows.stop) != (available, available + 1):
         raise ConfigError(
-            f"asked: this model's schedule leaves poses of row {row} for sure, not of rows {asked.start} to "
-            f"{asked.stop - 1}; those need recoverer 'tri' or 'tra'"
+            f"rows: expected row {available}, the only one this schedule always keeps, got rows "
+            f"{rows.start} to {rows.stop - 1}; other rows need recoverer 'tri' or 'tra'"
         )
 
 
-def _first_from(row: int, kept: Tensor) -> Tensor:
-    """Position (1,) or (B, 1) of the first frame at `row` or later among those kept, (K,) or (B, K)."""
-    return (kept < row).sum(dim=-1, keepdim=True)
+def _first_from(row: int, frame_indices: Tensor) -> Tensor:
+    """Position (1,) or (B, 1) of the first frame at `row` or later among frame_indices (K,) or (B, K)."""
+    return (frame_indices < row).sum(dim=-1, keepdim=True)

@@ -18,9 +18,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from lifter.architectures.motionagformer import Graph
+from lifter.architectures.motionagformer import GraphConvolution
 from lifter.h2ot.hourglass import Hourglass
-from lifter.h2ot.prune import TPC, Clues
+from lifter.h2ot.prune import TPC, PruningInput
+from lifter.layers import LiftingNetwork
 from lifter.spec import LifterSpec
 from lifter.weights import build
 from stream.errors import ConfigError
@@ -63,40 +64,39 @@ def count_live_update(spec: LifterSpec, new: int = 1, rows: int | None = None) -
     counts = {
         "paper's computation": count_model(model, x),
         "unneeded tokens skipped": _count_call(model, lambda: model(x)),
-        "only the newest poses": _count_call(model, lambda: model(x, asked=newest)),
+        "only the newest poses": _count_call(model, lambda: model(x, rows=newest)),
     }
-    if getattr(model, "remembers", False):
-        entering = next(part for part in model.modules() if isinstance(part, Hourglass)).entering
-        cached = model.by_frame(x[:, : len(entering)])  # type: ignore[operator]
+    if model.supports_frame_cache:
+        input_frames = next(part for part in model.modules() if isinstance(part, Hourglass)).input_frames
+        cached = model.encode_frames(x[:, : len(input_frames)])
 
         def update() -> None:
-            model.by_frame(x[:, :new])  # type: ignore[operator]
-            model(x, asked=newest, known=cached)
+            model.encode_frames(x[:, :new])
+            model(x, rows=newest, cached=cached)
 
         counts["with the frame cache"] = _count_call(model, update)
     return [totals[0]._replace(part=name) for name, totals in counts.items()]
 
 
-def _on_meta_device(spec: LifterSpec) -> tuple[nn.Module, Tensor]:
+def _on_meta_device(spec: LifterSpec) -> tuple[LiftingNetwork, Tensor]:
     """The counted part of a model and a window (1, F, J, C) for it, both on the meta device."""
     with _SkipInitialisation():
-        model = build(spec).to("meta")
-    if spec.arch in _BACKBONES:
-        model = model.get_submodule(_BACKBONES[spec.arch])
-    shape: tuple[int, ...] = model.shape  # type: ignore[assignment]
-    return model, torch.zeros(1, *shape, device="meta")
+        whole = build(spec).to("meta")
+    model = whole.get_submodule(_BACKBONES[spec.arch]) if spec.arch in _BACKBONES else whole
+    assert isinstance(model, LiftingNetwork)
+    return model, torch.zeros(1, *model.shape, device="meta")
 
 
 def count_model(model: nn.Module, *inputs: Tensor) -> list[FlopCount]:
     """Counts as `count` gives them, of any model on the meta device with these inputs."""
     hourglasses = [part for part in model.modules() if isinstance(part, Hourglass)]
     for hourglass in hourglasses:
-        hourglass.frugal = False
+        hourglass.skip_unneeded = False
     try:
         return _count_call(model, lambda: model(*inputs))
     finally:
         for hourglass in hourglasses:
-            del hourglass.frugal
+            del hourglass.skip_unneeded
 
 
 def _count_call(model: nn.Module, call: Callable[[], Any]) -> list[FlopCount]:
@@ -111,7 +111,7 @@ def _count_call(model: nn.Module, call: Callable[[], Any]) -> list[FlopCount]:
     def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         part_stack.pop()
         paper.add(names[module], _multiplications(module, args, output))
-        if isinstance(module, Graph):
+        if isinstance(module, GraphConvolution):
             # The released code scales the adjacency by products with two diagonal matrices.
             items, nodes, _ = args[0].shape
             products.flops[names[module]] += 2 * 2 * items * nodes**3
@@ -175,7 +175,7 @@ def _multiplications(module: nn.Module, args: tuple[Any, ...], output: Any) -> i
     if isinstance(module, nn.BatchNorm1d):
         return 2 * int(output.numel())
     if isinstance(module, TPC):
-        clues: Clues = args[0]
+        clues: PruningInput = args[0]
         B, K, J, D = clues.tokens.shape
         return (J + 1) * B * K * D if J > 1 else 0
     return 0

@@ -35,7 +35,7 @@ def _kept_indices(runner: Runner, window: Window) -> NDArray[np.int64]:
     kept: list[Tensor] = []
 
     def stop(pruner: nn.Module, args: tuple[Any, ...], index: Tensor) -> None:
-        kept.append(take(args[0].kept, index))  # (K,) or (B, K)
+        kept.append(take(args[0].frame_indices, index))  # (K,) or (B, K)
         raise _PassStopped
 
     hook = hourglass.pruners[-1].register_forward_hook(stop)

@@ -31,7 +31,8 @@ class ShortWindow:
     @property
     def frame_indices(self) -> Tensor:
         """Indices (K,) of the frames of the short window that enter the network and get poses."""
-        return self._structure.hourglass.entering
+        frames: Tensor = self._structure.hourglass.input_frames
+        return frames
 
     def to(self, device: torch.device) -> "ShortWindow":
         self._structure.to(device)

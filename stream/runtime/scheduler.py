@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from lifter.spec import MOST_WINDOWS
+from lifter.spec import MAX_WINDOWS
 from stream.clock import Clock
 
 _TARGET_BATCH_S = 0.05  # target duration of a batch: bounds the wait of other sources and of shutdown
@@ -64,7 +64,7 @@ class BatchCostModel:
 
         At most twice the largest recent batch, since the fit is a guess beyond that.
         """
-        max_windows = max(1, min(MOST_WINDOWS, int(2 * self._largest)))
+        max_windows = max(1, min(MAX_WINDOWS, int(2 * self._largest)))
         if not self.window_s:
             return max_windows
         weight, windows, _, seconds, _ = self._sums.tolist()

@@ -1,4 +1,4 @@
-"""Reference outputs on small random weights, which are drawn again from their names and shapes."""
+"""Reference outputs of small random weights, which are regenerated from their names and shapes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.lifter.recipe import regenerate
 
 @pytest.fixture(scope="session")
 def oracle() -> Callable[[str], dict[str, Any]]:
-    """Loads one reference by name; its "state_dict" holds the weights it was made with."""
+    """Loads one reference by name, with the weights that produced it under "state_dict"."""
 
     def load(name: str) -> dict[str, Any]:
         path = Path(__file__).parent / "oracle" / f"{name}.pt"
@@ -26,14 +26,14 @@ def oracle() -> Callable[[str], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def fixed_pruner() -> Callable[[Tensor], nn.Module]:
-    """Builds a pruner that keeps given frames (B, keep), so that a model is tested apart from its choice."""
+    """Builds a pruner with a fixed result (B, keep), so that a model is tested without its selection."""
 
     class Fixed(nn.Module):
         def __init__(self, index: Tensor) -> None:
             super().__init__()
             self.index = index
 
-        def forward(self, clues: Any) -> Tensor:
+        def forward(self, state: Any) -> Tensor:
             return self.index
 
     return Fixed

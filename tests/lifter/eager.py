@@ -1,7 +1,7 @@
-"""Four models a second time, written out in float64 from their papers; attention is softmax(Q K^T) V.
+"""Independent implementations of four models in float64, from their papers; attention is softmax(Q K^T) V.
 
-Each is a function of weights under the authors' names, an input (B, F, J, C) and `kept`: which of the
-frames alive go on at a block, {block: indices}. It answers with the poses of the frames left at the end.
+Each is a function of weights under the authors' names, an input (B, F, J, C) and `kept`: the positions
+kept among the frames alive at a block, {block: indices}. It returns poses of the frames of the last block.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ Kept = dict[int, list[int]]
 
 
 class Weights:
-    """A state dict in float64, and the layers that can be made of it by name."""
+    """A state dict in float64, and its layers by name."""
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         self.state = {name: value.double() for name, value in state.items()}
@@ -70,12 +70,12 @@ def mixste(w: Weights, x: Tensor, kept: Kept, heads: int = 8) -> Tensor:
 
 
 def motionbert(w: Weights, x: Tensor, kept: Kept, heads: int = 8) -> Tensor:
-    def over(way: str, name: str, x: Tensor) -> Tensor:
+    def over(axis: str, name: str, x: Tensor) -> Tensor:
         """Attention and MLP over joints ("s") or over time ("t")."""
-        tokens = x if way == "s" else x.transpose(1, 2)
-        tokens = tokens + w.attention(f"{name}.attn_{way}", w.norm(f"{name}.norm1_{way}", tokens), heads)
-        tokens = tokens + w.mlp(f"{name}.mlp_{way}", w.norm(f"{name}.norm2_{way}", tokens))
-        return tokens if way == "s" else tokens.transpose(1, 2)
+        tokens = x if axis == "s" else x.transpose(1, 2)
+        tokens = tokens + w.attention(f"{name}.attn_{axis}", w.norm(f"{name}.norm1_{axis}", tokens), heads)
+        tokens = tokens + w.mlp(f"{name}.mlp_{axis}", w.norm(f"{name}.norm2_{axis}", tokens))
+        return tokens if axis == "s" else tokens.transpose(1, 2)
 
     x = w.linear("joints_embed", x) + w["pos_embed"] + w["temp_embed"]
     for i in range(w.count("blocks_st.")):
@@ -102,14 +102,14 @@ def motionagformer(w: Weights, x: Tensor, kept: Kept, heads: int = 8, neighbours
         gathered = degrees @ edges @ degrees @ w.linear(f"{name}.V", x) + w.linear(f"{name}.U", x)
         return (x + w.batch_norm(f"{name}.batch_norm", gathered, x.ndim - 2)).clamp(min=0)
 
-    def mixed(name: str, x: Tensor) -> Tensor:
+    def mixer(name: str, x: Tensor) -> Tensor:
         x = x if "spatial" in name else x.transpose(1, 2)
         y = w.norm(f"{name}.norm1", x, 1e-5)
         if "att" in name:
             y = w.attention(f"{name}.mixer", y, heads)
         else:
-            alike = y @ y.mT
-            nearest = alike >= alike.topk(neighbours, dim=-1).values[..., -1:]
+            similarity = y @ y.mT
+            nearest = similarity >= similarity.topk(neighbours, dim=-1).values[..., -1:]
             y = graph(f"{name}.mixer", y, body if "spatial" in name else nearest.double())
         x = x + w[f"{name}.layer_scale_1"] * y
         x = x + w[f"{name}.layer_scale_2"] * w.mlp(f"{name}.mlp", w.norm(f"{name}.norm2", x, 1e-5))
@@ -118,28 +118,28 @@ def motionagformer(w: Weights, x: Tensor, kept: Kept, heads: int = 8, neighbours
     x = w.linear("joints_embed", x) + w["pos_embed"]
     for i in range(w.count("layers.")):
         x = x[:, kept[i]] if i in kept else x
-        att = mixed(f"layers.{i}.att_temporal", mixed(f"layers.{i}.att_spatial", x))
-        gcn = mixed(f"layers.{i}.graph_temporal", mixed(f"layers.{i}.graph_spatial", x))
+        att = mixer(f"layers.{i}.att_temporal", mixer(f"layers.{i}.att_spatial", x))
+        gcn = mixer(f"layers.{i}.graph_temporal", mixer(f"layers.{i}.graph_spatial", x))
         a, b = w.linear(f"layers.{i}.fusion", torch.cat([att, gcn], dim=-1)).softmax(dim=-1).split(1, dim=-1)
         x = a * att + b * gcn
     return w.linear("head", w.linear("rep_logit.fc", w.norm("norm", x, 1e-5)).tanh())
 
 
 def mhformer(w: Weights, x: Tensor, kept: Kept, heads: int = 8) -> Tensor:
-    rows = x.flatten(2).mT  # (B, J * C, F)
+    series = x.flatten(2).mT  # (B, J * C, F)
     streams, top = [], "Transformer_hypothesis"
     for n in (1, 2, 3):
-        y = w.norm(f"norm_{n}", rows, 1e-5) + w[f"Transformer_encoder_{n}.pos_embed"]
+        y = w.norm(f"norm_{n}", series, 1e-5) + w[f"Transformer_encoder_{n}.pos_embed"]
         for i in range(4):
             y = w.block(f"Transformer_encoder_{n}.blocks.{i}", y, 9)
-        rows = rows + w.norm(f"Transformer_encoder_{n}.norm", y)
+        series = series + w.norm(f"Transformer_encoder_{n}.norm", y)
         if f"embedding_{n}.weight" in w.state:
-            y = w.linear(f"embedding_{n}", rows.mT)
+            y = w.linear(f"embedding_{n}", series.mT)
         else:
-            y = w.batch_norm(f"embedding_{n}.1", w.linear(f"embedding_{n}.0", rows.mT), 2).clamp(min=0)
+            y = w.batch_norm(f"embedding_{n}.1", w.linear(f"embedding_{n}.0", series.mT), 2).clamp(min=0)
         streams.append(y + w[f"{top}.pos_embed_{n}"])
 
-    def together(name: str) -> list[Tensor]:
+    def joint_mlp(name: str) -> list[Tensor]:
         y = torch.cat(streams, dim=-1)
         return list((y + w.mlp(f"{name}.mlp", w.norm(f"{name}.norm2", y))).chunk(3, dim=-1))
 
@@ -148,21 +148,21 @@ def mhformer(w: Weights, x: Tensor, kept: Kept, heads: int = 8) -> Tensor:
         streams, name = [y[:, kept[i]] if i in kept else y for y in streams], f"{top}.SHR_blocks.{i}"
         for n, y in enumerate(streams):
             streams[n] = y + w.attention(f"{name}.attn_{n + 1}", w.norm(f"{name}.norm1_{n + 1}", y), heads)
-        streams = together(name)
+        streams = joint_mlp(name)
     streams, name = [y[:, kept[refining]] if refining in kept else y for y in streams], f"{top}.CHI_blocks.0"
-    for n, (asks, asked) in enumerate(((1, 2), (0, 2), (0, 1)), start=1):
+    for n, (query, key) in enumerate(((1, 2), (0, 2), (0, 1)), start=1):
         attention = f"{name}.attn_{n}"
         q, k, v = (
             w.linear(f"{attention}.linear_{part}", w.norm(f"{name}.norm3_{n}{order}", streams[of]))
-            for part, order, of in (("q", 1, asks), ("k", 2, asked), ("v", 3, n - 1))
+            for part, order, of in (("q", 1, query), ("k", 2, key), ("v", 3, n - 1))
         )
         streams[n - 1] = streams[n - 1] + w.linear(f"{attention}.proj", attend(q, k, v, heads))
-    tokens = w.norm(f"{top}.norm", torch.cat(together(name), dim=-1))
+    tokens = w.norm(f"{top}.norm", torch.cat(joint_mlp(name), dim=-1))
     return w.linear("regression.1", w.batch_norm("regression.0", tokens, 2)).unflatten(2, (-1, 3))
 
 
-def interpolated(poses: Tensor, places: list[int], frames: int) -> Tensor:
-    """Poses (B, F, J, 3) of all frames from those at sorted places, every coordinate on its own."""
+def interpolated(poses: Tensor, frame_indices: list[int], frames: int) -> Tensor:
+    """Poses (B, F, J, 3) of all frames from those at sorted frame indices, coordinate by coordinate."""
     flat = poses.transpose(0, 1).flatten(1).numpy()
-    columns = [np.interp(np.arange(frames), places, column) for column in flat.T]
+    columns = [np.interp(np.arange(frames), frame_indices, column) for column in flat.T]
     return torch.tensor(np.stack(columns)).T.unflatten(1, (len(poses), *poses.shape[2:])).transpose(0, 1)

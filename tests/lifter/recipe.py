@@ -1,4 +1,4 @@
-"""Random weights that anybody can draw again from the names and shapes of a state dict."""
+"""Random weights that depend on the names and shapes of a state dict and a seed alone."""
 
 import math
 import zlib

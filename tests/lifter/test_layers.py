@@ -1,4 +1,4 @@
-"""The shared parts against their equations, written out."""
+"""Shared layers against their equations, written as loops."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from lifter.layers import Attention, Block, CrossAttention, DropPath
 
 
 def eager(q, k, v, heads):
-    """Eq. 3 of the paper, head by head: softmax(Q K^T / sqrt(d)) V, and the attention itself."""
+    """Equation 3 of the paper, head by head: softmax(Q K^T / sqrt(d)) V, and the attention maps."""
     outputs, maps = [], []
     for q_h, k_h, v_h in zip(q.chunk(heads, -1), k.chunk(heads, -1), v.chunk(heads, -1), strict=True):
         attention = (q_h @ k_h.transpose(-1, -2) / q_h.shape[-1] ** 0.5).softmax(dim=-1)
@@ -35,7 +35,7 @@ def test_cross_attention_is_equation_3():
 def test_attention_received_sums_the_map_over_queries():
     torch.manual_seed(0)
     block, tokens = Block(16, heads=4, hidden=32), torch.randn(2, 5, 3, 16)  # (B, K, J, D)
-    received = block.received(tokens)
+    received = block.attention_received(tokens)
     q, k, v = block.attn.qkv(block.norm1(tokens)).transpose(1, 2).chunk(3, dim=-1)  # (B, J, K, D)
     maps = torch.stack([eager(q[:, j], k[:, j], v[:, j], heads=4)[1] for j in range(3)])  # (J, B, h, K, K)
     torch.testing.assert_close(received, maps.sum(dim=-2).mean(dim=(0, 2)), atol=1e-5, rtol=1e-5)

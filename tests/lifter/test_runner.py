@@ -1,4 +1,4 @@
-"""Windows in, poses out."""
+"""The runner: poses of windows, options and errors."""
 
 import numpy as np
 import pytest
@@ -26,26 +26,26 @@ def window(seed=0, shape=(27, 17, 3), size_wh=(640, 480)):
     return Window(keypoints, np.ones(frames, np.uint8), np.arange(frames), size_wh)
 
 
-def test_poses_are_those_of_the_model_on_normalised_keypoints():
+def test_poses_equal_the_model_output_for_normalised_keypoints():
     lift, windows = runner(), [window(0), window(1, size_wh=(1920, 1080))]
     poses = lift.lift(windows)
     assert (poses.shape, poses.dtype) == ((2, 27, 17, 3), np.float32)
-    for pose, made in zip(poses, windows, strict=True):
-        width, height = made.size_wh
-        x = made.keypoints[None, ..., :2] / width * 2 - [1, height / width]
+    for pose, source in zip(poses, windows, strict=True):
+        width, height = source.size_wh
+        x = source.keypoints[None, ..., :2] / width * 2 - [1, height / width]
         with torch.inference_mode():
-            answer = lift.model(torch.from_numpy(x.astype(np.float32)))[0].numpy()
-        np.testing.assert_allclose(pose, answer - answer[:, :1], atol=1e-5)
+            output = lift.model(torch.from_numpy(x.astype(np.float32)))[0].numpy()
+        np.testing.assert_allclose(pose, output - output[:, :1], atol=1e-5)
 
 
-def test_more_windows_than_the_caches_hold_are_computed_one_after_the_other(monkeypatch):
+def test_a_large_batch_is_computed_in_parts(monkeypatch):
     lift, windows = runner(), [window(seed) for seed in range(5)]
     expected, parts = lift.lift(windows), []
     compute = lift.compute
     monkeypatch.setattr(
         lift, "compute", lambda keypoints, *rest: (parts.append(len(keypoints)), compute(keypoints, *rest))[1]
     )
-    monkeypatch.setattr(lift, "_at_once", 2)
+    monkeypatch.setattr(lift, "max_windows", 2)
     np.testing.assert_allclose(lift.lift(windows), expected, atol=1e-6)
     assert parts == [2, 2, 1]
 
@@ -62,16 +62,16 @@ def test_lower_precision_gives_nearly_the_same_poses(dtype, error):
     np.testing.assert_allclose(poses, runner().lift([window()]), atol=error)
 
 
-def test_a_centre_model_answers_for_the_middle_of_the_window():
-    whole = runner(spec=LifterSpec(name="tiny", frames=27, config=CONFIG))
+def test_a_centre_lifter_returns_the_middle_frame():
+    sequence = runner(spec=LifterSpec(name="tiny", frames=27, config=CONFIG))
     centre = runner(spec=LifterSpec(name="tiny", frames=27, config=CONFIG, output="centre"))
     poses = centre.lift([window(0), window(1)])
-    np.testing.assert_allclose(poses, whole.lift([window(0), window(1)])[:, 13:14], atol=1e-6)
+    np.testing.assert_allclose(poses, sequence.lift([window(0), window(1)])[:, 13:14], atol=1e-6)
 
 
 @pytest.mark.parametrize("normalise", ["screen", "person", "image"])
 @pytest.mark.parametrize("last", [1, 4, 27])
-def test_the_last_poses_are_those_at_the_end_of_all(normalise, last):
+def test_the_last_poses_equal_the_end_of_all_poses(normalise, last):
     spec = LifterSpec(
         name="tiny", frames=27, schedule=Schedule((13, 9), (0, 1)), normalise=normalise, config=CONFIG
     )
@@ -80,12 +80,12 @@ def test_the_last_poses_are_those_at_the_end_of_all(normalise, last):
 
 
 @pytest.mark.parametrize("last", [0, 28])
-def test_more_poses_than_there_are_cannot_be_asked_for(last):
-    with pytest.raises(ShapeError, match=f"the last 1 to 27 poses, got {last}"):
+def test_last_must_lie_within_the_window(last):
+    with pytest.raises(ShapeError, match=f"expected last from 1 to 27 poses, got {last}"):
         runner().lift([window()], last)
 
 
-def test_warming_up_needs_nothing_and_changes_nothing():
+def test_warm_up_does_not_change_poses():
     lift = runner()
     before = lift.lift([window()])
     lift.warm_up()
@@ -108,7 +108,7 @@ def nan_window():
         ([window(size_wh=(640, 0))], r"image size \(w, h\) px, got \(640, 0\) in window 0"),
     ],
 )
-def test_windows_that_do_not_fit_are_refused(windows, complaint):
+def test_windows_of_another_shape_raise(windows, complaint):
     with pytest.raises(ShapeError, match=complaint):
         runner().lift(windows)
 
@@ -119,17 +119,17 @@ def test_windows_that_do_not_fit_are_refused(windows, complaint):
         ({"dtype": "float64"}, "lifter.dtype: expected one of float32, float16, bfloat16, got 'float64'"),
         ({"device": "gpu"}, "lifter.device: expected auto, cpu, cuda or cuda:1, got 'gpu'"),
         ({"device": "cuda:99"}, "try auto"),
-        ({"device": "meta"}, "got 'meta'; there are [0-9]+ CUDA devices here"),
-        ({"device": "xpu:7"}, "got 'xpu:7'; there are"),
+        ({"device": "meta"}, "got 'meta'; this machine has [0-9]+ CUDA devices"),
+        ({"device": "xpu:7"}, "got 'xpu:7'; this machine has"),
         ({"threads": 0}, "lifter.threads"),
     ],
 )
-def test_options_that_do_not_exist_are_refused(options, complaint):
+def test_unknown_options_raise(options, complaint):
     with pytest.raises(ConfigError, match=complaint):
         Runner(weights.build(SPEC), SPEC, **options)
 
 
-def test_normalising_that_does_not_exist_is_refused():
+def test_an_unknown_normalisation_raises():
     spec = LifterSpec(name="tiny", frames=27, config=CONFIG, normalise="scren")
     with pytest.raises(ConfigError, match="normalise: expected"):
         runner(spec=spec).lift([window()])

@@ -1,4 +1,4 @@
-"""Schedules and specs are checked when they are made."""
+"""Schedules and specs validate their fields."""
 
 import msgspec
 import pytest
@@ -21,17 +21,17 @@ from stream.errors import ConfigError
         ({"recoverer": "tra2"}, "schedule.recoverer: expected one of tri, tra, centre, none, got 'tra2'"),
     ],
 )
-def test_a_schedule_that_makes_no_sense_is_refused(fields, complaint):
+def test_an_invalid_schedule_raises(fields, complaint):
     with pytest.raises(ConfigError, match=complaint):
         Schedule(**fields)
 
 
-def test_lists_are_as_good_as_tuples_and_equal_schedules_are_equal():
+def test_schedules_from_lists_and_tuples_are_equal():
     assert Schedule([121, 81], [0, 3]) == Schedule()
     assert hash(Schedule([121, 81], [0, 3])) == hash(Schedule())
 
 
-def test_frames_alive_follow_the_schedule():
+def test_frames_in_blocks_follow_the_schedule():
     assert frames_in_blocks(Schedule(), 243, 8) == [121, 121, 121, 81, 81, 81, 81, 81]
     assert frames_in_blocks(Schedule((189, 81), (1, 3)), 243, 4) == [243, 189, 189, 81]
     assert frames_in_blocks(None, 27, 3) == [27, 27, 27]
@@ -45,11 +45,11 @@ def test_frames_alive_follow_the_schedule():
         ({"output": "middle"}, "lifter.output: expected one of sequence, centre, got 'middle'"),
     ],
 )
-def test_a_spec_that_makes_no_sense_is_refused(fields, complaint):
+def test_an_invalid_spec_raises(fields, complaint):
     with pytest.raises(ConfigError, match=complaint):
         LifterSpec(name="x", **fields)
 
 
-def test_a_spec_survives_the_way_through_json():
+def test_a_spec_survives_json():
     spec = LifterSpec(name="x", schedule=Schedule((9,), (1,), "tpc", "tra"), config={"width": 64})
     assert msgspec.json.decode(msgspec.json.encode(spec), type=LifterSpec) == spec

@@ -1,4 +1,4 @@
-"""Weights files: what is saved comes back, and whatever does not fit is refused by name."""
+"""Weights files: saved weights load unchanged, and errors name what does not fit."""
 
 import msgspec
 import pytest
@@ -28,7 +28,7 @@ def tiny(tmp_path):
     return model, path, weights.save(path, model, SPEC)
 
 
-def test_weights_and_spec_come_back_as_they_were_saved(tiny):
+def test_loaded_weights_and_spec_equal_the_saved_ones(tiny):
     model, path, spec = tiny
     loaded, read = weights.load(path)
     assert read == spec == msgspec.structs.replace(SPEC, sha256=weights.digest(model.state_dict()))
@@ -39,7 +39,7 @@ def test_weights_and_spec_come_back_as_they_were_saved(tiny):
     assert [file.name for file in path.parent.iterdir()] == ["tiny.safetensors"]
 
 
-def test_weights_may_be_stored_in_half_the_space(tiny, tmp_path):
+def test_weights_can_be_stored_in_float16(tiny, tmp_path):
     model, path, spec = tiny
     half = tmp_path / "half.safetensors"
     assert weights.save(half, model, SPEC, torch.float16).sha256 != spec.sha256
@@ -50,13 +50,13 @@ def test_weights_may_be_stored_in_half_the_space(tiny, tmp_path):
         torch.testing.assert_close(value, model.state_dict()[name].half().float(), atol=0, rtol=0)
 
 
-def test_the_digest_is_that_of_names_and_bytes(oracle):
+def test_the_digest_covers_names_and_bytes(oracle):
     reference = oracle("mixste_small")
     assert weights.digest(reference["state_dict"]) == reference["sha256"]
 
 
 def rewrite(path, change=None, **fields):
-    """Write the file again with other tensors or another spec, as if it had been made so."""
+    """Write the file again with other tensors or another spec, and a valid digest."""
     tensors, spec = load_file(path), weights.read_spec(path)
     if change is not None:
         change(tensors)
@@ -68,20 +68,20 @@ def rewrite(path, change=None, **fields):
     ("change", "complaint"),
     [
         (lambda t: t.pop("head.1.bias"), r"head.1.bias \(3,\) is missing"),
-        (lambda t: t.update(extra=torch.ones(2)), r"extra \(2,\) is left over"),
+        (lambda t: t.update(extra=torch.ones(2)), r"extra \(2,\) is unexpected"),
         (
             lambda t: t.update({"head.1.bias": torch.ones(4)}),
             r"head.1.bias should be \(3,\) and is \(4,\)",
         ),
     ],
 )
-def test_weights_that_differ_are_refused_by_their_first_names(tiny, change, complaint):
+def test_errors_name_the_first_differing_weights(tiny, change, complaint):
     rewrite(tiny[1], change)
     with pytest.raises(CheckpointError, match=complaint):
         weights.load(tiny[1])
 
 
-def test_weights_of_another_window_are_refused(tiny):
+def test_weights_of_another_window_length_raise(tiny):
     rewrite(tiny[1], frames=81)
     with pytest.raises(
         CheckpointError, match=r"Temporal_pos_embed should be \(1, 81, 16\) and is \(1, 27, 16\)"
@@ -89,13 +89,13 @@ def test_weights_of_another_window_are_refused(tiny):
         weights.load(tiny[1])
 
 
-def test_a_long_list_of_differences_is_cut(tiny):
+def test_a_long_list_of_differences_is_shortened(tiny):
     rewrite(tiny[1], lambda tensors: tensors.clear())
     with pytest.raises(CheckpointError, match="and 57 more"):
         weights.load(tiny[1])
 
 
-def test_a_changed_file_is_refused(tiny):
+def test_a_changed_file_raises(tiny):
     _, path, _ = tiny
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -105,7 +105,7 @@ def test_a_changed_file_is_refused(tiny):
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 64, b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
-def test_a_file_of_something_else_is_refused(tmp_path, content):
+def test_a_file_of_another_format_raises(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(
@@ -114,30 +114,30 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
         weights.load(path)
 
 
-def test_a_cut_file_is_refused(tiny):
+def test_a_truncated_file_raises(tiny):
     _, path, _ = tiny
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"expected a .safetensors file, but"):
+    with pytest.raises(CheckpointError, match=r"expected a .safetensors file, got"):
         weights.load(path)
 
 
-def test_a_place_that_takes_no_weights_is_refused(tiny, tmp_path):
-    with pytest.raises(ConfigError, match=r"nowhere/x.safetensors: the weights cannot be written there: "):
+def test_a_folder_that_does_not_exist_raises(tiny, tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere/x.safetensors: the weights cannot be written: "):
         weights.save(tmp_path / "nowhere" / "x.safetensors", tiny[0], SPEC)
 
 
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="found none"):
+def test_a_missing_file_raises(tmp_path):
+    with pytest.raises(CheckpointError, match="got none"):
         weights.load(tmp_path / "x.safetensors")
 
 
-def test_foreign_safetensors_are_refused_with_the_way_in(tmp_path):
+def test_foreign_safetensors_raise_and_name_import_weights(tmp_path):
     save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
     with pytest.raises(CheckpointError, match="import-weights"):
         weights.load(tmp_path / "x.safetensors")
 
 
-def test_a_spec_of_a_later_version_is_refused(tmp_path):
+def test_a_spec_of_a_later_version_raises(tmp_path):
     save_file(
         {"a": torch.ones(2)}, tmp_path / "x.safetensors", metadata={"poselift.spec": '{"name":"x","new":1}'}
     )
@@ -145,12 +145,12 @@ def test_a_spec_of_a_later_version_is_refused(tmp_path):
         weights.load(tmp_path / "x.safetensors")
 
 
-def test_an_architecture_that_does_not_exist_is_refused():
+def test_an_unknown_architecture_raises():
     with pytest.raises(ConfigError, match=r"lifter.arch: expected one of mixste, .*got 'mixtse'"):
         weights.build(msgspec.structs.replace(SPEC, arch="mixtse"))
 
 
-def test_settings_an_architecture_does_not_have_are_refused():
+def test_unknown_settings_of_an_architecture_raise():
     with pytest.raises(ConfigError, match="unexpected keyword argument 'wdith'"):
         weights.build(msgspec.structs.replace(SPEC, config={"wdith": 16}))
 

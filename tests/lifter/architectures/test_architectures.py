@@ -1,4 +1,4 @@
-"""What holds for every architecture with every pruner and recoverer."""
+"""Properties of every architecture with every pruner and recoverer."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ PRUNERS = ("tps", "tpc", "tpa", "tpmo")
 
 @pytest.fixture(params=ARCHITECTURES)
 def build(request):
-    """Builds a small model of each architecture, every parameter of which matters."""
+    """Builds a small model of each architecture, with weights of which every parameter matters."""
     cls, config = ARCHITECTURES[request.param]
 
     def make(schedule=None, **overrides):
@@ -41,7 +41,7 @@ def window(model, batch=2):
 
 @pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize(("recoverer", "frames"), [("tri", F), ("tra", F), ("none", 9), ("centre", 1)])
-def test_every_pruner_goes_with_every_recoverer_and_repeats_its_bits(build, pruner, recoverer, frames):
+def test_every_pruner_works_with_every_recoverer_and_is_deterministic(build, pruner, recoverer, frames):
     model = build(Schedule(keep=(13, 9), at=(0, 2), pruner=pruner, recoverer=recoverer))
     x = window(model)
     with torch.inference_mode():
@@ -52,7 +52,7 @@ def test_every_pruner_goes_with_every_recoverer_and_repeats_its_bits(build, prun
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
-def test_pruned_frames_are_sorted_and_hold_the_centre_for_seq2frame(build, pruner):
+def test_pruned_frames_are_sorted_and_contain_the_centre_for_seq2frame(build, pruner):
     model = build(Schedule(keep=(14, 8), at=(0, 2), pruner=pruner, recoverer="none"))
     with torch.inference_mode():
         _, kept = model.encode(window(model))
@@ -69,24 +69,24 @@ def test_a_window_gets_the_same_poses_alone_and_in_a_batch(build, pruner):
         torch.testing.assert_close(model(x)[1:2], model(x[1:2]), atol=1e-5, rtol=0)
 
 
-def test_attention_prunes_by_what_the_block_gives_each_frame(build):
+def test_attention_received_sums_to_the_number_of_queries(build):
     model = build(Schedule(keep=(9,), at=(2,), pruner="tpa", recoverer="none"))
-    x, seen = window(model), []
+    x, scores = window(model), []
     prune = model.hourglass.prune
 
-    def watched(block, tokens, kept, x, attention):
-        seen.append(attention(tokens))
-        return prune(block, tokens, kept, x, attention)
+    def recording(block, tokens, frame_indices, x, attention):
+        scores.append(attention(tokens))
+        return prune(block, tokens, frame_indices, x, attention)
 
-    model.hourglass.prune = watched
+    model.hourglass.prune = recording
     with torch.inference_mode():
         model(x)
-    received = torch.stack(seen[:3])  # (3, B, F), nothing pruned yet
-    # Each of F queries gives away 1.
+    received = torch.stack(scores[:3])  # (3, B, F), nothing pruned yet
+    # Each of the F queries distributes attention 1.
     torch.testing.assert_close(received.sum(dim=-1), torch.full((3, 2), float(F)), atol=1e-3, rtol=0)
 
 
-def test_all_parameters_learn(build):
+def test_all_parameters_get_gradients(build):
     model = build(Schedule(keep=(13, 9), at=(0, 1), recoverer="tra")).train()
     model(window(model)).square().sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
@@ -109,7 +109,7 @@ def test_pruned_models_export_with_any_batch(build):
         torch.testing.assert_close(exported(x), model(x), atol=1e-5, rtol=0)
 
 
-def test_misshapen_windows_are_refused(build):
+def test_windows_of_another_shape_raise(build):
     model = build()
     frames, joints, channels = model.shape
     for shape in [(frames, joints, channels), (1, frames - 1, joints, channels), (1, frames, 16, channels)]:
@@ -117,26 +117,26 @@ def test_misshapen_windows_are_refused(build):
             model(torch.zeros(shape))
 
 
-def test_no_windows_at_all_are_refused(build):
+def test_an_empty_batch_raises(build):
     for pruner in PRUNERS:
         with pytest.raises(ShapeError, match=r"one or more windows .*, got \(0, 27, 17, "):
             build(Schedule(keep=(13, 9), at=(0, 1), pruner=pruner))(window(build(), batch=0))
 
 
-def test_what_is_no_tensor_of_the_weights_dtype_is_refused(build):
+def test_input_of_another_dtype_raises(build):
     model = build()
     for dtype in (torch.float64, torch.float16, torch.int64):
-        with pytest.raises(ShapeError, match=f"expected torch.float32 as its weights are, got {dtype}"):
+        with pytest.raises(ShapeError, match=f"expected torch.float32 like its weights, got {dtype}"):
             model(window(model).to(dtype))
     with pytest.raises(ShapeError, match=r"got <class 'numpy\.ndarray'>"):
         model(window(model).numpy())
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):  # which casts by itself
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):  # autocast converts the input
         assert model(window(model)).isfinite().all()
         assert model(window(model).bfloat16()).isfinite().all()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_windows_with_a_hole_are_refused(build, value):
+def test_windows_with_nan_raise(build, value):
     model = build()
     x = window(model)
     x[1, 3, 5, 0] = value
@@ -144,14 +144,14 @@ def test_windows_with_a_hole_are_refused(build, value):
         model(x)
 
 
-def test_sizes_that_make_no_model_are_refused(build):
+def test_heads_that_do_not_divide_the_width_raise(build):
     with pytest.raises(ConfigError, match="heads: expected a divisor of the width 16, got 5"):
         build(heads=5)
     with pytest.raises(ConfigError, match="heads: expected a divisor of the width 16, got 0"):
         build(heads=0)
 
 
-def test_a_schedule_that_does_not_fit_is_refused(build):
+def test_a_schedule_that_does_not_fit_raises(build):
     with pytest.raises(ConfigError, match="at most 27 frames"):
         build(Schedule(keep=(28,), at=(0,)))
     with pytest.raises(ConfigError, match="below"):

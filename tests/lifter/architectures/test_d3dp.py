@@ -51,7 +51,7 @@ def test_a_sampling_run_matches_the_recorded_one_at_every_step(run, trained):
     torch.testing.assert_close(hypotheses, run["output"], atol=1e-5, rtol=0)
 
 
-def test_buffers_of_the_noise_schedule_are_the_released_ones_to_the_last_digit(run):
+def test_buffers_of_the_noise_schedule_equal_the_released_ones(run):
     buffers = {name: value for name, value in D3DP(**TINY).state_dict().items() if "." not in name}
     assert buffers.keys() == run["buffers"].keys()
     for name in buffers:  # cosine and square root differ in the last bit between processors
@@ -71,7 +71,7 @@ def test_the_released_checkpoint_and_its_denoiser_alone_load_the_same_model(orac
         torch.testing.assert_close(poses, expected, atol=1e-5, rtol=0)
 
 
-def test_a_checkpoint_of_another_noise_schedule_is_refused(oracle, run):
+def test_a_checkpoint_of_another_noise_schedule_raises(oracle, run):
     reference = oracle("d3dp_small")
     weights = {f"pose_estimator.{key}": value for key, value in reference["state_dict"].items()}
     linear = weights | run["buffers"] | {"betas": torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)}
@@ -82,7 +82,7 @@ def test_a_checkpoint_of_another_noise_schedule_is_refused(oracle, run):
         lifter.from_official("d3dp", shorter, **reference["config"])
 
 
-def test_a_lift_is_the_mean_of_the_last_step_and_the_same_twice_in_any_batch(run, trained):
+def test_poses_are_the_mean_of_the_last_step_and_deterministic_in_any_batch(run, trained):
     model, x = trained(hypotheses=3, steps=2), run["x2d"]
     with torch.inference_mode():
         both, again, alone = model(x), model(x), model(x[1:])
@@ -99,9 +99,9 @@ def test_with_flip_a_mirrored_person_is_lifted_to_the_mirrored_pose():
     x = torch.rand(1, 9, 17, 2) * 2 - 1
     noise = torch.randn(1, 1, 1, 9, 17, 3)
     with torch.inference_mode():
-        straight = model.sample(x, noise)
+        direct = model.sample(x, noise)
         mirrored = model.sample(model.mirror(x), model.mirror(noise))
-    torch.testing.assert_close(model.mirror(mirrored), straight, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.mirror(mirrored), direct, atol=1e-5, rtol=0)
 
 
 def test_training_recovers_one_pose_sequence():
@@ -112,8 +112,8 @@ def test_training_recovers_one_pose_sequence():
     generator = torch.Generator().manual_seed(0)
     losses = []
     for _ in range(60):
-        noisy, level, wanted = model.corrupt(keypoints, poses, generator)
-        loss = model.loss(model(keypoints, noisy, level), wanted)
+        noisy, level, target = model.corrupt(keypoints, poses, generator)
+        loss = model.loss(model(keypoints, noisy, level), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -125,10 +125,10 @@ def test_training_recovers_one_pose_sequence():
 def test_corruption_follows_the_forward_process():
     model = D3DP(**TINY)
     poses = torch.rand(64, 9, 17, 3) - 0.5
-    noisy, level, wanted = model.corrupt(poses[..., :2], poses, torch.Generator().manual_seed(1))
+    noisy, level, target = model.corrupt(poses[..., :2], poses, torch.Generator().manual_seed(1))
     again, _, _ = model.corrupt(poses[..., :2], poses, torch.Generator().manual_seed(1))
     assert torch.equal(noisy, again)
-    assert wanted is poses
+    assert target is poses
     assert noisy.abs().max() <= torch.tensor(1.1)
     quiet, loud = level < 50, level > 950
     assert (noisy - poses)[quiet].abs().mean() < 0.1 < 0.5 < (noisy - poses)[loud].abs().mean()
@@ -144,13 +144,13 @@ def test_sampling_and_training_passes_export_with_any_batch(schedule):
 
     for count in (1, 3):
         exported = torch.export.export(model, arguments(2)[:count], dynamic_shapes=(batch,) * count)
-        given = arguments(3)[:count]
+        inputs = arguments(3)[:count]
         with torch.inference_mode():
-            torch.testing.assert_close(exported.module()(*given), model(*given), atol=1e-5, rtol=0)
+            torch.testing.assert_close(exported.module()(*inputs), model(*inputs), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("schedule", "gflops"), [(None, 277.26), (Schedule(), 118.25)])
-def test_one_pass_of_the_full_denoiser_costs_what_the_paper_says(schedule, gflops):
+def test_one_pass_of_the_full_denoiser_has_the_flops_of_the_paper(schedule, gflops):
     model = D3DP(schedule=schedule, hypotheses=1, steps=1).to("meta")
     keypoints, noisy = (torch.zeros(1, 243, 17, channels, device="meta") for channels in (2, 3))
     total = count_model(model, keypoints, noisy, torch.zeros(1, device="meta"))[0]
@@ -158,7 +158,7 @@ def test_one_pass_of_the_full_denoiser_costs_what_the_paper_says(schedule, gflop
     assert round(total.paper_flops / 1e9, 2) == gflops
 
 
-def test_it_builds_without_memory():
+def test_it_builds_on_the_meta_device():
     with torch.device("meta"):
         model = D3DP(**TINY, schedule=Schedule(keep=(5, 3), at=(0, 1)))
     assert model.to("meta").sample(torch.zeros(1, 9, 17, 2, device="meta")).shape == (1, 5, 5, 9, 17, 3)
@@ -174,25 +174,23 @@ def test_sampling_compiles_to_one_graph_with_every_pruner(pruner):
 
 
 @pytest.mark.parametrize("noisy", [(1, 9, 16, 3), (1, 9, 17, 2), (2, 9, 17, 3), (9, 17, 3)])
-def test_noisy_poses_that_do_not_fit_are_refused(noisy):
+def test_noisy_poses_of_another_shape_raise(noisy):
     with pytest.raises(ShapeError, match=r"noisy poses \(B, H, F, J, 3\) = \(1, H, 9, 17, 3\)"):
         D3DP(**TINY)(torch.zeros(1, 9, 17, 2), torch.zeros(noisy), torch.tensor([3]))
 
 
-def test_noisy_poses_come_with_a_level_for_each_window():
+def test_noisy_poses_need_a_level_per_window():
     keypoints, noisy = torch.zeros(1, 9, 17, 2), torch.zeros(1, 9, 17, 3)
     with pytest.raises(ShapeError, match=r"levels \(1,\), got .* and \(2,\)"):
         D3DP(**TINY)(keypoints, noisy, torch.tensor([3, 4]))
-    with pytest.raises(ShapeError, match="together, got one of them"):
+    with pytest.raises(ShapeError, match="together, got only one of them"):
         D3DP(**TINY)(keypoints, noisy)
 
 
-def test_what_does_not_fit_is_refused():
+def test_inputs_and_settings_that_do_not_fit_raise():
     with pytest.raises(ShapeError, match="9, 17, 2"):
         D3DP(**TINY)(torch.zeros(1, 8, 17, 2))
-    with pytest.raises(
-        ShapeError, match=r"\(5, 1, H, 9, 17, 3\), one for each step, got \(4, 1, 5, 9, 17, 3\)"
-    ):
+    with pytest.raises(ShapeError, match=r"\(5, 1, H, 9, 17, 3\), one per step, got \(4, 1, 5, 9, 17, 3\)"):
         D3DP(**TINY).sample(torch.zeros(1, 9, 17, 2), torch.zeros(4, 1, 5, 9, 17, 3))
     with pytest.raises(ShapeError, match=r"\(5, 1, H, 9, 17, 3\).*got \(5, 1, 5, 9, 16, 3\)"):
         D3DP(**TINY).sample(torch.zeros(1, 9, 17, 2), torch.zeros(5, 1, 5, 9, 16, 3))

@@ -2,7 +2,7 @@
 
 import torch
 
-from lifter.architectures.d3dp_aggregate import joint_best, jpma, place, pose_best, project
+from lifter.architectures.d3dp_aggregate import joint_best, jpma, pose_best, project, solve_root
 
 # Human3.6M's camera 54138969 in screen units: bent by its lens.
 BENT = torch.tensor([[2.2900, 2.2876, 0.0251, 0.0289, -0.2071, 0.2478, -0.0031, -0.0010, -0.0009]])
@@ -15,13 +15,13 @@ def person(seed: int = 0) -> torch.Tensor:
     return poses - poses[:, :, :1]
 
 
-def test_a_plain_camera_projects_by_hand():
+def test_projection_without_distortion_equals_the_formula():
     points = torch.tensor([[[1.0, -2.0, 4.0], [0.0, 0.0, 1.0]]])
     expected = torch.tensor([[[2.0 * 0.25 + 0.1, 3.0 * -0.5 - 0.2], [0.1, -0.2]]])
     torch.testing.assert_close(project(points, PLAIN), expected)
 
 
-def test_a_bent_lens_projects_by_hand():
+def test_projection_with_distortion_equals_the_formula():
     x, y = 0.3, -0.2
     r2 = x * x + y * y
     bend = 1 - 0.2071 * r2 + 0.2478 * r2**2 - 0.0031 * r2**3 - 0.0010 * x - 0.0009 * y
@@ -31,10 +31,10 @@ def test_a_bent_lens_projects_by_hand():
     )
 
 
-def test_a_person_is_placed_where_they_stand():
+def test_the_root_of_a_projected_pose_is_recovered():
     root = torch.tensor([[[0.5, -0.3, 5.0]], [[0.4, 0.2, 4.0]], [[-1.0, 0.0, 3.0]], [[0.0, 0.0, 8.0]]])[None]
     keypoints = project(person() + root, PLAIN)
-    torch.testing.assert_close(place(person(), keypoints, PLAIN), root, atol=1e-3, rtol=0)
+    torch.testing.assert_close(solve_root(person(), keypoints, PLAIN), root, atol=1e-3, rtol=0)
 
 
 def test_each_joint_comes_from_the_hypothesis_that_projects_nearest():
@@ -46,7 +46,7 @@ def test_each_joint_comes_from_the_hypothesis_that_projects_nearest():
     torch.testing.assert_close(jpma(hypotheses, keypoints, BENT, root), truth)
 
 
-def test_without_a_root_the_mean_hypothesis_is_placed():
+def test_without_a_root_that_of_the_mean_hypothesis_is_used():
     truth, root = person(), torch.tensor([0.2, -0.1, 5.0]).expand(1, 4, 1, 3)
     wobble = torch.randn(1, 8, 4, 17, 3, generator=torch.Generator().manual_seed(3)) * 0.1
     hypotheses = truth[:, None] + wobble
@@ -55,8 +55,8 @@ def test_without_a_root_the_mean_hypothesis_is_placed():
     assert error < 0.4 * wobble[..., :2].norm(dim=-1).mean()
 
 
-def test_a_person_who_is_one_point_has_a_place_all_the_same():
-    assert place(person(), torch.zeros(1, 4, 17, 2), PLAIN).isfinite().all()
+def test_the_root_is_finite_when_all_keypoints_coincide():
+    assert solve_root(person(), torch.zeros(1, 4, 17, 2), PLAIN).isfinite().all()
 
 
 def test_the_best_pose_is_one_hypothesis_for_the_whole_window():
@@ -70,7 +70,7 @@ def test_the_best_pose_is_one_hypothesis_for_the_whole_window():
     torch.testing.assert_close(pose_best(truth[:, None] + shift, truth, list(range(17))), expected)
 
 
-def test_the_best_pose_is_judged_by_the_joints_that_count():
+def test_the_best_pose_is_selected_by_the_given_joints():
     shift = torch.zeros(1, 2, 4, 17, 3)
     shift[:, 0, :, 3:], shift[:, 1, :, :3] = 1.0, 0.1
     best = pose_best(person()[:, None] + shift, person(), [0, 1, 2])

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import lifter
-from lifter.architectures.diffpose import DiffPose, GraphDenoiser
+from lifter.architectures.diffpose import DiffPose
+from lifter.architectures.graph_denoiser import GraphDenoiser
 from lifter.checkpoints.convert import import_weights
 from lifter.paper.flops import count
 from lifter.samples import full_size_spec
@@ -34,7 +35,7 @@ def test_the_denoiser_matches_the_reference(reference, denoiser):
 
 
 def test_joints_mix_along_the_released_skeleton(reference, denoiser):
-    """Its graph is row-normalised; polynomials of degree 0, 1 and 2 of the Laplacian of that."""
+    """The graph is row-normalised; the polynomials of its Laplacian have degrees 0, 1 and 2."""
     adjacency = reference["inputs"]["adj"]
     degrees = torch.diag(adjacency.sum(dim=1) ** -0.5)
     laplacian = torch.eye(17) - degrees @ adjacency @ degrees
@@ -42,20 +43,20 @@ def test_joints_mix_along_the_released_skeleton(reference, denoiser):
     torch.testing.assert_close(denoiser.chebyshev, expected, atol=1e-6, rtol=0)
 
 
-def test_its_noise_schedule_is_the_released_one(reference):
+def test_the_noise_schedule_equals_the_released_one(reference):
     left = torch.cumprod(1 - reference["inputs"]["betas"], dim=0)
-    assert torch.equal(DiffPose(**TINY).left, left)
+    assert torch.equal(DiffPose(**TINY).alpha_bar, left)
 
 
 @pytest.mark.parametrize(
     ("sample", "level"), [((6, 16, 5), 6), ((6, 17, 4), 6), ((2, 3, 17, 5), 6), ((6, 17, 5), 5)]
 )
-def test_a_sample_that_does_not_fit_is_refused(denoiser, sample, level):
+def test_a_sample_of_another_shape_raises(denoiser, sample, level):
     with pytest.raises(ShapeError, match=r"\(N, 17, 5\) and levels \(N,\), got"):
         denoiser(torch.zeros(sample), torch.zeros(level))
 
 
-def test_its_names_and_shapes_are_the_released_ones(reference):
+def test_names_and_shapes_equal_the_released_ones(reference):
     shapes = {key: tuple(value.shape) for key, value in GraphDenoiser().state_dict().items()}
     assert shapes == {key: tuple(shape) for key, shape in reference["keys"].items()}
 
@@ -68,7 +69,7 @@ def test_the_released_checkpoint_loads(reference):
     torch.testing.assert_close(noise, reference["outputs"]["output"], atol=1e-5, rtol=0)
 
 
-def test_a_whole_lifter_is_made_of_two_checkpoints(reference, oracle):
+def test_two_checkpoints_load_as_one_lifter(reference, oracle):
     mixste = oracle("mixste_small")
     state = {f"pose.{key}": value for key, value in mixste["state_dict"].items()}
     state |= {f"denoiser.{key}": value for key, value in reference["state_dict"].items()}
@@ -120,21 +121,21 @@ def test_the_released_reverse_step_matches_the_reference(reference, denoiser):
     torch.testing.assert_close(poses[0], expected - expected[:, :1], atol=1e-5, rtol=0)
 
 
-def test_the_chain_visits_evenly_spaced_levels():
+def test_the_reverse_chain_has_evenly_spaced_levels():
     levels = [step.level for step in DiffPose(**TINY, steps=3, start=12).chain]
     assert levels == [8, 4, 0]
     assert [step.level for step in DiffPose(**TINY).chain] == [0]
 
 
-def test_a_denoiser_that_knows_the_noise_gives_the_clean_poses_back():
-    """In five steps from drawn hypotheses, with the exact answer in the place of the network."""
+def test_an_exact_denoiser_recovers_the_clean_poses():
+    """In five steps from random hypotheses, with the exact noise instead of the network."""
     model = DiffPose(**TINY, hypotheses=4, steps=5, start=50).eval()
     clean = torch.rand(2, 9, 17, 5)
     truth = clean[:, None].expand(-1, 4, -1, -1, -1).reshape(-1, 17, 5)
 
     class Exact(torch.nn.Module):
         def forward(self, sample, level):
-            left = model.left[level.long()][:, None, None]
+            left = model.alpha_bar[level.long()][:, None, None]
             return (sample - left.sqrt() * truth) / (1 - left).sqrt()
 
     model.denoiser = Exact()
@@ -142,7 +143,7 @@ def test_a_denoiser_that_knows_the_noise_gives_the_clean_poses_back():
     torch.testing.assert_close(model.refine(clean), wanted, atol=1e-4, rtol=0)
 
 
-def test_several_hypotheses_surround_the_lifted_pose_and_repeat():
+def test_several_hypotheses_surround_the_lifted_pose_and_are_deterministic():
     model = DiffPose(**TINY, hypotheses=8, steps=5, start=50).eval()
     x = torch.rand(2, 9, 17, 2)
     with torch.inference_mode():
@@ -170,13 +171,13 @@ def test_its_frozen_lifter_costs_what_the_paper_says(schedule, gflops):
     assert round(total.paper_flops / 1e9, 2) == gflops
 
 
-def test_it_builds_without_memory():
+def test_it_builds_on_the_meta_device():
     with torch.device("meta"):
         model = DiffPose(**TINY, hypotheses=2)
     assert model.to("meta")(torch.zeros(1, 9, 17, 2, device="meta")).shape == (1, 9, 17, 3)
 
 
-def test_training_finds_noise_and_leaves_the_frozen_lifter_alone():
+def test_training_learns_the_noise_and_leaves_the_frozen_lifter_unchanged():
     torch.manual_seed(0)
     model = DiffPose(**TINY).train()
     frozen = {key: value.clone() for key, value in model.pose.state_dict().items()}
@@ -209,14 +210,14 @@ def test_corruption_mixes_sample_and_noise_by_level_in_pairs():
     assert noise[..., 2:].std() == pytest.approx(1.0, rel=0.1)
 
 
-def test_what_does_not_fit_is_refused():
+def test_inputs_and_settings_that_do_not_fit_raise():
     with pytest.raises(ShapeError, match="9, 17, 2"):
         DiffPose(**TINY)(torch.zeros(1, 8, 17, 2))
-    with pytest.raises(ShapeError, match="together, got one of them"):
+    with pytest.raises(ShapeError, match="together, got only one of them"):
         DiffPose(**TINY)(torch.zeros(1, 9, 17, 2), level=torch.zeros(1, 9))
     with pytest.raises(ConfigError, match="heads: expected a divisor of the width 96, got 5"):
         GraphDenoiser(heads=5)
-    with pytest.raises(ConfigError, match="recoverer 'tri' or 'tra'"):
+    with pytest.raises(ConfigError, match="refines all frames, expected 'tri' or 'tra'"):
         DiffPose(**TINY, schedule=Schedule(keep=(5,), at=(0,), recoverer="none"))
     with pytest.raises(ConfigError, match="steps <= start"):
         DiffPose(**TINY, steps=7)

@@ -1,4 +1,4 @@
-"""MotionAGFormer against reference outputs: whole, as HoT, and sized by its schedule."""
+"""MotionAGFormer against reference outputs: unpruned, as HoT, and sized by its schedule."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from stream.errors import CheckpointError, ConfigError
 SMALL = {"frames": 27, "width": 32, "depth": 4, "rep_width": 64}
 
 
-def test_the_whole_model_matches_the_reference(oracle):
+def test_the_unpruned_model_matches_the_reference(oracle):
     reference = oracle("motionagformer_small")
     model = lifter.from_official("motionagformer", reference["state_dict"], **reference["config"])
     with torch.inference_mode():
@@ -22,7 +22,7 @@ def test_the_whole_model_matches_the_reference(oracle):
     torch.testing.assert_close(poses, reference["outputs"]["output"], atol=1e-5, rtol=0)
 
 
-def test_hot_chooses_the_frames_of_the_reference(oracle):
+def test_hot_keeps_the_frames_of_the_reference(oracle):
     cluster = oracle("hot_motionagformer_small")["cluster"]
     score = density_peaks(cluster["x_knn"], cluster["k"], cluster["noise"])
     assert score.topk(cluster["cluster_num"]).indices.tolist() == cluster["index_down"].tolist()
@@ -39,13 +39,13 @@ def test_hot_recovers_the_poses_of_the_reference_from_its_frames(oracle, run, fi
     torch.testing.assert_close(poses, reference[run]["output"], atol=1e-5, rtol=0)
 
 
-def test_frames_without_neighbours_are_refused():
+def test_fewer_than_one_neighbour_raises():
     with pytest.raises(ConfigError, match="neighbours of at least 1, got 0"):
         MotionAGFormer(**SMALL, neighbours=0)
 
 
 @pytest.mark.parametrize("name", ["heads", "neighbours"])
-def test_heads_and_neighbours_change_the_answer_without_a_trace_in_the_weights(oracle, name):
+def test_heads_and_neighbours_change_the_poses_but_not_the_weights(oracle, name):
     reference = oracle("motionagformer_small")
     model = MotionAGFormer(**SMALL, **{name: 4}).eval()
     model.load_state_dict(reference["state_dict"], strict=True)
@@ -61,7 +61,7 @@ def test_a_temporal_graph_normalises_over_the_frames_alive_in_its_layer():
     assert (frames, joints) == ([27, 13, 13, 9], [17, 17, 17, 17])
 
 
-def test_weights_of_another_schedule_are_refused(oracle):
+def test_weights_of_another_schedule_raise(oracle):
     reference = oracle("motionagformer_small")
     with pytest.raises(
         CheckpointError, match=r"layers\.2\.graph_temporal\.mixer\.batch_norm.*\(9,\).*\(27,\)"
@@ -74,7 +74,7 @@ def test_weights_of_another_schedule_are_refused(oracle):
         )
 
 
-def test_the_body_graph_is_as_lopsided_as_the_released_one():
+def test_the_body_graph_is_as_asymmetric_as_the_released_one():
     edges = SpatialGraph(8).adjacency
     one_way = [(row, column) for row, column in (edges < edges.T).nonzero().tolist()]
     assert one_way == [(0, 4), (8, 11), (8, 14)]
@@ -86,7 +86,7 @@ def test_frames_gather_from_the_most_similar_frames():
     assert TemporalGraph(2, frames=3, neighbours=1).edges(x).tolist() == [[[0, 1, 0], [0, 1, 0], [0, 0, 1]]]
 
 
-def test_a_body_of_other_joints_is_refused():
+def test_another_number_of_joints_raises():
     with pytest.raises(ConfigError, match="17 joints"):
         MotionAGFormer(joints=16)
 

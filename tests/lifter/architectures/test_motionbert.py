@@ -1,4 +1,4 @@
-"""MotionBERT against reference outputs: whole, pruned, and as HoT."""
+"""MotionBERT against reference outputs: unpruned, pruned, and as HoT."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from lifter.spec import Schedule
 SMALL = {"maxlen": 27, "dim_feat": 64, "depth": 5, "dim_rep": 128, "heads": 8}
 
 
-def test_the_whole_model_matches_the_reference(oracle):
+def test_the_unpruned_model_matches_the_reference(oracle):
     reference = oracle("motionbert_small")
     model = lifter.from_official("motionbert", reference["state_dict"], **SMALL, mlp_ratio=4)
     with torch.inference_mode():
@@ -21,7 +21,7 @@ def test_the_whole_model_matches_the_reference(oracle):
     torch.testing.assert_close(poses, reference["outputs"]["output"], atol=1e-5, rtol=0)
 
 
-def test_hot_chooses_the_frames_of_the_reference(oracle):
+def test_hot_keeps_the_frames_of_the_reference(oracle):
     cluster = oracle("hot_motionbert_small")["cluster"]
     score = density_peaks(cluster["x_knn"], cluster["k"], cluster["noise"])
     assert score.topk(cluster["cluster_num"]).indices.tolist() == cluster["index_down"].tolist()
@@ -38,7 +38,7 @@ def test_hot_recovers_the_poses_of_the_reference_from_its_frames(oracle, run, fi
     torch.testing.assert_close(poses, reference[run]["output"], atol=1e-5, rtol=0)
 
 
-def test_both_streams_start_with_equal_shares_of_the_answer():
+def test_both_streams_start_with_equal_shares():
     model = MotionBERT(frames=9, width=16, depth=2, heads=2)
     assert [fuse.weight.abs().max().item() for fuse in model.ts_attn] == [0.0, 0.0]
     assert [fuse.bias.tolist() for fuse in model.ts_attn] == [[0.5, 0.5]] * 2

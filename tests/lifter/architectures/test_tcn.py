@@ -1,4 +1,4 @@
-"""The network that lifters are compared with."""
+"""The baseline network, a temporal convolutional network."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def spec(**config):
     return LifterSpec(name="x", arch="tcn", frames=81, config={"width": 8} | config)
 
 
-def test_a_frame_answers_to_those_near_it_in_time():
+def test_the_receptive_field_is_27_frames():
     torch.manual_seed(0)
     model = build(spec(depth=2))
     x = torch.randn(1, 81, 17, 2)
@@ -30,37 +30,37 @@ def test_a_frame_answers_to_those_near_it_in_time():
     assert changed.nonzero().flatten().tolist() == list(range(40 - 13, 40 + 14))  # 27 frames
 
 
-def test_a_short_window_is_taken_as_it_is():
+def test_short_windows_need_no_padding():
     assert build(spec())(torch.zeros(2, 9, 17, 2)).shape == (2, 9, 17, 3)
 
 
-def test_its_size_is_that_of_the_packaged_lifter():
+def test_it_can_have_the_size_of_the_packaged_lifter():
     model = TCN(in_channels=3, width=156)
     assert sum(value.numel() for value in model.parameters()) == 424059
 
 
-def test_it_cannot_prune():
+def test_a_schedule_raises():
     with pytest.raises(ConfigError, match="expected no schedule"):
         TCN(schedule=Schedule())
 
 
-def test_it_starts_steps_and_evaluates_by_its_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_of_its_recipe_trains_and_evaluates(capsys: pytest.CaptureFixture[str]) -> None:
     train.train(CONFIGS / "tcn.yaml", dry_run=True)
     assert "mpjpe" in capsys.readouterr().out
 
 
-def test_ablations_differ_in_one_thing_each() -> None:
+def test_each_ablation_changes_one_part_of_the_recipe() -> None:
     rows = yaml.safe_load((CONFIGS / "ablations.yaml").read_text())["rows"]
     plans = {row: msgspec.to_builtins(recipe.load(f"{CONFIGS / 'ablations.yaml'}:{row}")) for row in rows}
-    whole = plans["as-small"]
-    assert whole["loss"] == msgspec.to_builtins(recipe.load(CONFIGS / "small.yaml"))["loss"]
-    lost = {name: sorted(whole["loss"].keys() - plan["loss"].keys()) for name, plan in plans.items()}
+    base = plans["as-small"]
+    assert base["loss"] == msgspec.to_builtins(recipe.load(CONFIGS / "small.yaml"))["loss"]
+    lost = {name: sorted(base["loss"].keys() - plan["loss"].keys()) for name, plan in plans.items()}
     others = {}
     for name, plan in plans.items():
         assert plan["lifter"].pop("name") == f"ablations-{name}"
         assert [(stage["steps"], stage["batch"]) for stage in plan["stages"]] == [(400, 32)]
-        assert plan["loss"].items() <= whole["loss"].items()
-        others[name] = {key for key in plan if key != "loss" and plan[key] != whole[key]}
+        assert plan["loss"].items() <= base["loss"].items()
+        others[name] = {key for key in plan if key != "loss" and plan[key] != base[key]}
     assert {name: terms for name, terms in lost.items() if terms} == {
         "no-newest": ["newest"],
         "no-smoothness": ["smoothness"],

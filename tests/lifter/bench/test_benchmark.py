@@ -44,7 +44,9 @@ def runner(**options):
 
 
 def only(monkeypatch, *installed):
-    monkeypatch.setattr(tune.engines, "missing", lambda engine, *rest: "" if engine in installed else "no")
+    monkeypatch.setattr(
+        tune.engines, "why_unavailable", lambda engine, *rest: "" if engine in installed else "no"
+    )
 
 
 class RecordingLifter:
@@ -134,7 +136,7 @@ def test_tuning_stores_the_fastest_engine_for_auto(plan, monkeypatch):
     assert result["chosen"] == "onednn"
     assert result["engines"]["openvino"] == {"why_not": "no"}
     assert result["engines"]["eager"]["ms"] == 5.0
-    monkeypatch.setattr(tuned, "by_rule", lambda *rest: pytest.fail("no engine was stored"))
+    monkeypatch.setattr(tuned, "default_engine", lambda *rest: pytest.fail("no engine was stored"))
     assert Runner(*weights.load(plan.model), "cpu", threads=1, engine="auto").engine == "onednn"
 
 
@@ -186,8 +188,8 @@ def test_windows_move_on_by_a_hop_and_all_frames_differ():
 
 def test_a_runner_without_cache_gives_the_same_poses():
     lift = runner()
-    assert lift.memory is not None
-    assert without_cache(lift).memory is None
+    assert lift.frame_cache is not None
+    assert without_cache(lift).frame_cache is None
     windows = recorded_windows(SPEC, 2)
     np.testing.assert_allclose(without_cache(lift).lift(windows), lift.lift(windows), atol=1e-6)
 

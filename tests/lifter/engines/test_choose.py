@@ -1,4 +1,4 @@
-"""What computes a network: every engine gives the same poses."""
+"""Engines: all of them give the poses of eager."""
 
 import copy
 
@@ -40,9 +40,9 @@ def network(arch):
 
 
 def windows(number, spec=SPEC):
-    made = np.random.default_rng(0).uniform(0, 480, (number, spec.frames, 17, 3)).astype(np.float32)
+    batch = np.random.default_rng(0).uniform(0, 480, (number, spec.frames, 17, 3)).astype(np.float32)
     frames = np.arange(spec.frames)
-    return [Window(keypoints, np.ones(spec.frames, np.uint8), frames, (640, 480)) for keypoints in made]
+    return [Window(keypoints, np.ones(spec.frames, np.uint8), frames, (640, 480)) for keypoints in batch]
 
 
 def runner(**options):
@@ -60,17 +60,17 @@ def test_every_engine_gives_the_poses_of_eager_for_any_number_of_windows(engine)
         np.testing.assert_allclose(lift.lift(windows(number)), expected.lift(windows(number)), atol=2e-6)
 
 
-def test_compiling_takes_one_window_at_a_time(monkeypatch):
-    seen = []
+def test_compile_computes_one_window_at_a_time(monkeypatch):
+    batches = []
 
     def compiled(model, dynamic):
         assert dynamic is False
-        return lambda x: (seen.append(len(x)), model(x))[1]
+        return lambda x: (batches.append(len(x)), model(x))[1]
 
     monkeypatch.setattr(torch, "compile", compiled)
     monkeypatch.setattr(engines.shutil, "which", lambda name: name)
     poses = runner(engine="compile").lift(windows(3))
-    assert seen == [1, 1, 1]
+    assert batches == [1, 1, 1]
     np.testing.assert_allclose(poses, runner().lift(windows(3)), atol=1e-6)
 
 
@@ -82,17 +82,17 @@ def test_onednn_computes_all_architectures(arch):
         expected = model(x)
         changed = engines.onednn(copy.deepcopy(model))
         torch.testing.assert_close(changed(x), expected, atol=1e-5, rtol=1e-4)
-    assert not [part for part in changed.modules() if type(part) is nn.Linear]
+    assert not [module for module in changed.modules() if type(module) is nn.Linear]
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize(("dtype", "error"), [(torch.bfloat16, 0.1), (torch.float16, 0.01)])
-def test_lower_precision_keeps_what_adds_up_in_float32(arch, dtype, error):
+def test_lower_precision_keeps_norms_and_embeddings_in_float32(arch, dtype, error):
     model = network(arch)
     x = torch.rand(2, *model.shape)
     with torch.inference_mode():
         expected = model(x)
-        poses = engines.lower(model, dtype)(x)
+        poses = engines.cast_blocks(model, dtype)(x)
     assert poses.dtype == torch.float32
     torch.testing.assert_close(poses, expected, atol=error, rtol=0)
     dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()}
@@ -100,14 +100,14 @@ def test_lower_precision_keeps_what_adds_up_in_float32(arch, dtype, error):
     assert {kind for name, kind in dtypes.items() if "norm" in name or "embed" in name} == {torch.float32}
 
 
-def test_an_export_is_made_once_and_again_when_the_weights_change(monkeypatch):
-    made = []
+def test_a_network_is_exported_once_per_digest(monkeypatch):
+    exports = []
     monkeypatch.setattr(
-        "lifter.engines.exported.export", lambda model, path: (made.append(model), path.write_bytes(b"x"))
+        "lifter.engines.exported.export", lambda model, path: (exports.append(model), path.write_bytes(b"x"))
     )
-    assert engines.exported("a", "1" * 64) == engines.exported("a", "1" * 64)
-    engines.exported("b", "2" * 64)
-    assert made == ["a", "b"]
+    assert engines.export_once("a", "1" * 64) == engines.export_once("a", "1" * 64)
+    engines.export_once("b", "2" * 64)
+    assert exports == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_an_export_is_made_once_and_again_when_the_weights_change(monkeypatch):
         ({"engine": "onnx", "dtype": "bfloat16"}, "onnx computes in float32 only"),
     ],
 )
-def test_an_engine_that_cannot_compute_here_is_refused(options, complaint):
+def test_an_engine_that_is_not_available_raises(options, complaint):
     with pytest.raises(ConfigError, match=complaint):
         runner(**options)
 
 
-def test_a_missing_package_is_named_with_the_command_that_gets_it(monkeypatch):
+def test_a_missing_package_is_named_with_its_install_command(monkeypatch):
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     with pytest.raises(
         ConfigError, match=r"needs openvino and onnxscript: pip install 'poselift\[openvino\]'"

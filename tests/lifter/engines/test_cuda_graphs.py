@@ -1,4 +1,4 @@
-"""Batches of any size through graphs of fixed sizes. The graphs themselves need a GPU."""
+"""Batches of any size in graphs of fixed sizes. The graphs themselves need a GPU."""
 
 import numpy as np
 import pytest
@@ -12,49 +12,49 @@ from stream.messages import Window
 
 
 def buckets(sizes=(1, 2, 4)):
-    """Poses are keypoints plus width; `made` are the sizes recorded, `ran` those replayed."""
-    made, ran = [], []
+    """Buckets whose poses are keypoints plus width, with the sizes recorded and the sizes replayed."""
+    recorded, replayed = [], []
 
     def make(size):
-        made.append(size)
-        answer = torch.empty(size, 1)  # one memory for all answers, as a graph has
+        recorded.append(size)
+        poses = torch.empty(size, 1)  # the same memory for every call, like a graph
 
         def compute(keypoints, size_wh):
             assert len(keypoints) == len(size_wh) == size
-            ran.append(size)
-            answer.copy_(keypoints + size_wh[:, :1])
-            return answer
+            replayed.append(size)
+            poses.copy_(keypoints + size_wh[:, :1])
+            return poses
 
         return compute
 
-    return Buckets(make, sizes), made, ran
+    return Buckets(make, sizes), recorded, replayed
 
 
 @pytest.mark.parametrize(
     ("number", "sizes"), [(1, [1]), (2, [2]), (3, [4]), (4, [4]), (5, [4, 1]), (11, [4, 4, 4])]
 )
-def test_a_batch_is_filled_up_to_the_next_size_and_split_at_the_largest(number, sizes):
-    lift, _, ran = buckets()
+def test_a_batch_is_padded_to_the_next_size_and_split_at_the_largest(number, sizes):
+    lift, _, replayed = buckets()
     keypoints = torch.arange(number, dtype=torch.float32)[:, None]
     poses = lift(keypoints, torch.full((number, 2), 100.0))
-    assert ran == sizes
+    assert replayed == sizes
     assert torch.equal(poses, keypoints + 100)
 
 
 def test_a_size_is_recorded_once():
-    lift, made, ran = buckets()
+    lift, recorded, replayed = buckets()
     for _ in range(3):
         lift(torch.zeros(3, 1), torch.zeros(3, 2))
-    assert (made, ran) == ([4], [4, 4, 4])
+    assert (recorded, replayed) == ([4], [4, 4, 4])
 
 
-def test_warming_up_records_all_sizes_the_largest_first():
-    lift, made, ran = buckets()
+def test_warm_up_records_all_sizes_from_the_largest_down():
+    lift, recorded, replayed = buckets()
     lift.warm_up()
-    assert (made, ran) == ([4, 2, 1], [])
+    assert (recorded, replayed) == ([4, 2, 1], [])
 
 
-def test_an_answer_outlives_the_next_one():
+def test_poses_survive_the_next_call():
     lift, _, _ = buckets()
     first = lift(torch.ones(2, 1), torch.zeros(2, 2))
     lift(torch.zeros(2, 1), torch.zeros(2, 2))
@@ -71,8 +71,8 @@ def test_graphs_give_the_poses_of_the_cpu(normalise):
     )
     torch.manual_seed(0)
     model = weights.build(spec)
-    made = np.random.default_rng(0).uniform(0, 480, (3, 27, 17, 3)).astype(np.float32)
-    windows = [Window(each, np.ones(27, np.uint8), np.arange(27), (640, 480)) for each in made]
+    batch = np.random.default_rng(0).uniform(0, 480, (3, 27, 17, 3)).astype(np.float32)
+    windows = [Window(keypoints, np.ones(27, np.uint8), np.arange(27), (640, 480)) for keypoints in batch]
     expected = Runner(model, spec, "cpu").lift(windows)
     on_gpu = Runner(model, spec, "cuda", engine="auto")
     assert on_gpu.engine == "graphs"

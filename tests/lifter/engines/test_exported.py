@@ -1,4 +1,4 @@
-"""Pruned models leave torch: exported to ONNX with any batch, they give the same poses."""
+"""Pruned models exported to ONNX give the same poses at any batch size."""
 
 import numpy as np
 import onnxruntime

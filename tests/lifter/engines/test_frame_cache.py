@@ -1,12 +1,12 @@
-"""Frames remembered from window to window: the poses of a network that computes everything anew."""
+"""With the frame cache a runner gives the poses of a runner that computes every window from scratch."""
 
 import numpy as np
 import pytest
 import torch
 
 from lifter import weights
-from lifter.engines import frame_cache as memory
-from lifter.engines.frame_cache import Memory
+from lifter.engines import frame_cache
+from lifter.engines.frame_cache import FrameCache
 from lifter.h2ot.hourglass import Hourglass
 from lifter.runner import Runner
 from lifter.spec import LifterSpec, Schedule
@@ -17,7 +17,7 @@ F = 27
 CONFIG = {"width": 16, "depth": 2, "heads": 2}
 SPECS = {
     "mixste": LifterSpec(name="a", frames=F, schedule=Schedule((13, 9), (0, 1)), config=CONFIG),
-    "whole mixste": LifterSpec(name="b", frames=F, config=CONFIG),
+    "unpruned mixste": LifterSpec(name="b", frames=F, config=CONFIG),
     "mixste pruned by content": LifterSpec(
         name="c", frames=F, schedule=Schedule((9,), (0,), "tpmo"), config=CONFIG
     ),
@@ -40,21 +40,22 @@ SPECS = {
 }
 
 
-def fresh(spec):
+def cached(spec):
+    """A runner with a frame cache."""
     torch.manual_seed(0)
     return Runner(weights.build(spec), spec, device="cpu", threads=1)
 
 
-def forgetful(spec):
-    """A runner that computes everything, every time."""
-    runner = fresh(spec)
-    runner.memory, runner._asks = None, False
-    next(part for part in runner.model.modules() if isinstance(part, Hourglass)).frugal = False
+def from_scratch(spec):
+    """A runner that computes every token of every window."""
+    runner = cached(spec)
+    runner.frame_cache, runner.computes_rows = None, False
+    next(part for part in runner.model.modules() if isinstance(part, Hourglass)).skip_unneeded = False
     return runner
 
 
 class Crowd:
-    """People walking through the picture, some unseen for a while; a seed makes them and their gaps."""
+    """People who walk through the image and are lost for a while; a seed determines them and their gaps."""
 
     def __init__(self, people, seed=0):
         self.random = np.random.default_rng(seed)
@@ -76,18 +77,18 @@ class Crowd:
         return [ring.window(F, size_wh) for ring in self.rings.values()]
 
 
-def counted(runner):
-    """How many frames the first spatial block of a runner has looked at, in a list that grows."""
-    seen = []
-    runner.model.STEblocks[0].register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
-    return seen
+def encoded_frames(runner):
+    """Number of frames in each call of a runner's first spatial block, in a list that grows."""
+    frames = []
+    runner.model.STEblocks[0].register_forward_hook(lambda _, args, __: frames.append(len(args[0])))
+    return frames
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_a_sliding_sequence_gets_the_same_poses(spec):
-    """From the first frame on, so with padding; with gaps, steps of several frames, and people who leave."""
-    lifter, plain, crowd = fresh(spec), forgetful(spec), Crowd(4)
-    assert lifter.memory is not None
+def test_a_sliding_window_gets_the_same_poses(spec):
+    """With padding at the start, gaps, steps of several frames, and people who leave."""
+    lifter, plain, crowd = cached(spec), from_scratch(spec), Crowd(4)
+    assert lifter.frame_cache is not None
     for at in range(70):
         crowd.step(at)
         if at == 40:
@@ -101,51 +102,51 @@ def test_a_sliding_sequence_gets_the_same_poses(spec):
         )
 
 
-def test_only_new_frames_are_looked_at():
-    lifter, crowd = fresh(SPECS["whole mixste"]), Crowd(2)
+def test_only_new_frames_are_encoded():
+    lifter, crowd = cached(SPECS["unpruned mixste"]), Crowd(2)
     for at in range(F):
         crowd.step(at, gaps=False)
-    seen = counted(lifter)
+    frames = encoded_frames(lifter)
     for at in range(F, F + 4):
         lifter.lift(crowd.windows())
         crowd.step(at, gaps=False)
     lifter.lift(crowd.windows()[:1])
-    assert seen == [2 * F, 2, 2, 2, 1]
+    assert frames == [2 * F, 2, 2, 2, 1]
 
 
-def test_a_frame_filled_in_anew_and_another_image_size_are_looked_at_again():
-    lifter, crowd = fresh(SPECS["whole mixste"]), Crowd(1)
+def test_a_frame_with_another_filling_or_image_size_is_encoded_again():
+    lifter, crowd = cached(SPECS["unpruned mixste"]), Crowd(1)
     for at in range(F):
         crowd.step(at, gaps=False)
     crowd.rings[0].push_gap(F * 20_000_000)
-    seen = counted(lifter)
-    lifter.lift(crowd.windows())  # the gap is held
+    frames = encoded_frames(lifter)
+    lifter.lift(crowd.windows())  # the gap holds the last frame
     crowd.step(F + 1, gaps=False)
-    lifter.lift(crowd.windows())  # and is interpolated now that something follows
+    lifter.lift(crowd.windows())  # and is interpolated once a frame follows it
     lifter.lift(crowd.windows((1280, 720)))
-    assert seen == [F - 1, 2, F]  # what is held is the frame before it, to the bit
+    assert frames == [F - 1, 2, F]  # the held frame equals the frame before it to the bit
 
 
-def test_a_full_memory_forgets_what_nobody_asked_for_and_stays_exact(monkeypatch):
-    spec = SPECS["whole mixste"]
+def test_a_full_cache_evicts_unused_frames_and_stays_exact(monkeypatch):
+    spec = SPECS["unpruned mixste"]
     row_bytes = 17 * 16 * 4
-    monkeypatch.setattr(memory, "_CPU_BYTES", 40 * row_bytes)
-    lifter, plain, crowd = fresh(spec), forgetful(spec), Crowd(1)
+    monkeypatch.setattr(frame_cache, "CPU_BYTES", 40 * row_bytes)
+    lifter, plain, crowd = cached(spec), from_scratch(spec), Crowd(1)
     for at in range(100):
         crowd.step(at, gaps=False)
         windows = crowd.windows()
         np.testing.assert_allclose(lifter.lift(windows), plain.lift(windows), atol=1e-5)
-    assert len(lifter.memory._rows) == 40
-    seen = counted(lifter)
+    assert lifter.frame_cache.capacity == 40
+    frames = encoded_frames(lifter)
     lifter.lift(crowd.windows())
-    assert seen == []
+    assert frames == []
 
 
 @pytest.mark.parametrize("rows", [0, 1, 20])
-def test_a_crowd_too_large_for_the_memory_is_lifted_without(monkeypatch, rows):
-    spec = SPECS["whole mixste"]
-    monkeypatch.setattr(memory, "_CPU_BYTES", rows * 17 * 16 * 4)
-    lifter, plain, crowd = fresh(spec), forgetful(spec), Crowd(3)
+def test_a_crowd_too_large_for_the_cache_is_lifted_without_it(monkeypatch, rows):
+    spec = SPECS["unpruned mixste"]
+    monkeypatch.setattr(frame_cache, "CPU_BYTES", rows * 17 * 16 * 4)
+    lifter, plain, crowd = cached(spec), from_scratch(spec), Crowd(3)
     for at in range(3 * F):
         crowd.step(at)
         if at % 9 == 0:
@@ -169,16 +170,16 @@ def test_a_crowd_too_large_for_the_memory_is_lifted_without(monkeypatch, rows):
     ],
     ids=lambda spec: f"{spec.arch}, {spec.normalise}",
 )
-def test_nothing_is_remembered_where_no_frame_can_be_told_by_itself(spec):
-    assert Memory.of(weights.build(spec), spec, torch.device("cpu")) is None
+def test_lifters_that_cannot_encode_single_frames_have_no_cache(spec):
+    assert FrameCache.for_network(weights.build(spec), spec, torch.device("cpu")) is None
 
 
-def test_scores_that_the_network_does_not_see_do_not_matter():
-    lifter, window = fresh(SPECS["whole mixste"]), Crowd(1)
+def test_scores_that_the_network_does_not_read_are_not_in_the_key():
+    lifter, window = cached(SPECS["unpruned mixste"]), Crowd(1)
     window.step(0)
     (before,) = window.windows()
     keypoints = before.keypoints.copy()
     keypoints[..., 2] = 0.4
-    seen = counted(lifter)
+    frames = encoded_frames(lifter)
     lifter.lift([before, Window(keypoints, before.origin, before.captured_ns, before.size_wh)])
-    assert seen == [1]  # the first frame, which pads both windows
+    assert frames == [1]  # the first frame, which pads both windows

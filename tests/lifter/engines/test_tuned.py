@@ -1,4 +1,4 @@
-"""The fastest engine is remembered for what it was measured with, and for nothing else."""
+"""A tuning result is valid for the network, format, threads and machine it was measured with, only."""
 
 import msgspec
 import pytest
@@ -29,29 +29,29 @@ def path(spec=SPEC, seed=0, dtype=torch.float32, threads=1):
     return tuned.tuned_path(tuned.network_key(model(spec, seed), spec), CPU, dtype, threads)
 
 
-def test_auto_takes_the_engine_remembered_for_these_weights():
-    made = {"eager": 1.0, "onednn": 2.0}
-    tuned.remember(path(), tuned.Tuned(engine="eager", ms=made))
-    assert tuned.recall(path()) == tuned.Tuned(engine="eager", ms=made)
+def test_auto_takes_the_engine_measured_fastest_for_these_weights():
+    ms = {"eager": 1.0, "onednn": 2.0}
+    tuned.save_result(path(), tuned.TuneResult(engine="eager", ms=ms))
+    assert tuned.load_result(path()) == tuned.TuneResult(engine="eager", ms=ms)
     assert Runner(model(), SPEC, "cpu", threads=1, engine="auto").engine == "eager"
 
 
-def test_nothing_is_remembered_for_other_weights_schedules_formats_or_threads():
+def test_other_weights_schedules_formats_or_threads_have_other_results():
     shorter = msgspec.structs.replace(SPEC, schedule=Schedule((13, 7), (0, 1)))
     paths = {path(), path(seed=1), path(shorter), path(dtype=torch.bfloat16), path(threads=2)}
     assert len(paths) == 5
 
 
-def test_without_a_memory_auto_goes_by_rule(monkeypatch):
+def test_without_a_result_auto_takes_the_default_engine(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     assert Runner(model(), SPEC, "cpu", threads=1, engine="auto").engine == "eager"
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert tuned.by_rule(CPU, torch.float32) == "onednn"
-    assert tuned.by_rule(torch.device("cuda"), torch.float16) == "graphs"
+    assert tuned.default_engine(CPU, torch.float32) == "onednn"
+    assert tuned.default_engine(torch.device("cuda"), torch.float16) == "graphs"
 
 
-def test_a_damaged_memory_is_said_and_passed_over(caplog):
+def test_a_damaged_result_is_logged_and_ignored(caplog):
     path().parent.mkdir()
     path().write_text("{")
-    assert tuned.recall(path()) is None
+    assert tuned.load_result(path()) is None
     assert "run poselift bench --tune again" in caplog.text

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lifter.architectures.mixste import MixSTE
-from lifter.h2ot.pipelines import FlipAverage, cut, merge, seq2frame, seq2seq, windows
+from lifter.h2ot.pipelines import FlipAverage, cut_windows, merge_windows, seq2frame, seq2seq, window_bounds
 from lifter.spec import Schedule
 from stream.errors import ConfigError
 
@@ -28,30 +28,30 @@ def x():
 
 @pytest.mark.parametrize("keep", [(13, 9), (14, 8), (2, 1)])
 @pytest.mark.parametrize("pruner", ["tps", "tpc", "tpa", "tpmo"])
-def test_seq2frame_answers_for_the_centre_which_is_always_kept(x, pruner, keep):
+def test_seq2frame_returns_the_centre_frame_which_every_pruner_keeps(x, pruner, keep):
     centre = model(pruner, "centre", keep)
     with torch.inference_mode():
         poses = seq2frame(centre, x)
-        centre.hourglass.frugal = False
+        centre.hourglass.skip_unneeded = False
         kept_poses, kept = model(pruner, "none", keep)(x), centre.encode(x)[1].expand(2, -1)
     assert poses.shape == (2, 1, 17, 3)
     assert kept.shape == (2, keep[1])
     torch.testing.assert_close(poses[:, 0], kept_poses[kept == 13], atol=1e-6, rtol=0)
 
 
-def test_seq2frame_of_a_model_for_all_frames_is_its_middle(x):
+def test_seq2frame_of_a_seq2seq_model_is_its_centre_frame(x):
     with torch.inference_mode():
         torch.testing.assert_close(seq2frame(model(), x), seq2seq(model(), x)[:, 13:14])
 
 
-def test_pipelines_refuse_models_that_answer_for_other_frames(x):
+def test_pipelines_reject_models_with_another_number_of_poses(x):
     with pytest.raises(ConfigError, match="all 27 frames, the model gives 9"):
         seq2seq(model(recoverer="none"), x)
     with pytest.raises(ConfigError, match="recoverer 'centre'"):
         seq2frame(model(recoverer="none"), x)
 
 
-def test_the_flip_average_does_not_know_left_from_right(x):
+def test_the_flip_average_of_a_mirrored_input_is_the_mirrored_pose(x):
     average = FlipAverage(model())
     with torch.inference_mode():
         poses, mirrored = average(x), average(average.mirror(x))
@@ -63,42 +63,42 @@ def test_the_flip_average_does_not_know_left_from_right(x):
 
 
 @pytest.mark.parametrize("length", CHUNKS)
-def test_windows_are_those_of_the_released_evaluations(length):
+def test_windows_equal_those_of_the_released_evaluations(length):
     expected, length = CHUNKS[length], int(length)
-    assert windows(length, 243, "centred").tolist() == expected["hot_stride243"]
-    assert windows(length, 243, "last").tolist() == expected["mixste_original_eval"]
-    every = windows(length, 243, "every")
+    assert window_bounds(length, 243, "centred").tolist() == expected["hot_stride243"]
+    assert window_bounds(length, 243, "last").tolist() == expected["mixste_original_eval"]
+    every = window_bounds(length, 243, "every")
     assert len(every) == expected["n_stride1"]
     assert every[[0, -1]].tolist() == expected["stride1_first_last"]
-    inside = [[max(start, 0), min(end, length) - 1] for start, end in windows(length, 243, "centred")]
+    inside = [[max(start, 0), min(end, length) - 1] for start, end in window_bounds(length, 243, "centred")]
     assert inside == expected["source_frames"]
 
 
 def test_windows_repeat_the_ends_of_a_video():
     video = np.arange(4) * 10
-    assert cut(video, windows(4, 3, "centred")).tolist() == [[0, 0, 10], [20, 30, 30]]
-    assert cut(video, windows(4, 3, "last")).tolist() == [[0, 10, 20], [10, 20, 30]]
-    assert cut(video, windows(4, 3, "every")).tolist() == [
+    assert cut_windows(video, window_bounds(4, 3, "centred")).tolist() == [[0, 0, 10], [20, 30, 30]]
+    assert cut_windows(video, window_bounds(4, 3, "last")).tolist() == [[0, 10, 20], [10, 20, 30]]
+    assert cut_windows(video, window_bounds(4, 3, "every")).tolist() == [
         [0, 0, 10],
         [0, 10, 20],
         [10, 20, 30],
         [20, 30, 30],
     ]
-    assert cut(video[:2], windows(2, 3, "last")).tolist() == [[0, 10, 10]]
+    assert cut_windows(video[:2], window_bounds(2, 3, "last")).tolist() == [[0, 10, 10]]
 
 
-@pytest.mark.parametrize("way", ["centred", "last", "every"])
+@pytest.mark.parametrize("placement", ["centred", "last", "every"])
 @pytest.mark.parametrize("length", [1, 5, 9, 10, 27, 31])
-def test_answers_to_the_windows_of_a_video_make_the_video(length, way):
-    video, bounds = np.random.default_rng(0).normal(size=(length, 17, 3)), windows(length, 9, way)
-    answers = cut(video, bounds)
-    assert (merge(answers, bounds, length) == video).all()
-    if way == "every":
-        assert (merge(answers[:, 4:5], bounds, length) == video).all()
+def test_merging_the_windows_of_a_video_gives_the_video(length, placement):
+    video, bounds = np.random.default_rng(0).normal(size=(length, 17, 3)), window_bounds(length, 9, placement)
+    poses = cut_windows(video, bounds)
+    assert (merge_windows(poses, bounds, length) == video).all()
+    if placement == "every":
+        assert (merge_windows(poses[:, 4:5], bounds, length) == video).all()
 
 
-def test_windows_of_nothing_are_refused():
+def test_windows_reject_empty_videos_and_unknown_placements():
     with pytest.raises(ConfigError, match="at least one frame"):
-        windows(0, 243, "centred")
+        window_bounds(0, 243, "centred")
     with pytest.raises(ConfigError, match="centred, last or every, got 'first'"):
-        windows(10, 243, "first")
+        window_bounds(10, 243, "first")

@@ -1,4 +1,4 @@
-"""Models that leave out what no answer is made of give the poses of those that compute everything."""
+"""Skipping tokens that no requested pose depends on does not change the poses."""
 
 import pytest
 import torch
@@ -25,27 +25,27 @@ ARCHITECTURES = {
     "diffpose": (DiffPose, {"hypotheses": 2, "steps": 2, "graph": {"width": 16, "layers": 1}}),
 }
 SCHEDULES = {
-    "whole": None,
+    "unpruned": None,
     "tps": Schedule((13, 9), (0, 1)),
     "tps at the last block": Schedule((13, 9), (1, 2)),
-    "tps, one frame left": Schedule((1,), (0,)),
+    "tps, one frame": Schedule((1,), (0,)),
     "tps, tra": Schedule((13, 9), (0, 1), recoverer="tra"),
     "tpc": Schedule((13, 9), (0, 2), "tpc"),
     "tpa, tra": Schedule((9,), (1,), "tpa", "tra"),
     "tpmo": Schedule((14, 4), (0, 1), "tpmo"),
 }
-ASKED = [slice(26, 27), slice(20, 27), slice(0, 1), slice(0, 27), slice(8, 15)]
+ROWS = [slice(26, 27), slice(20, 27), slice(0, 1), slice(0, 27), slice(8, 15)]
 
 
 @pytest.fixture(params=ARCHITECTURES)
 def build(request):
-    """Builds a small model of each architecture, every parameter of which matters."""
+    """Builds a small model of each architecture, with weights of which every parameter matters."""
     cls, config = ARCHITECTURES[request.param]
 
     def make(schedule=None, **overrides):
         model = cls(**TINY | config | overrides, schedule=schedule).eval()
         shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-        if request.param != "d3dp":  # whose state is its noise schedule too
+        if request.param != "d3dp":  # its state includes the noise schedule
             model.load_state_dict(regenerate(shapes))
         return model
 
@@ -57,88 +57,88 @@ def windows(model, batch=2):
 
 
 def all_computed(model, x):
-    """The answer of the computation as the papers write it down."""
+    """The poses when every token is computed, as in the papers."""
     hourglass = next(part for part in model.modules() if isinstance(part, Hourglass))
-    hourglass.frugal = False
+    hourglass.skip_unneeded = False
     try:
         return model(x)
     finally:
-        hourglass.frugal = True
+        hourglass.skip_unneeded = True
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_the_poses_asked_for_are_those_of_the_whole_answer(build, schedule):
+def test_requested_rows_equal_the_same_rows_of_all_poses(build, schedule):
     model = build(SCHEDULES[schedule])
     x = windows(model)
     with torch.inference_mode():
-        whole = all_computed(model, x)
-        torch.testing.assert_close(model(x), whole, atol=1e-5, rtol=0)
-        for asked in ASKED:
-            torch.testing.assert_close(model(x, asked=asked), whole[:, asked], atol=1e-5, rtol=0)
+        expected = all_computed(model, x)
+        torch.testing.assert_close(model(x), expected, atol=1e-5, rtol=0)
+        for rows in ROWS:
+            torch.testing.assert_close(model(x, rows=rows), expected[:, rows], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_frames_told_ahead_give_the_same_poses(build, schedule):
+def test_cached_frames_give_the_same_poses(build, schedule):
     model = build(SCHEDULES[schedule])
-    if not getattr(model, "remembers", False):
-        pytest.skip("no frame can be told by itself")
+    if not model.supports_frame_cache:
+        pytest.skip("cannot encode single frames")
     x = windows(model)
-    entering = next(part for part in model.modules() if isinstance(part, Hourglass)).entering
+    frames = next(part for part in model.modules() if isinstance(part, Hourglass)).input_frames
     with torch.inference_mode():
-        known = torch.stack([model.by_frame(window[entering]) for window in x])
-        poses = model(x, asked=slice(20, 27), known=known)
+        cached = torch.stack([model.encode_frames(window[frames]) for window in x])
+        poses = model(x, rows=slice(20, 27), cached=cached)
         torch.testing.assert_close(poses, all_computed(model, x)[:, 20:], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("pruner", ["tps", "tpc", "tpa", "tpmo"])
 @pytest.mark.parametrize("recoverer", ["centre", "none"])
-def test_the_centre_alone_is_the_centre_of_all(pruner, recoverer):
+def test_the_centre_frame_alone_equals_the_centre_of_all_poses(pruner, recoverer):
     for cls, config in (MixSTE, {}), (MHFormer, {"hidden": 16}), (MotionAGFormer, {"rep_width": 16}):
         torch.manual_seed(0)
         model = cls(**TINY, **config, schedule=Schedule((13, 9), (0, 1), pruner, recoverer)).eval()
         x, centre = windows(model), slice(F // 2, F // 2 + 1)
         with torch.inference_mode():
             kept = model.encode(x)[1].expand(2, -1) if recoverer == "none" else None
-            whole = all_computed(model, x)
-            if whole.shape[1] > 1:
-                whole = whole[kept == F // 2][:, None]
-            torch.testing.assert_close(model(x, asked=centre), whole, atol=1e-5, rtol=0)
+            expected = all_computed(model, x)
+            if expected.shape[1] > 1:
+                expected = expected[kept == F // 2][:, None]
+            torch.testing.assert_close(model(x, rows=centre), expected, atol=1e-5, rtol=0)
 
 
-def test_a_frame_that_a_sampler_drops_never_enters():
+def test_frames_that_a_sampler_drops_are_never_encoded():
     torch.manual_seed(0)
-    model, seen = MixSTE(**TINY, schedule=Schedule((9,), (0,))).eval(), []
-    model.STEblocks[0].register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
+    model, tokens = MixSTE(**TINY, schedule=Schedule((9,), (0,))).eval(), []
+    model.STEblocks[0].register_forward_hook(lambda _, args, __: tokens.append(len(args[0])))
     with torch.inference_mode():
         model(windows(model, batch=3))
-    assert seen == [3 * 9]
+    assert tokens == [3 * 9]
 
 
-def test_the_last_block_answers_for_as_few_tokens_as_the_poses_are_made_of():
+def test_the_last_block_computes_only_the_tokens_of_the_requested_rows():
     torch.manual_seed(0)
-    model, left = MixSTE(**TINY, schedule=Schedule((14, 9), (0, 1))).eval(), []
-    model.head.register_forward_hook(lambda _, args, __: left.append(args[0].shape[1]))
+    model, tokens = MixSTE(**TINY, schedule=Schedule((14, 9), (0, 1))).eval(), []
+    model.head.register_forward_hook(lambda _, args, __: tokens.append(args[0].shape[1]))
     with torch.inference_mode():
-        for asked in (slice(26, 27), slice(24, 27), slice(13, 14), None):
-            model(windows(model), asked=asked)
-    kept = model.hourglass.pruners[-1].places.tolist()
+        for rows in (slice(26, 27), slice(24, 27), slice(13, 14), None):
+            model(windows(model), rows=rows)
+    kept = model.hourglass.pruners[-1].fixed_frames.tolist()
     assert kept == [0, 4, 6, 10, 14, 16, 20, 22, 26]
-    assert left == [1, 2, 2, 9]
+    assert tokens == [1, 2, 2, 9]
 
 
 def test_training_computes_every_token():
-    model, left = MixSTE(**TINY, schedule=Schedule((13, 9), (0, 1))).train(), []
-    model.head.register_forward_hook(lambda _, args, __: left.append(args[0].shape[1]))
-    poses = model(windows(model), asked=slice(26, 27))
-    assert (poses.shape[1], left) == (1, [9])
+    model, tokens = MixSTE(**TINY, schedule=Schedule((13, 9), (0, 1))).train(), []
+    model.head.register_forward_hook(lambda _, args, __: tokens.append(args[0].shape[1]))
+    poses = model(windows(model), rows=slice(26, 27))
+    assert (poses.shape[1], tokens) == (1, [9])
 
 
 @pytest.mark.parametrize("recoverer", ["centre", "none"])
-def test_a_model_for_the_centre_is_asked_for_nothing_else(recoverer):
+def test_a_model_for_the_centre_frame_rejects_other_rows(recoverer):
     model = MixSTE(**TINY, schedule=Schedule((13, 9), (0, 1), recoverer=recoverer)).eval()
     with torch.inference_mode():
-        assert model(windows(model), asked=slice(13, 14)).shape == (2, 1, 17, 3)
+        assert model(windows(model), rows=slice(13, 14)).shape == (2, 1, 17, 3)
         with pytest.raises(
-            ConfigError, match="row 13 for sure, not of rows 20 to 26; those need recoverer 'tri'"
+            ConfigError, match=r"expected row 13, .* got rows 20 to 26; other rows need recoverer 'tri'"
         ):
-            model(windows(model), asked=slice(20, 27))
+            model(windows(model), rows=slice(20, 27))

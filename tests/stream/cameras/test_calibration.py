@@ -10,6 +10,7 @@ import yaml
 from stream.cameras.calibration import calibrate
 from stream.cameras.calibration_board import Board
 from stream.cameras.intrinsics import Camera
+from stream.cli.files import read_images
 from stream.cli.main import main
 from stream.config.load import resolve
 from stream.errors import ConfigError

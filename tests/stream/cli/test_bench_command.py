@@ -44,7 +44,8 @@ def test_tune_prints_the_engine_that_auto_uses_from_now_on(
     tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "lifter.engines.choose.missing", lambda engine, *rest: "" if engine == "eager" else "is not here"
+        "lifter.engines.choose.why_unavailable",
+        lambda engine, *rest: "" if engine == "eager" else "is not here",
     )
     poselift("bench", tiny, "--tune", "--quick", "--threads", 1, "--device", "cpu")
     *table, line = capsys.readouterr().out.splitlines()

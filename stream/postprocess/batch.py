@@ -17,6 +17,7 @@ from stream.messages import (
     Latency,
     Pose,
     RootStatus,
+    Rotations,
     State,
     WindowInfo,
 )
@@ -43,6 +44,18 @@ class BatchFrame:
     before: Callable[[], None] | None = None
 
 
+@dataclass(slots=True, eq=False)
+class BatchRotations:
+    """Rotations of the P persons of a batch on the rig's B bones (`stream.rig`), NaN for lost persons.
+
+    quat (P, B, 4) float32, x y z w, local; rest (P, B, 3) float32 m; twist (P, B) uint8.
+    """
+
+    quat: F32
+    rest: F32
+    twist: U8
+
+
 class PoseBatch:
     """Moments of any sources, those of one in order of capture, and the P people in them.
 
@@ -64,6 +77,7 @@ class PoseBatch:
             absent.fill(np.nan)
         self.root_status: list[RootStatus] = ["none"] * people
         self.contact: list[Contact | None] = [None] * people
+        self.rotations: BatchRotations | None = None
 
     @classmethod
     def of(
@@ -100,7 +114,14 @@ class PoseBatch:
             self.root_status[row],
             self.keypoints[row] if kp2d and self.states[row] != "lost" else None,
             self.contact[row],
+            self._rotations(row),
         )
+
+    def _rotations(self, row: int) -> Rotations | None:
+        rotations = self.rotations
+        if rotations is None or self.states[row] == "lost":
+            return None
+        return Rotations(rotations.quat[row], rotations.rest[row], rotations.twist[row])
 
 
 T = TypeVar("T")

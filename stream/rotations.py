@@ -96,7 +96,7 @@ def shortest_arcs(start: F64, end: F64) -> F64:
 
 
 def turns(axes: F64, angles_rad: F64) -> F64:
-    """Rotations (..., 3, 3) about unit vectors `axes` (..., 3) by `angles_rad` (...), by Rodrigues' formula."""
+    """Rotations (..., 3, 3) about unit vectors `axes` (..., 3) by `angles_rad` (...): Rodrigues' formula."""
     x, y, z = np.moveaxis(axes, -1, 0)
     zero = np.zeros_like(x)
     skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*axes.shape, 3)

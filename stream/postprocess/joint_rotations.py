@@ -10,7 +10,7 @@ Positions fix the direction of every bone, but not how it is twisted about its o
 
 A nearly straight limb spans no plane. Between 12 and 30 degrees of bend the plane's twist is blended in;
 below, the last twist is held and drifts back to the parent's. A knee that seems to bend forwards is noise and
-is ignored. No twist turns faster than `MAX_TWIST_DEG_S`: bone directions are always exact, only the twist lags.
+is ignored. No twist turns faster than `MAX_TWIST_DEG_S`: bone directions are exact, only the twist lags.
 
 The step runs last, after smoothing, bone lengths and the change into a world frame.
 """
@@ -41,13 +41,14 @@ MAX_GAP_S = 1.0  # after a longer gap rotations start anew
 MEAN_SAMPLES = 500  # rest offsets are means over about this many frames
 
 _BONE = HUMANOID.index
-_HIPS, _SPINE, _CHEST, _NECK = (_BONE[name] for name in ("Hips", "Spine", "Chest", "Neck"))
+_HIPS, _SPINE, _CHEST = (_BONE[name] for name in ("Hips", "Spine", "Chest"))
 # Bones whose twist has a hinge, with the hinge's axis at rest: Head, then arms and legs.
-_TWISTED = tuple(
+_TWISTED = [
     _BONE[name] for name in ("Head", "LeftUpperArm", "RightUpperArm", "LeftUpperLeg", "RightUpperLeg")
-)
+]
 _HINGES = np.array([(1, 0, 0), (0, -1, 0), (0, 1, 0), (1, 0, 0), (1, 0, 0)], np.float64)
-_LOWER = tuple(_BONE[name] for name in ("LeftLowerArm", "RightLowerArm", "LeftLowerLeg", "RightLowerLeg"))
+_ON_CHEST = [_BONE[name] for name in ("Neck", "LeftShoulder", "RightShoulder")]
+_LOWER = [_BONE[name] for name in ("LeftLowerArm", "RightLowerArm", "LeftLowerLeg", "RightLowerLeg")]
 _IS_LEG = np.array([False, False, False, True, True])
 _REST = HUMANOID.directions
 _PARENTS = np.array(HUMANOID.parents)
@@ -141,39 +142,75 @@ def solve(xyz: F64, before: F64, steps_s: F64) -> tuple[F64, U8]:
 
     before: the rotations (P, B, 3, 3) `steps_s` (P,) seconds ago, NaN where there are none.
     """
-    people, bones = len(xyz), len(HUMANOID.bones)
-    local = np.broadcast_to(np.eye(3), (people, bones, 3, 3)).copy()
-    world = local.copy()
-    twist = np.zeros((people, bones), np.uint8)
-    towards, known = _directions(xyz)
+    solver = _Solver(xyz, before)
+    solver.place_hips(xyz[:, 4] - xyz[:, 1], xyz[:, 8] - xyz[:, 0])
+    solver.place_along([_SPINE])
+    solver.place_chest(xyz[:, 8] - xyz[:, 7], xyz[:, 11] - xyz[:, 14])
+    solver.place_along(_ON_CHEST)
+    solver.place_twisted(xyz, steps_s)
+    solver.place_along(_LOWER)
+    return solver.local, solver.twist
 
-    def place(bone: int, turned: F64, ok: Mask) -> None:
-        """Set a bone's local rotation, or hold the last one where its joints are missing."""
-        held = np.where(np.isfinite(before[:, bone, :1, :1]), before[:, bone], np.eye(3))
-        local[:, bone] = np.where(ok[:, None, None], turned, held)
-        parent = _PARENTS[bone]
-        world[:, bone] = local[:, bone] if parent < 0 else world[:, parent] @ local[:, bone]
-        twist[~ok, bone] = Twist.HELD
 
-    hips, hips_ok = _frame_x_first(xyz[:, 4] - xyz[:, 1], xyz[:, 8] - xyz[:, 0])
-    place(_HIPS, hips, hips_ok)
-    place(_SPINE, _arc(world[:, _HIPS], _SPINE, towards), known[:, _SPINE])
-    chest, chest_ok = _frame_y_first(xyz[:, 8] - xyz[:, 7], xyz[:, 11] - xyz[:, 14])
-    place(_CHEST, np.swapaxes(world[:, _SPINE], -1, -2) @ chest, chest_ok)
-    twist[:, _HIPS] = np.where(hips_ok, Twist.MEASURED, Twist.HELD)
-    twist[:, _CHEST] = np.where(chest_ok, Twist.MEASURED, Twist.HELD)
-    for name in ("Neck", "LeftShoulder", "RightShoulder"):
-        bone = _BONE[name]
-        place(bone, _arc(world[:, _PARENTS[bone]], bone, towards), known[:, bone])
+class _Solver:
+    """Rotations of P persons, from the hips outwards: each bone needs its parent's."""
 
-    turned, measured = _twisted(xyz, world, before, towards, steps_s)
-    for n, bone in enumerate(_TWISTED):
-        place(bone, turned[:, n], known[:, bone])
-        twist[:, bone] = np.where(measured[:, n] & known[:, bone], Twist.MEASURED, Twist.HELD)
-    for bone in _LOWER:
-        place(bone, _arc(world[:, _PARENTS[bone]], bone, towards), known[:, bone])
-        twist[known[:, bone], bone] = twist[known[:, bone], _PARENTS[bone]]
-    return local, twist
+    def __init__(self, xyz: F64, before: F64) -> None:
+        people, bones = len(xyz), len(HUMANOID.bones)
+        self.local = np.empty((people, bones, 3, 3))
+        self.local[:] = np.eye(3)
+        self.world = self.local.copy()
+        self.twist: U8 = np.zeros((people, bones), np.uint8)
+        self._before = before
+        self._directions, self._known = _directions(xyz)
+
+    def place_hips(self, x: F64, y: F64) -> None:
+        """x axis along the hip line x (P, 3), y axis towards the thorax."""
+        turned, ok = _frame(x, y, first=0)
+        self._set([_HIPS], turned[:, None], ok[:, None])
+        self.twist[:, _HIPS] = np.where(ok, Twist.MEASURED, Twist.HELD)
+
+    def place_chest(self, y: F64, x: F64) -> None:
+        """y axis along the upper spine y (P, 3), x axis towards the left shoulder."""
+        turned, ok = _frame(x, y, first=1)
+        turned = np.swapaxes(self.world[:, _SPINE], -1, -2) @ turned
+        self._set([_CHEST], turned[:, None], ok[:, None])
+        self.twist[:, _CHEST] = np.where(ok, Twist.MEASURED, Twist.HELD)
+
+    def place_along(self, bones: list[int]) -> None:
+        """Turn bones into their directions by the smallest rotation, so that they twist with their parents."""
+        direction = self._local(bones, self._directions[:, bones])
+        known = self._known[:, bones]
+        self._set(bones, shortest_arcs(np.broadcast_to(_REST[bones], direction.shape), direction), known)
+        if bones is _LOWER:
+            self.twist[:, bones] = np.where(known, self.twist[:, _PARENTS[bones]], Twist.HELD)
+
+    def place_twisted(self, xyz: F64, steps_s: F64) -> None:
+        """Head, upper arms and upper legs: their directions, and the twist that face, elbow or knee shows."""
+        hinge, bend_deg = _hinges(xyz)
+        direction = self._local(_TWISTED, self._directions[:, _TWISTED])
+        hinge = self._local(_TWISTED, hinge)
+        turned, measured = _twisted(direction, hinge, bend_deg, self._before[:, _TWISTED], steps_s[:, None])
+        known = self._known[:, _TWISTED]
+        self._set(_TWISTED, turned, known)
+        self.twist[:, _TWISTED] = np.where(measured & known, Twist.MEASURED, Twist.HELD)
+
+    def _local(self, bones: list[int], vectors: F64) -> F64:
+        """Vectors (P, N, 3) of the frame's axes in the axes of the bones' parents."""
+        vectors = vectors[..., None, :] @ self.world[:, _PARENTS[bones]]
+        return vectors[..., 0, :]
+
+    def _set(self, bones: list[int], turned: F64, known: Mask) -> None:
+        """Set local rotations (P, N, 3, 3); where joints are missing (P, N), the last rotation is held."""
+        if not known.all():
+            before = self._before[:, bones]
+            held = np.where(np.isfinite(before[..., :1, :1]), before, np.eye(3))
+            turned = np.where(known[..., None, None], turned, held)
+            self.twist[:, bones] = np.where(known, self.twist[:, bones], Twist.HELD)
+        self.local[:, bones] = turned
+        if bones[0] != _HIPS:
+            turned = self.world[:, _PARENTS[bones]] @ turned
+        self.world[:, bones] = turned
 
 
 def rest_offsets(xyz: F32, local: F64) -> F64:
@@ -188,36 +225,40 @@ def rest_offsets(xyz: F32, local: F64) -> F64:
     return offsets
 
 
-def _twisted(xyz: F64, world: F64, before: F64, towards: F64, steps_s: F64) -> tuple[F64, Mask]:
-    """Local rotations (P, 5, 3, 3) of head, upper arms and legs; whether their twist is measured (P, 5)."""
-    bones = list(_TWISTED)
-    parent = world[:, _PARENTS[bones]]
-    hinge, bend_deg = _hinges(xyz)
-    direction = np.einsum("pbji,pbj->pbi", parent, towards[:, bones])
-    hinge = np.einsum("pbji,pbj->pbi", parent, hinge)
-    arc = shortest_arcs(np.broadcast_to(_REST[bones], direction.shape), direction)
-    last = before[:, bones]
+def _twisted(direction: F64, hinge: F64, bend_deg: F64, last: F64, step_s: F64) -> tuple[F64, Mask]:
+    """Local rotations (P, 5, 3, 3) of head, upper arms and legs, and whether their twist is measured (P, 5).
+
+    direction, hinge (P, 5, 3): in the parent's axes; last (P, 5, 3, 3): the rotations step_s (P, 1) ago.
+    """
+    rest = _REST[_TWISTED]
+    arc = shortest_arcs(np.broadcast_to(rest, direction.shape), direction)
     fresh = ~np.isfinite(last[..., 0, 0])
     last = np.where(fresh[..., None, None], arc, last)
-    last_direction = np.einsum("pbij,bj->pbi", last, _REST[bones])
-    carried = shortest_arcs(last_direction, direction) @ last  # no twist about the bone but the last one
-
-    start = np.einsum("pbij,bj->pbi", carried, _HINGES)
+    # The last rotation, carried into the new direction without any twist about it.
+    carried = shortest_arcs(_apply(last, rest), direction) @ last
+    start = _apply(carried, _HINGES)
     to_plane = _angle_about(direction, start, hinge)
-    to_arc = _angle_about(direction, start, np.einsum("pbij,bj->pbi", arc, _HINGES))
+    to_arc = _angle_about(direction, start, _apply(arc, _HINGES))
+
     weight = np.clip((bend_deg - STRAIGHT_DEG) / (BENT_DEG - STRAIGHT_DEG), 0.0, 1.0)
     weight = weight * weight * (3 - 2 * weight)
-    turn = np.degrees(np.abs(_wrapped(to_plane - to_arc)))
-    flipped = np.where(_IS_LEG, turn > MAX_KNEE_TURN_DEG, np.degrees(np.abs(to_plane)) > MAX_HINGE_JUMP_DEG)
-    weight = np.where(flipped & (bend_deg < BARELY_BENT_DEG) & ~(fresh & ~_IS_LEG), 0.0, weight)
+    turn_deg = np.degrees(np.abs(_wrapped(to_plane - to_arc)))
+    jump_deg = np.degrees(np.abs(to_plane))
+    flipped = np.where(_IS_LEG, turn_deg > MAX_KNEE_TURN_DEG, (jump_deg > MAX_HINGE_JUMP_DEG) & ~fresh)
+    weight = np.where(flipped & (bend_deg < BARELY_BENT_DEG), 0.0, weight)
 
-    step = steps_s[:, None]
-    follow = 1 - np.exp(-step / TWIST_TIME_S)
-    drift = 1 - np.exp(-step * DRIFT_PER_S)
+    follow = 1 - np.exp(-step_s / TWIST_TIME_S)
+    drift = 1 - np.exp(-step_s * DRIFT_PER_S)
     angle = weight * follow * to_plane + (1 - weight) * drift * to_arc
-    limit = np.radians(MAX_TWIST_DEG_S) * step
+    limit = np.radians(MAX_TWIST_DEG_S) * step_s
     angle = np.where(fresh, weight * to_plane, np.clip(angle, -limit, limit))
     return turns(direction, angle) @ carried, weight > 0.5
+
+
+def _apply(rotations: F64, vectors: F64) -> F64:
+    """Vectors (N, 3) turned by rotations (P, N, 3, 3)."""
+    turned: F64 = (rotations @ vectors[..., None])[..., 0]
+    return turned
 
 
 def _hinges(xyz: F64) -> tuple[F64, F64]:
@@ -225,12 +266,8 @@ def _hinges(xyz: F64) -> tuple[F64, F64]:
 
     The head has no hinge: its lateral axis, and an angle that says how well neck, face and top span a plane.
     """
-    first = np.stack(
-        [xyz[:, 10] - xyz[:, 8], *(xyz[:, b] - xyz[:, a] for a, b in ((11, 12), (14, 15), (4, 5), (1, 2)))], 1
-    )
-    second = np.stack(
-        [xyz[:, 9] - xyz[:, 8], *(xyz[:, b] - xyz[:, a] for a, b in ((12, 13), (15, 16), (5, 6), (2, 3)))], 1
-    )
+    first = xyz[:, [10, 12, 15, 5, 2]] - xyz[:, [8, 11, 14, 4, 1]]  # top of the head, upper bones
+    second = xyz[:, [9, 13, 16, 6, 3]] - xyz[:, [8, 12, 15, 5, 2]]  # face, lower bones
     cross = np.cross(first, second)
     size = np.linalg.norm(cross, axis=-1)
     bend_deg = np.degrees(np.arctan2(size, np.einsum("pbi,pbi->pb", first, second)))
@@ -254,24 +291,12 @@ def _directions(xyz: F64) -> tuple[F64, Mask]:
     return bones, known
 
 
-def _arc(parent: F64, bone: int, towards: F64) -> F64:
-    """Local rotation (P, 3, 3) by the smallest turn from the rest direction."""
-    direction = np.einsum("pji,pj->pi", parent, towards[:, bone])
-    return shortest_arcs(np.broadcast_to(_REST[bone], direction.shape), direction)
-
-
-def _frame_x_first(x: F64, y: F64) -> tuple[F64, Mask]:
-    """Rotations (P, 3, 3) whose x axis is x (P, 3) exactly and whose y axis lies towards y."""
-    x, x_ok = _unit(x)
+def _frame(x: F64, y: F64, first: int) -> tuple[F64, Mask]:
+    """Rotations (P, 3, 3) with one axis, x (`first` 0) or y (1), exact and the other in the plane of both."""
+    exact, exact_ok = _unit((x, y)[first])
     z, z_ok = _unit(np.cross(x, y))
-    return np.stack([x, np.cross(z, x), z], axis=-1), x_ok & z_ok
-
-
-def _frame_y_first(y: F64, x: F64) -> tuple[F64, Mask]:
-    """Rotations (P, 3, 3) whose y axis is y (P, 3) exactly and whose x axis lies towards x."""
-    y, y_ok = _unit(y)
-    z, z_ok = _unit(np.cross(x, y))
-    return np.stack([np.cross(y, z), y, z], axis=-1), y_ok & z_ok
+    axes = [exact, np.cross(z, exact), z] if first == 0 else [np.cross(exact, z), exact, z]
+    return np.stack(axes, axis=-1), exact_ok & z_ok
 
 
 def _unit(vectors: F64) -> tuple[F64, Mask]:

@@ -14,6 +14,7 @@ import msgspec
 
 from lifter.spec import LifterSpec
 from stream.errors import CheckpointError, ConfigError
+from stream.files.cache import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype, nn
@@ -74,11 +75,9 @@ def save(path: Path | str, model: "nn.Module", spec: LifterSpec, dtype: "dtype |
     if dtype is not None:
         tensors = {name: v.to(dtype) if v.is_floating_point() else v for name, v in tensors.items()}
     spec = msgspec.structs.replace(spec, sha256=digest(tensors))
-    # Rewritten in one step: a kill while saving leaves the former file whole.
-    unfinished = Path(f"{path}.part")
     try:
-        save_file(tensors, unfinished, metadata={_SPEC: msgspec.json.encode(spec).decode()})
-        unfinished.replace(path)
+        with write_atomically(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata={_SPEC: msgspec.json.encode(spec).decode()})
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path}: the weights cannot be written there: {error}") from error
     return spec

@@ -1,7 +1,6 @@
 """Networks exported to ONNX, computed by ONNX Runtime or OpenVINO."""
 
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stream.errors import ConfigError
-from stream.files.cache import cache_dir
+from stream.files.cache import cache_dir, write_atomically
 
 log = logging.getLogger("poselift")
 
@@ -26,11 +25,8 @@ def exported(model: nn.Module, key: str) -> Path:
     log.info("exporting the lifter to %s", path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Made beside it and moved: another process never reads half a file.
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = Path(folder) / "model.onnx"
-            export(model, made)
-            made.replace(path)
+        with write_atomically(path) as temporary:
+            export(model, temporary)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error}); set POSELIFT_CACHE") from error
     return path

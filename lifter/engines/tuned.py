@@ -19,7 +19,7 @@ from lifter.machine import machine
 from lifter.spec import LifterSpec
 from lifter.weights import digest
 from stream.errors import ConfigError
-from stream.files.cache import cache_dir
+from stream.files.cache import cache_dir, write_atomically
 
 log = logging.getLogger("poselift")
 
@@ -53,9 +53,8 @@ def remember(path: Path, tuned: Tuned) -> None:
     """Keep an answer for `recall`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part")
-        unfinished.write_bytes(msgspec.json.encode(tuned))
-        unfinished.replace(path)
+        with write_atomically(path) as temporary:
+            temporary.write_bytes(msgspec.json.encode(tuned))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error}); set POSELIFT_CACHE") from error
 

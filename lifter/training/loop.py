@@ -19,6 +19,7 @@ from lifter.training.recipe import Recipe
 from lifter.training.sources import Source
 from lifter.training.symmetry import Mirror
 from stream.errors import ConfigError
+from stream.files.cache import write_atomically
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -116,9 +117,8 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "ema": self.ema.weights if self.ema else {},
         }
-        unfinished = self.folder / f"{CHECKPOINT}.part"
-        torch.save(state, unfinished)
-        os.replace(unfinished, self.folder / CHECKPOINT)
+        with write_atomically(self.folder / CHECKPOINT) as temporary:
+            torch.save(state, temporary)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint; False when there is none."""

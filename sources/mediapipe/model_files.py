@@ -12,7 +12,6 @@ import sys
 import tempfile
 import threading
 import urllib.request
-import uuid
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from sources.mediapipe import assemble_model as bundle
 from stream.errors import ConfigError, SourceUnavailable
-from stream.files.cache import cache_dir
+from stream.files.cache import cache_dir, write_atomically
 
 log = logging.getLogger("poselift")
 
@@ -183,14 +182,10 @@ def _wheel(folder: Path) -> Path:
 
 def _store(path: Path, data: bytes) -> None:
     """Write all of it or nothing."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with write_atomically(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be written ({error}); set POSELIFT_CACHE to another folder"

@@ -1,13 +1,13 @@
-"""The demo: a packaged recording goes through the whole pipeline, a second process subscribes and draws."""
+"""`poselift demo`: lifts a packaged recording live and receives the poses in a second process."""
 
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from stream.cli import gif as picture
+from stream.cli.gif import write_gif
+from stream.cli.output import print_line
 from stream.config.load import load
 from stream.errors import PoseliftError
 from stream.health import health_line
@@ -16,45 +16,50 @@ from stream.runtime.pipeline import Pipeline
 from stream.runtime.service import endpoints, stopped_by_signals, supervise
 from stream.wire.codec import decode
 
-_LISTENER_ENDS_S = 5.0
+LISTENER_STOP_TIMEOUT_S = 5.0
 
 
-def demo(output: Path, say: Callable[[str], None]) -> None:
-    """Run configs/demo.yaml, let a second process subscribe and record, draw what it received to `output`."""
+def demo(output: Path) -> None:
+    """Run configs/demo.yaml and draw the poses that a second process received to the GIF file `output`.
+
+    PoseliftError when the second process fails.
+    """
     config = load("demo")
-    say("Loading the lifter and warming it up ...")
+    print_line("Loading the lifter and running it once ...")
     pipeline = Pipeline(config)
     with tempfile.TemporaryDirectory() as folder, stopped_by_signals(pipeline.stop):
-        received = Path(folder) / "received.jsonl"
+        recording = Path(folder) / "received.jsonl"
         with pipeline:
             for line in endpoints(pipeline):
-                say(f"poses at {line}")
+                print_line(f"poses at {line}")
             endpoint = pipeline.outlets["zeromq"].sink.endpoint  # type: ignore[union-attr]
-            say("A second process subscribes; these are its lines:")
-            listener = _listen(endpoint, received)
+            print_line("A second process subscribes to the poses and prints a line every second:")
+            listener = _start_listener(endpoint, recording)
             try:
-                supervise(pipeline, lambda line: say(f"  daemon    {line}"))
+                supervise(pipeline, lambda line: print_line(f"  publisher   {line}"))
             finally:
-                _end(listener)
+                _stop_listener(listener)
         if pipeline.error is not None:
             raise pipeline.error
-        frames = [message for line in received.open("rb") if isinstance(message := decode(line), PoseFrame)]
-    picture.animate(frames, output)
-    say(f"daemon, in all: {health_line(pipeline.status().report)}")
-    say(f"The subscriber received {len(frames)} frames. The lifted motion: {output.resolve()}")
+        frames = [message for line in recording.open("rb") if isinstance(message := decode(line), PoseFrame)]
+    write_gif(frames, output)
+    print_line(f"publisher, whole run: {health_line(pipeline.status().report)}")
+    print_line(f"The subscriber received {len(frames)} frames. Drawing of the poses: {output.resolve()}")
 
 
-def _listen(endpoint: str, received: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "stream.cli", "listen", endpoint, "--record", str(received)]
-    return subprocess.Popen([*command, "--prefix", "  subscriber"])
+def _start_listener(endpoint: str, recording: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "stream.cli", "listen", endpoint, "--output", str(recording)]
+    return subprocess.Popen([*command, "--prefix", "  subscriber "])
 
 
-def _end(listener: subprocess.Popen[bytes]) -> None:
+def _stop_listener(listener: subprocess.Popen[bytes]) -> None:
     listener.send_signal(signal.SIGINT)
     try:
-        code = listener.wait(_LISTENER_ENDS_S)
+        code = listener.wait(LISTENER_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         listener.kill()
-        raise PoseliftError("the demo's subscriber did not end when asked to") from None
+        raise PoseliftError(
+            f"the subscriber of the demo did not stop within {LISTENER_STOP_TIMEOUT_S:.0f} s"
+        ) from None
     if code:
-        raise PoseliftError(f"the demo's subscriber failed (exit code {code})")
+        raise PoseliftError(f"the subscriber of the demo failed (exit code {code})")

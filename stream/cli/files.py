@@ -1,24 +1,22 @@
-"""Commands that work on files: lift a recording or a video, calibrate a camera."""
+"""Commands that read files: lift keypoints, images or a video; calibrate a camera."""
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from sources.images import Images
 from sources.opencv import OpenCV
 from stream.cameras.intrinsics import CameraSettings
-from stream.cli.output import print_line
+from stream.cli.arguments import DeviceOption, WeightsOption
+from stream.cli.output import print_line, progress_bar
 from stream.errors import EndOfStream
 from stream.messages import U8
 from stream.protocols import ComponentContext
 
-_EVERY_S = 0.2  # of a video is looked at
+CALIBRATION_INTERVAL_S = 0.2  # between the frames of a video that are searched for the board
 
 app = typer.Typer()
 
@@ -26,34 +24,35 @@ app = typer.Typer()
 @app.command()
 def lift(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A video, a folder of images, or 2D keypoints.")
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="A video, a folder of images, or 2D keypoints (.jsonl, .npz, .npy)."
+        ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A .npz or .jsonl file to write.")],
-    weights: Annotated[str, typer.Option(help="Packaged weights (`poselift models`) or a file.")] = "small",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .npz or .jsonl file to write.")],
+    weights: WeightsOption = "small",
+    device: DeviceOption = "auto",
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change a setting of the input, e.g. --set source.fps=50, or any other.",
+            help="Change a setting, of the input (e.g. --set source.fps=50) or any other. Can be repeated.",
         ),
     ] = None,
 ) -> None:
-    """Lift a whole file, with context before and after every frame.
+    """Lift a whole file to 3D poses.
 
-    INPUT: a video, a folder of images, or keypoints (.jsonl, .npz, .npy).
+    Every pose uses the frames before and after it. A plain array of keypoints (.npy, .npz) needs --set
+    source.skeleton=coco17, --set source.fps=30 and --set source.size_wh=[640,480].
     """
-    from rich.progress import MofNCompleteColumn, Progress
-
     from stream.runtime.offline import config_for, count, lift
 
     config = config_for(source, output, {"weights": weights, "device": device}, changes or ())
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with _only_warnings(), Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("lifting", total=count(source))
-        frames = lift(config, lambda done: bar.update(task, completed=done))
-        bar.update(task, total=frames)
+    expected = count(source)
+    with progress_bar("lifting") as report_progress:
+        frames = lift(config, lambda done: report_progress(done, expected))
+        report_progress(frames, frames)
     print_line(f"{frames} frames lifted to {output}")
 
 
@@ -61,63 +60,60 @@ def lift(
 def calibrate(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video or a folder of images.")],
     board: Annotated[
-        str, typer.Option(help="chessboard:9x6:25mm (inner corners) or charuco:5x7:40mm:30mm (squares).")
+        str,
+        typer.Option(
+            help="The printed board: chessboard:9x6:25mm (inner corners, size of a square) or "
+            "charuco:5x7:40mm:30mm (squares, sizes of a square and of a marker)."
+        ),
     ],
-    name: Annotated[str, typer.Option(help="The source of your config that this camera is.")] = "cam0",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A .yaml file to write.")] = None,
+    name: Annotated[str, typer.Option(help="Name that the camera's source has in your config.")] = "cam0",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A .yaml file to write the lines to.")
+    ] = None,
 ) -> None:
-    """Find a camera's intrinsics from views of a printed board, as lines for your config.
+    """Measure a camera's intrinsics.
 
-    Ten views and more: sharp, the board large, near the borders too, tilted by 30 degrees in all directions.
+    Finds a printed board in the images and prints the intrinsics as lines for a config. Use ten views or
+    more: sharp, the board large, also near the image borders, tilted by about 30 degrees in several
+    directions.
     """
     from stream.cameras.calibration import calibrate
     from stream.cameras.calibration_board import Board
 
-    found = calibrate(images(source), Board.parse(board))
-    lines = as_yaml(found.camera, name)
+    calibration = calibrate(read_images(source), Board.parse(board))
+    camera = calibration.camera
+    lines = as_yaml(camera, name)
     if output is not None:
         output.write_text(lines, encoding="utf-8")
     print_line(
-        f"# {found.views} views of {found.images} images, reprojection error {found.error_px:.2f} px, "
-        f"focal length {found.camera.fx:.1f} ± {found.focal_sd_px:.1f} px"
+        f"# board found in {calibration.views} of {calibration.images} images, reprojection error "
+        f"{calibration.error_px:.2f} px, focal length {camera.fx:.1f} ± {calibration.focal_sd_px:.1f} px"
     )
     print_line(lines.rstrip())
 
 
-@contextmanager
-def _only_warnings() -> Iterator[None]:
-    """Beside a progress bar, the log has nothing more to say about what goes well."""
-    log = logging.getLogger("poselift")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
-def images(path: Path) -> Iterator[U8]:
-    """The images (H, W, 3) uint8 RGB of a folder, or five a second of a video."""
+def read_images(path: Path) -> Iterator[U8]:
+    """Images (H, W, 3) uint8 RGB: all of a folder, or five per second of a video."""
     context = ComponentContext(path.name)
     source: Images | OpenCV
     if path.is_dir():
-        source, every_ns = Images(Images.Settings(path=str(path), pace="full"), context), 0
+        source, interval_ns = Images(Images.Settings(path=str(path), pace="full"), context), 0
     else:
         source = OpenCV(OpenCV.Settings(url=str(path), pace="full"), context)
-        every_ns = round(_EVERY_S * 1e9)
-    due_ns = 0
+        interval_ns = round(CALIBRATION_INTERVAL_S * 1e9)
+    next_ns = 0
     with source:
         while True:
             try:
                 frame = source.read(1.0)
             except EndOfStream:
                 return
-            if frame is not None and frame.header.captured_ns >= due_ns:
-                due_ns = frame.header.captured_ns + every_ns
+            if frame is not None and frame.header.captured_ns >= next_ns:
+                next_ns = frame.header.captured_ns + interval_ns
                 yield frame.image
 
 
 def as_yaml(camera: CameraSettings, name: str) -> str:
-    """The part of a config that tells the source `name`'s intrinsics."""
+    """The lines of a config that set the intrinsics of the source `name`."""
     values = "\n".join(f"      {key}: {value}" for key, value in msgspec.to_builtins(camera).items())
     return f"scene:\n  cameras:\n    {name}:\n{values.replace('(', '[').replace(')', ']')}\n"

@@ -1,4 +1,4 @@
-"""A subscriber for people: prints what arrives once a second, or every message as JSON, and records."""
+"""`poselift listen`: receives poses, prints a summary every second or each message as JSON, and records."""
 
 import threading
 import time
@@ -19,70 +19,81 @@ from stream.protocols import ComponentContext
 from stream.runtime.service import stopped_by_signals
 from stream.wire.codec import encode
 
-_QUIET_S = 5.0  # after this long without a pose, say what might be wrong
+SUMMARY_INTERVAL_S = 1.0
+SILENCE_HINT_S = 5.0  # print a hint after so long without a pose
+READ_TIMEOUT_S = 0.1
 
 
-class Tally:
-    """What arrived since the last line."""
+class RateSummary:
+    """Number, age and persons of the pose frames received since `start_s`, a monotonic time in seconds."""
 
     def __init__(self) -> None:
         self.frames = 0
         self.persons = 0
         self.ages_ms: list[float] = []
-        self.since_s = time.monotonic()
+        self.start_s = time.monotonic()
 
     def add(self, frame: PoseFrame, now_unix_ns: int) -> None:
+        """Count a frame received at `now_unix_ns`."""
         self.frames += 1
         self.persons = sum(person.state != "lost" for person in frame.persons)
         self.ages_ms.append(frame.age_ms(now_unix_ns))
 
     def line(self, now_s: float) -> str:
-        rate_hz = self.frames / (now_s - self.since_s)
+        """The summary as text; needs at least one frame."""
+        rate_hz = self.frames / (now_s - self.start_s)
         p50, p95 = np.percentile(self.ages_ms, [50, 95])
         return f"{rate_hz:5.1f} poses/s | age p50 {p50:.1f} ms, p95 {p95:.1f} ms | persons {self.persons}"
 
 
 def listen(
-    endpoint: str, source: str | None, as_json: bool, record: Path | None, seconds: float | None, prefix: str
+    endpoint: str, source: str | None, as_json: bool, output: Path | None, seconds: float | None, prefix: str
 ) -> None:
-    """Listen to `endpoint` until a signal comes or `seconds` are over."""
+    """Receive messages from `endpoint` until a signal or for `seconds`; `output` records the poses."""
     stop = threading.Event()
-    lead = f"{prefix}  " if prefix else ""
-    until_s = None if seconds is None else time.monotonic() + seconds
+    indent = f"{prefix}  " if prefix else ""
+    end_s = None if seconds is None else time.monotonic() + seconds
 
-    def say(line: str) -> None:
-        terminal.print_line(f"{lead}{line}")
+    def print_line(line: str) -> None:
+        terminal.print_line(f"{indent}{line}")
 
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop.set))
-        recorder = stack.enter_context(_recorder(record)) if record else None
+        recorder = stack.enter_context(_recorder(output)) if output else None
         subscriber = stack.enter_context(Subscriber(endpoint, source=source))
         if not as_json:
-            say(f"listening to {endpoint}")
-        _loop(subscriber, recorder, as_json, say, lambda: stop.is_set() or _over(until_s))
+            print_line(f"listening to {endpoint}")
+        _receive(subscriber, recorder, as_json, print_line, lambda: stop.is_set() or _is_past(end_s))
 
 
-def _loop(
-    subscriber: Subscriber, recorder: Any, as_json: bool, say: Callable[[str], None], done: Callable[[], bool]
+def _receive(
+    subscriber: Subscriber,
+    recorder: Any,
+    as_json: bool,
+    print_line: Callable[[str], None],
+    stopped: Callable[[], bool],
 ) -> None:
-    tally, heard_s = Tally(), time.monotonic()
-    while not done():
-        message = subscriber.read(0.1)
+    summary, last_pose_s = RateSummary(), time.monotonic()
+    while not stopped():
+        message = subscriber.read(READ_TIMEOUT_S)
         now_s = time.monotonic()
         if message is not None and as_json:
-            say(encode(message, "json").decode())
+            print_line(encode(message, "json").decode())
         if isinstance(message, PoseFrame):
-            heard_s = now_s
-            tally.add(message, time.time_ns())
+            last_pose_s = now_s
+            summary.add(message, time.time_ns())
             if recorder is not None:
                 recorder.send(message)
-        if now_s - tally.since_s >= 1.0:
-            if tally.frames and not as_json:
-                say(tally.line(now_s))
-            tally = Tally()
-        if now_s - heard_s > _QUIET_S and not as_json:
-            say(f"no poses for {_QUIET_S:.0f} s: is a daemon running, and does its source see anybody?")
-            heard_s = now_s
+        if now_s - summary.start_s >= SUMMARY_INTERVAL_S:
+            if summary.frames and not as_json:
+                print_line(summary.line(now_s))
+            summary = RateSummary()
+        if now_s - last_pose_s > SILENCE_HINT_S and not as_json:
+            print_line(
+                f"no poses for {SILENCE_HINT_S:.0f} s: is `poselift run` running, "
+                "and is a person in front of its camera?"
+            )
+            last_pose_s = now_s
 
 
 def _recorder(path: Path) -> Any:
@@ -94,5 +105,5 @@ def _recorder(path: Path) -> Any:
     raise ConfigError(f"{path}: expected a recording ending in .jsonl or .npz")
 
 
-def _over(until_s: float | None) -> bool:
-    return until_s is not None and time.monotonic() >= until_s
+def _is_past(end_s: float | None) -> bool:
+    return end_s is not None and time.monotonic() >= end_s

@@ -1,42 +1,47 @@
-"""Commands of the live side: demo, run, check, listen."""
+"""Commands of live lifting: demo, run, check, listen."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stream.cli.arguments import ConfigArgument
 from stream.cli.output import print_line
 
 app = typer.Typer()
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. --set sinks.zeromq.port=5600."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the config, e.g. --set sinks.zeromq.port=5600. Can be repeated.",
+    ),
 ]
 
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The GIF file to write.")] = Path(
         "poselift-demo.gif"
     ),
 ) -> None:
-    """Lift a packaged recording live, subscribe from a second process, draw what arrived.
+    """Lift a packaged recording live and draw the poses.
 
-    Needs no camera, no network, no broker; takes about 20 seconds.
+    A second process receives the poses and the command draws them as an animated GIF. Needs no camera,
+    network or broker. Takes about 20 seconds.
     """
     from stream.cli.demo import demo
 
-    demo(output, print_line)
+    demo(output)
 
 
 @app.command()
-def run(
-    config: Annotated[str, typer.Argument(help="A YAML file, or a packaged config such as webcam.")],
-    changes: Changes = None,
-) -> None:
-    """Run the daemon: sources in, 3D poses out, until the sources end or Ctrl-C.
+def run(config: ConfigArgument, changes: Changes = None) -> None:
+    """Run a config: sources in, 3D poses out.
 
-    `poselift check CONFIG` shows what a config means; `poselift listen` shows what comes out.
+    Reads the sources, lifts keypoints to 3D poses and publishes them through the sinks, until the sources end
+    or Ctrl-C. `poselift check CONFIG` prints every setting of a config; `poselift listen` prints the
+    published poses.
     """
     from stream.config.load import load
     from stream.runtime.service import run
@@ -45,31 +50,41 @@ def run(
 
 
 @app.command()
-def check(
-    config: Annotated[str, typer.Argument(help="A YAML file, or a packaged config such as webcam.")],
-    changes: Changes = None,
-) -> None:
-    """Print a config in full, defaults included, or say what is wrong with it."""
+def check(config: ConfigArgument, changes: Changes = None) -> None:
+    """Check a config and print all its settings.
+
+    Default values are filled in. Nothing is run. Exits with code 2 and an error message when a setting is
+    wrong. docs/configuration.md explains the settings.
+    """
     import yaml
 
     from stream.config.load import load
     from stream.runtime.pipeline import Pipeline
 
     resolved = load(config, changes or ())
-    Pipeline(resolved)  # finds what only shows when the parts are put together
+    Pipeline(resolved)  # finds mistakes between sections, such as a lag longer than the lifter's window
     print_line(yaml.safe_dump(resolved.to_dict(), sort_keys=False).rstrip())
 
 
 @app.command()
 def listen(
-    endpoint: Annotated[str, typer.Argument(help="Where a daemon publishes.")] = "tcp://127.0.0.1:5555",
-    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every message as a line of JSON.")] = False,
-    record: Annotated[Path | None, typer.Option(help="Write the poses to this .jsonl or .npz file.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after this long.")] = None,
+    endpoint: Annotated[
+        str, typer.Argument(help="ZeroMQ address at which a `poselift run` publishes.")
+    ] = "tcp://127.0.0.1:5555",
+    source: Annotated[str | None, typer.Option(help="Receive the poses of this source only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every message as one line of JSON.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A .jsonl or .npz file to record the poses to.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after so many seconds; default: at Ctrl-C.")
+    ] = None,
     prefix: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
-    """Subscribe to a daemon and print rate, age and persons every second, until Ctrl-C."""
+    """Print rate and age of published poses.
+
+    Subscribes to a `poselift run` and prints a line every second until Ctrl-C.
+    """
     from stream.cli.listen import listen
 
-    listen(endpoint, source=source, as_json=as_json, record=record, seconds=seconds, prefix=prefix)
+    listen(endpoint, source=source, as_json=as_json, output=output, seconds=seconds, prefix=prefix)

@@ -1,4 +1,4 @@
-"""The `poselift` command: puts the subcommands together and turns errors into exit codes."""
+"""The `poselift` command: registers the subcommands and turns errors into exit codes."""
 
 import logging
 import sys
@@ -7,8 +7,8 @@ try:
     import typer
 except ImportError:
     sys.exit(
-        "The poselift command needs more than a subscriber does: pip install 'poselift[all]'\n"
-        "(`from stream import subscribe` works without it.)"
+        "The poselift command needs additional packages: pip install 'poselift[all]'\n"
+        "(`from stream import subscribe` works without them.)"
     )
 
 from stream.cli import files, live, measure, models, research
@@ -16,7 +16,7 @@ from stream.errors import ConfigError, PoseliftError
 
 app = typer.Typer(
     name="poselift",
-    help="Live 3D human poses from any camera, for robots and animation tools.",
+    help="Live 3D human poses from any camera, for robots and animation tools. Start with `poselift demo`.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -27,7 +27,7 @@ for commands in (live, files, models, measure, research):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; exits 0 when done, 2 when a person must edit something, 1 for anything else."""
+    """Run the command. Exit code 0: done; 2: a setting or an argument must be changed; 1: another failure."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         app(args=arguments, prog_name="poselift")

@@ -1,4 +1,4 @@
-"""The command that lists the packaged lifters and the detector's models."""
+"""The command that lists the packaged weights and the detector's model files."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -16,25 +16,36 @@ app = typer.Typer()
 def models(
     fetch: Annotated[
         str | None,
-        typer.Option(help="Get this detector model (lite, full, heavy) ahead of time.", metavar="VARIANT"),
+        typer.Option(
+            help="Download this variant of the detector now (lite, full, heavy) instead of at first use.",
+            metavar="VARIANT",
+        ),
     ] = None,
 ) -> None:
-    """List the lifters' weights and the detector's models; --fetch gets a detector model now."""
+    """List packaged weights and detector models."""
     if fetch is not None:
         print_line(f"{fetch}: {model_files.fetch(fetch)}")
-    for row in rows():
-        print_line(row)
+    for line in lines():
+        print_line(line)
 
 
-def rows() -> Iterator[str]:
-    """Lines of a table: packaged weights, then the detector's models and whether they are here."""
-    yield "Lifters (lifter.weights)"
+def lines() -> Iterator[str]:
+    """Lines of text: the packaged weights, then the detector's models and where their files are."""
+    yield "Lifter weights (setting lifter.weights)"
     for spec in lifter.models():
         schedule = spec.schedule
-        pruning = f"H2OT keeps {list(schedule.keep)} at {list(schedule.at)}" if schedule else "not pruned"
+        pruning = (
+            f"H2OT pruning keeps {_listed(schedule.keep)} frames at blocks {_listed(schedule.at)}"
+            if schedule
+            else "no pruning"
+        )
         yield f"  {spec.name:<8} {spec.arch}, {spec.frames} frames at {spec.rate_hz:g} Hz, {pruning}"
-        yield f"  {'':<8} {spec.licence}; trained on {spec.trained_on}; sha256 {spec.sha256[:12]}"
-    yield "Detectors (sources.NAME.detector.variant)"
+        yield f"  {'':<8} licence {spec.licence}; trained on {spec.trained_on}; sha256 {spec.sha256[:12]}"
+    yield "Detector models (setting sources.NAME.detector.variant)"
     for file in model_files.available():
-        where = f"{file.path} ({file.origin})" if file.origin else "not here yet; fetched when first needed"
-        yield f"  {file.variant:<8} {where}"
+        place = f"{file.path} ({file.origin})" if file.origin else "not downloaded; downloaded at first use"
+        yield f"  {file.variant:<8} {place}"
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))

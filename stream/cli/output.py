@@ -1,25 +1,60 @@
-"""Lines for whoever reads the command's output, who may have left."""
+"""Terminal output of the commands: lines on stdout, progress bars and warnings on stderr."""
 
+import logging
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from stream.errors import PoseliftError
 
+ReportProgress = Callable[[int, int | None], None]  # steps done, steps in total or None while unknown
+
 
 def print_line(line: str) -> None:
-    """One line to the terminal, at once, also when it is piped; ends the command when nobody reads it."""
+    """Print a line at once, also into a pipe.
+
+    Ends the command with exit code 0 when the reader of the pipe has closed it (`poselift listen | head`);
+    PoseliftError when stdout cannot be written for another reason.
+    """
     try:
-        sys.stdout.write(line + "\n")  # in one piece: the demo's two processes share a terminal
+        sys.stdout.write(line + "\n")  # in one call: the two processes of the demo share a terminal
         sys.stdout.flush()
     except OSError as error:
-        _silence()
-        if isinstance(error, BrokenPipeError):  # `poselift listen | head` is no mistake
+        _discard_stdout()
+        if isinstance(error, BrokenPipeError):
             raise SystemExit(0) from None
         raise PoseliftError(f"the output cannot be written: {error.strerror}") from None
 
 
-def _silence() -> None:
-    """Let what is still in the buffer go nowhere, or Python would complain about it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+@contextmanager
+def progress_bar(description: str) -> Iterator[ReportProgress]:
+    """Show a progress bar on stderr while the block runs; the block calls the yielded function.
+
+    Log lines below WARNING are suppressed meanwhile, because they would tear the bar apart.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with _warnings_only(), Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    log = logging.getLogger("poselift")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _discard_stdout() -> None:
+    """Send buffered output to the null device; otherwise Python reports the write error again at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

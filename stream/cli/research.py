@@ -1,4 +1,4 @@
-"""Commands for researchers: costs, released checkpoints, training, figures (measures: `stream.measuring`)."""
+"""Commands for research: FLOPs, import of released checkpoints, training, figures of the paper."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from stream.cli.measure import numbers, one_of
+from stream.cli.arguments import JsonOption, parse_integers, parse_settings, require_choice
 from stream.config.load import CONFIGS
 from stream.errors import ConfigError
 
 app = typer.Typer()
 
-Keep = Annotated[str | None, typer.Option(help="Frames kept by each stage of pruning, e.g. 121,81.")]
-At = Annotated[str | None, typer.Option(help="The block each stage sits at, e.g. 0,3.")]
-Pruner = Annotated[str, typer.Option(help="tps, tpc, tpa or tpmo.")]
-Recoverer = Annotated[str, typer.Option(help="tri, tra, centre or none.")]
+Keep = Annotated[str | None, typer.Option(help="Frames that each pruning stage keeps, e.g. 121,81.")]
+At = Annotated[
+    str | None, typer.Option(help="Index of the transformer block before which each stage prunes, e.g. 0,3.")
+]
+Pruner = Annotated[str, typer.Option(help="Pruning method: tps, tpc, tpa or tpmo.")]
+Recoverer = Annotated[str, typer.Option(help="Recovery method: tri, tra, centre or none.")]
 
 
 @app.command()
@@ -28,18 +30,29 @@ def flops(
     at: At = None,
     pruner: Pruner = "tps",
     recoverer: Recoverer = "tri",
-    frames: Annotated[int | None, typer.Option(help="Frames of the window; default: the paper's.")] = None,
-    table: Annotated[bool, typer.Option("--table", help="A row per block.")] = False,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of the window; default: as in the paper.")
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Print a row per block.")] = False,
     paper: Annotated[
-        bool, typer.Option("--paper", help="Every row of the paper's tables (or ARCH's), and ours.")
+        bool,
+        typer.Option(
+            "--paper", help="Print every row of the paper's tables (of ARCH, if given) beside our count."
+        ),
     ] = False,
     live: Annotated[
         int | None,
-        typer.Option(metavar="HOP", help="What is left of one update of a stream with so many new frames."),
+        typer.Option(
+            metavar="HOP",
+            help="Count one update of a live stream with HOP new frames, after each saving of work.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Count parameters and FLOPs: by the papers' rule, and with every matrix product."""
+    """Count parameters and FLOPs.
+
+    Counts FLOPs by the rule of the papers and for all matrix products.
+    """
     from lifter.paper import flops
 
     if paper:
@@ -62,11 +75,11 @@ def flops(
 
 
 def _paper(arch: str | None, as_json: bool) -> None:
-    """Print every row of the paper's tables, or those of one architecture, beside what we count."""
+    """Print every row of the paper's tables, or those of one architecture, beside our own count."""
     from lifter.paper import tables as paper
 
     if arch is not None:
-        one_of("ARCH", arch, tuple(dict.fromkeys(row.arch for row in paper.ROWS)))
+        require_choice("ARCH", arch, tuple(dict.fromkeys(row.arch for row in paper.ROWS)))
     counted = ((row, row.count()) for row in paper.ROWS if arch in (None, row.arch))
     fields = ("table", "model", "parameters_m", "our_parameters_m", "gflops", "our_gflops", "mpjpe_mm")
     rows = (
@@ -89,22 +102,33 @@ def _paper(arch: str | None, as_json: bool) -> None:
 @app.command("import-weights")
 def import_weights(
     arch: Annotated[
-        str, typer.Argument(help="mixste, hot_mixste, motionbert, d3dp, ... (an unknown one lists all)")
+        str,
+        typer.Argument(
+            help="Released model: mixste, hot_mixste, motionbert, d3dp, ... (a wrong name lists all)."
+        ),
     ],
-    file: Annotated[Path, typer.Argument(help="The released checkpoint.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The .safetensors to write.")] = None,
+    file: Annotated[Path, typer.Argument(help="The released checkpoint file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="The .safetensors file to write; default: FILE with that ending."
+        ),
+    ] = None,
     keep: Keep = None,
     at: At = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="The release's own settings, e.g. --set num_heads=8."
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of the model that the checkpoint does not contain, e.g. --set num_heads=8.",
         ),
     ] = None,
 ) -> None:
-    """Turn a released checkpoint into weights of ours, strictly, without running what is in it.
+    """Convert a released checkpoint.
 
-    --keep and --at add H2OT's pruning to weights that were released without.
+    Writes a .safetensors file. Every tensor must fit; code in the checkpoint is never run. --keep and --at
+    add H2OT's pruning to weights released without pruning.
     """
     from lifter.checkpoints.convert import import_weights
 
@@ -112,47 +136,72 @@ def import_weights(
     if output.suffix != ".safetensors":
         raise ConfigError(f"{output}: expected an output ending in .safetensors")
     schedule = _schedule(keep, at, "tps", "tri")
-    spec = import_weights(arch, file, output, schedule, **_settings(settings or ()))
+    spec = import_weights(arch, file, output, schedule, **parse_settings(settings or []))
     print(f"{output}: {spec.arch}, {spec.frames} frames, {spec.output}, sha256 {spec.sha256[:12]}")
 
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="A recipe, FILE.yaml or FILE.yaml:ROW, or a packaged one.")],
-    data: Annotated[Path, typer.Option(help="The folder with the data the recipe names.")] = Path("."),
+    config: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe: FILE.yaml, FILE.yaml:ROW, or the name of a packaged one, e.g. train/small.yaml."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of the data files that the recipe names.")] = Path("."),
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe. Can be repeated."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Two small steps and a test on made-up data of the same layout.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Run two small steps and a test on synthetic data of the same layout."
+        ),
     ] = False,
 ) -> None:
-    """Train a lifter; run again, it goes on where it stopped. docs/training.md has data and recipes.
+    """Train a lifter.
 
-    Several GPUs: torchrun --nproc-per-node N -m stream.cli train ...
+    The same command resumes a training that was stopped. docs/training.md describes data and recipes. For
+    several GPUs: torchrun --nproc-per-node N -m stream.cli train ...
     """
     from lifter.training.train import train
 
     weights = train(_recipe(config), data, changes or (), dry_run)
-    print("it starts, steps and evaluates" if dry_run else f"weights: {weights}")
+    print(
+        "dry run passed: the recipe starts, trains two steps and evaluates"
+        if dry_run
+        else f"weights: {weights}"
+    )
 
 
 @app.command()
 def plot(
-    figure: Annotated[str, typer.Argument(help="selected (Figure 7) or lifted (Figure 10).")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The PNG to write.")],
+    figure: Annotated[
+        str,
+        typer.Argument(
+            help="selected (Figure 7: frames that the pruners keep) or lifted (Figure 10: a lifted motion)."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The PNG file to write.")],
     keypoints: Annotated[
-        Path | None, typer.Option(help="A recording of keypoints; default: the packaged one.")
+        Path | None, typer.Option(help="A file of keypoints; default: the packaged recording.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Weights, by name or file, or an architecture.")] = "small",
-    windows: Annotated[int, typer.Option(help="selected: how many windows, one frame apart.")] = 140,
+    model: Annotated[
+        str,
+        typer.Option(help="Packaged weights, a .safetensors file, or an architecture with random weights."),
+    ] = "small",
+    windows: Annotated[int, typer.Option(help="For selected: number of windows, one frame apart.")] = 140,
     keep: Keep = None,
     at: At = None,
 ) -> None:
-    """Draw which frames each pruner keeps, or a lifted motion with the kept frames in red."""
+    """Draw a figure of the paper.
+
+    Shows the frames that each pruner keeps, or a lifted motion with the kept frames in red.
+    """
     from lifter.paper import figures
 
-    one_of("FIGURE", figure, ("selected", "lifted"))
+    require_choice("FIGURE", figure, ("selected", "lifted"))
     if figure == "selected":
         schedule = _schedule(keep, at, "tps", "tri")
         path = figures.selected(keypoints, output, model, windows=windows, schedule=schedule)
@@ -162,13 +211,13 @@ def plot(
 
 
 def _recipe(config: str) -> str:
-    """The recipe meant: a file as given, else a packaged one such as train/small.yaml."""
+    """Path of a recipe, with its `:ROW`: a file, or a packaged recipe such as train/small.yaml."""
     file, colon, row = config.partition(":")
     for path in (Path(file), CONFIGS / file, CONFIGS / file.removeprefix("configs/")):
         if path.is_file():
             return f"{path}{colon}{row}"
     packaged = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob("*/*.yaml"))
-    raise ConfigError(f"{file}: no such recipe; packaged: {', '.join(packaged)}")
+    raise ConfigError(f"{file}: no such recipe; packaged recipes: {', '.join(packaged)}")
 
 
 def _schedule(keep: str | None, at: str | None, pruner: str, recoverer: str) -> Any:
@@ -178,16 +227,4 @@ def _schedule(keep: str | None, at: str | None, pruner: str, recoverer: str) -> 
         raise ConfigError("--keep and --at go together, e.g. --keep 121,81 --at 0,3")
     if keep is None or at is None:
         return None
-    return Schedule(numbers("--keep", keep), numbers("--at", at), pruner, recoverer)
-
-
-def _settings(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
-    from stream.files.strict_yaml import parse
-
-    values = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {pair}: expected key=value")
-        values[key] = parse(text, f"--set {pair}")
-    return values
+    return Schedule(parse_integers("--keep", keep), parse_integers("--at", at), pruner, recoverer)

@@ -1,4 +1,4 @@
-"""Plain values into a settings struct, or a sentence that says what to type instead."""
+"""Converts plain values, as read from YAML, to settings structs; errors suggest what to type instead."""
 
 import difflib
 import math
@@ -13,12 +13,16 @@ from stream.errors import ConfigError, masked
 
 
 def to_struct(kind: type, values: dict[str, Any], where: str) -> Any:
-    """`values` checked and completed; `where` they stand begins what is raised, a ConfigError."""
+    """Check `values` and fill in defaults: an instance of the msgspec struct `kind`.
+
+    ConfigError for unknown keys, wrong types and numbers out of range; its text begins with `where`, the
+    place of the values in the config, such as "sinks.zeromq".
+    """
     reject_unknown(values, kind.__struct_fields__, where)  # type: ignore[attr-defined]
     try:
-        made: Any = msgspec.convert(values, kind)
-        _finite(msgspec.to_builtins(made), where)
-        return made
+        settings: Any = msgspec.convert(values, kind)
+        _require_finite(msgspec.to_builtins(settings), where)
+        return settings
     except msgspec.ValidationError as error:
         text = re.sub(r" - at `\$\.?([^`]*)`$", r" (at \1)", str(error))
         raise ConfigError(f"{where}: {text}{_choices(kind, text)}") from None
@@ -27,7 +31,7 @@ def to_struct(kind: type, values: dict[str, Any], where: str) -> Any:
 
 
 def require_mapping(value: object, where: str) -> dict[str, Any]:
-    """`value`, which must be a mapping."""
+    """`value` if it is a mapping; ConfigError for any other value."""
     if not isinstance(value, dict):
         got = "nothing" if value is None else masked(repr(value))
         raise ConfigError(f"{where}: expected `key: value` lines, got {got}")
@@ -35,7 +39,7 @@ def require_mapping(value: object, where: str) -> dict[str, Any]:
 
 
 def reject_unknown(tree: dict[str, Any], fields: Iterable[str], where: str) -> None:
-    """Refuse keys that are not among `fields`."""
+    """Raise ConfigError for the first key of `tree` that is not among `fields`."""
     fields = list(fields)
     for key in tree:
         if key not in fields:
@@ -44,49 +48,49 @@ def reject_unknown(tree: dict[str, Any], fields: Iterable[str], where: str) -> N
             )
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """What may follow a complaint about `word`: the known one it resembles."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+def suggestion(word: str, choices: Iterable[str]) -> str:
+    """Text to append to an error about `word`: "; did you mean ...?" with the most similar choice, or ""."""
+    close = difflib.get_close_matches(word, list(choices), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _choices(kind: type, text: str) -> str:
-    """What a setting may be, when `text` complains of a word that is none or of keys where there are none."""
-    at = re.fullmatch(r"(?:Invalid enum value|Expected `object|Object contains).* \(at (\S+)\)", text)
-    if not at:
+    """Text that lists the allowed words or keys, to append to msgspec's error `text` about a wrong one."""
+    path = re.fullmatch(r"(?:Invalid enum value|Expected `object|Object contains).* \(at (\S+)\)", text)
+    if not path:
         return ""
-    kinds = _kinds(kind, at[1])
-    fields = [field for each in kinds for field in getattr(each, "__struct_fields__", ())]
+    types = _types_at(kind, path[1])
+    fields = [field for type_ in types for field in getattr(type_, "__struct_fields__", ())]
     if fields:
         unknown = re.match(r"Object contains unknown field `(.*)` \(", text)
         return f"; expected keys among {', '.join(fields)}{suggestion(unknown[1], fields) if unknown else ''}"
-    words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
-    numbers = ["a number"] if {int, float} & set(kinds) else []
-    nothing = ["null"] if type(None) in kinds else []
-    return f"; expected {' or '.join([*numbers, *words, *nothing])}" if words else ""
+    words = [word for type_ in types if get_origin(type_) is Literal for word in get_args(type_)]
+    numbers = ["a number"] if {int, float} & set(types) else []
+    null = ["null"] if type(None) in types else []
+    return f"; expected {' or '.join([*numbers, *words, *null])}" if words else ""
 
 
-def _kinds(kind: type, path: str) -> tuple[Any, ...]:
-    """What may stand at a path such as `world.floor`, or `cameras[...]` for any key there."""
-    kinds: tuple[Any, ...] = (kind,)
+def _types_at(kind: type, path: str) -> tuple[Any, ...]:
+    """The types allowed at a path of the struct, such as `world.floor` or `cameras[...]` (any key)."""
+    types: tuple[Any, ...] = (kind,)
     for key in path.replace("[...]", ".*").split("."):
         hints = [
-            get_args(each)[1] if key == "*" else get_type_hints(each).get(key)
-            for each in kinds
-            if (get_origin(each) is dict if key == "*" else hasattr(each, "__struct_fields__"))
+            get_args(type_)[1] if key == "*" else get_type_hints(type_).get(key)
+            for type_ in types
+            if (get_origin(type_) is dict if key == "*" else hasattr(type_, "__struct_fields__"))
         ]
-        kinds = tuple(each for hint in hints for each in (get_args(hint) if _either(hint) else (hint,)))
-    return kinds
+        types = tuple(type_ for hint in hints for type_ in (get_args(hint) if _is_union(hint) else (hint,)))
+    return types
 
 
-def _either(hint: object) -> bool:
+def _is_union(hint: object) -> bool:
     return get_origin(hint) in (Union, UnionType)
 
 
-def _finite(value: object, where: str) -> None:
-    """Refuse .nan and .inf, which pass every comparison one forgot and no setting can mean."""
+def _require_finite(value: object, where: str) -> None:
+    """Raise ConfigError for .nan and .inf, which no setting can mean and range checks may let through."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where}: expected a number, got {value}")
     if isinstance(value, dict | list | tuple):
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            _finite(each, f"{where}.{key}")
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _require_finite(item, f"{where}.{key}")

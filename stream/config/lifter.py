@@ -1,4 +1,4 @@
-"""What a config says of the lifter: which weights, what computes them, how often, how long it waits."""
+"""Section `lifter` of a config: weights, engine, and the timing of windows and poses."""
 
 from typing import Literal
 
@@ -9,26 +9,46 @@ from stream.errors import ConfigError
 from stream.postprocess.blend import default_blend_frames
 from stream.windows.resample import Timing
 
-_FASTEST_HZ = 1000  # more is a mistake
-_MOST_THREADS = 256  # more than that, and the system's limit ends the process without a word
+MAX_RESAMPLE_HZ = 1000
+MAX_THREADS = 256  # with many more, the thread limit of the system ends the process without a message
 
 
 class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """weights: a packaged name (`poselift models`) or a .safetensors file; device: auto, cpu, cuda, cuda:1;
-    dtype: float32, bfloat16, float16; engine: what computes the lifter (lifter/engines.py), auto takes what
-    `poselift bench --tune` found fastest; threads: of the CPU for lifting (null = half of the cores).
+    """Section `lifter` of a config: the weights, how they are computed, and the timing of windows and poses.
 
-    hop: frames between lifts, or auto: as soon as the lifter is free; a machine too slow for it widens it.
-    lag: frames of look-ahead; 0 publishes the newest frame at once, half waits for half a window, for
-    context on both sides (files). blend: frames over which what a lift says fades into what the next one
-    says, so that joints do not jump every hop; 0 does not blend, auto goes by the lag: short where there is
-    none, for a long one costs accuracy. resample: frames per second of the lifter's windows, for which
-    keypoints are interpolated in time; auto takes the rate that the weights were made for, native takes
-    captured frames as they come. With a rate, frames of `lag` (and of a file's `hop`) are of that rate.
-    output: a pose at the time of every captured frame, or on a steady grid: that rate (that of the
-    weights for native), exactly, however the camera stutters. min_score: joints seen with less count
-    as not seen. predict_s: how long a person no longer seen is predicted before being lost, in seconds;
-    no longer gap is bridged. kp2d: publish the 2D keypoints with the poses.
+    weights: Name of packaged weights (`poselift models` lists them) or a .safetensors file.
+
+    device: Where the lifter runs: auto, cpu, cuda, cuda:1.
+
+    dtype: Precision of the computation.
+
+    engine: Library that computes the network; auto uses the one that `poselift bench --tune` measured as
+    fastest on this machine.
+
+    threads: CPU threads for lifting; null uses half of the cores.
+
+    hop: Frames between lifter passes. auto starts a pass as soon as the lifter is free. When the machine
+    is too slow for the number set here, the hop grows.
+
+    lag: Frames of look-ahead after the newest published pose. 0 publishes the newest frame at once; half
+    waits for half a window, so that a pose has context on both sides (the default of `poselift lift`).
+
+    blend: Frames over which the poses of a pass are blended into those of the next one, to avoid a jump at
+    every hop. 0 disables blending; auto chooses by the lag, few frames for a lag of 0.
+
+    resample: Frames per second of the lifter's windows; keypoints are interpolated in time to this rate. auto
+    uses the rate of the weights, native uses captured frames without resampling. With a rate, `lag`, `hop` of
+    a file and `blend` count frames of that rate.
+
+    output: Times of published poses. captured publishes a pose per captured frame; grid publishes at exactly
+    the rate of `resample` (for native: the rate of the weights), however irregular the camera is.
+
+    min_score: Joints with a lower score (0 to 1) count as missing.
+
+    predict_s: Seconds for which a person who is no longer detected is predicted before the state becomes
+    lost. Longer gaps are not interpolated.
+
+    kp2d: Publish the 2D keypoints with the poses.
     """
 
     weights: str = "small"
@@ -50,9 +70,9 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ConfigError(f"lifter.hop: expected a number of frames from 1, or auto, got {self.hop}")
         if self.lag != "half" and self.lag < 0:
             raise ConfigError(f"lifter.lag: expected a number of frames from 0, or half, got {self.lag}")
-        if isinstance(self.resample, float) and not 1 <= self.resample <= _FASTEST_HZ:
+        if isinstance(self.resample, float) and not 1 <= self.resample <= MAX_RESAMPLE_HZ:
             raise ConfigError(
-                f"lifter.resample: expected 1 to {_FASTEST_HZ} frames per second, auto or native, "
+                f"lifter.resample: expected 1 to {MAX_RESAMPLE_HZ} frames per second, auto or native, "
                 f"got {self.resample}"
             )
         if self.blend != "auto" and self.blend < 0:
@@ -62,27 +82,27 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 "lifter: expected predict_s from 0 and min_score in 0..1, "
                 f"got predict_s {self.predict_s}, min_score {self.min_score}"
             )
-        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
-            raise ConfigError(f"lifter.threads: expected 1 to {_MOST_THREADS}, or null, got {self.threads}")
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise ConfigError(f"lifter.threads: expected 1 to {MAX_THREADS}, or null, got {self.threads}")
 
     def timing(self, rate_hz: float) -> Timing:
-        """The times of windows and poses, for weights made for `rate_hz`."""
-        own = self.resample in ("auto", "native")
-        tick_ns = round(1e9 / (rate_hz if own else float(self.resample)))
+        """Steps of windows and of published poses in ns, for weights trained at `rate_hz`."""
+        uses_rate_of_weights = self.resample in ("auto", "native")
+        interval_ns = round(1e9 / (rate_hz if uses_rate_of_weights else float(self.resample)))
         return Timing(
-            None if self.resample == "native" else tick_ns, tick_ns if self.output == "grid" else None
+            None if self.resample == "native" else interval_ns, interval_ns if self.output == "grid" else None
         )
 
     def lag_frames(self, frames: int) -> int:
-        """How many frames after a pose are waited for, of a window of `frames`."""
+        """Frames of look-ahead after a pose, for a window of `frames`."""
         return frames // 2 if self.lag == "half" else self.lag
 
     def blend_frames(self, lag: int) -> int:
-        """Over how many frames passes blend."""
+        """Frames over which successive passes are blended."""
         return default_blend_frames(lag) if self.blend == "auto" else self.blend
 
     def check(self, spec: LifterSpec) -> None:
-        """Refuse weights that cannot be lifted live, and what does not fit their windows."""
+        """Raise ConfigError for weights that cannot lift live, and for a lag, hop or blend beyond their window."""
         frames, lag = spec.frames, self.lag_frames(spec.frames)
         if spec.output != "sequence":
             raise ConfigError(

@@ -15,7 +15,6 @@
         metas (S,) str: the last `meta` of each source, in JSON
 """
 
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import astuple, replace
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ConfigError, DecodeError, ShapeError
+from stream.files.cache import write_atomically
 from stream.messages import Contact, Header, Latency, Meta, ModelInfo, Pose, PoseFrame, WindowInfo
 from stream.wire.codec import decode, encode
 
@@ -84,12 +84,8 @@ class PoseTable:
                 arrays |= {"joints": np.array(meta.joints, str), "parents": np.array(meta.parents)}
         if self._metas:
             arrays["metas"] = np.array([encode(meta, "json").decode() for meta in self._metas.values()], str)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
+        with write_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
 
 
 def _frame(frame: PoseFrame) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ def parse(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: not valid YAML: {masked(str(error))}") from None
 
 
-class _Strict(yaml.SafeLoader):
+class _Strict(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
     """Refuses repeated keys; a key may still override one that `<<` merges in."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:

@@ -37,7 +37,7 @@ class ReportRequest:
         words += ["--benchmark", "DIR/benchmark"] if self.benchmark else []
         for name in others:
             words += ["--beside", shlex.quote(f"{name}={name.replace(' ', '-')}.safetensors")]
-        words += ["--out", str(self.output)]
+        words += ["-o", str(self.output)]
         words += ["--card", str(self.card)] if self.card else []
         return " ".join(words + ([] if self.extent == "full" else [f"--{self.extent}"]))
 

@@ -10,7 +10,7 @@ import yaml
 from stream.cameras.calibration import calibrate
 from stream.cameras.calibration_board import Board
 from stream.cameras.intrinsics import CameraSettings
-from stream.cli.files import images
+from stream.cli.files import read_images
 from stream.cli.main import main
 from stream.errors import ConfigError
 
@@ -164,7 +164,7 @@ def test_a_video_is_looked_at_five_times_a_second(tmp_path: Path):
     for shade in range(60):
         writer.write(np.full((480, 640, 3), 4 * shade, np.uint8))
     writer.release()
-    assert len(list(images(path))) == 10
+    assert len(list(read_images(path))) == 10
 
 
 def test_the_command_writes_what_a_config_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -189,4 +189,4 @@ def test_the_command_writes_what_a_config_takes(tmp_path: Path, capsys: pytest.C
 
     walk = {"sources": {"door": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
     is_the_camera(resolve(walk | yaml.safe_load(output.read_text())).scene.cameras["door"])
-    assert "12 views" in capsys.readouterr().out
+    assert "12 of 12 images" in capsys.readouterr().out

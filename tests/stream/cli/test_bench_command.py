@@ -1,4 +1,4 @@
-"""poselift bench prints a table and one line of JSON."""
+"""`poselift bench` prints a table and one line of JSON."""
 
 import json
 from pathlib import Path
@@ -28,17 +28,19 @@ def poselift(*arguments: object) -> None:
     assert ended.value.code == 0
 
 
-def test_bench_ends_with_the_json_that_it_keeps(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = tiny.parent / "kept.json"
-    poselift("bench", tiny, "--quick", "--threads", 1, "--device", "cpu", "-o", kept)
+def test_bench_prints_a_table_and_writes_the_json_to_the_output(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tiny.parent / "result.json"
+    poselift("bench", tiny, "--quick", "--threads", 1, "--device", "cpu", "-o", output)
     *table, line = capsys.readouterr().out.splitlines()
-    assert json.loads(line) == json.loads(kept.read_text())
+    assert json.loads(line) == json.loads(output.read_text())
     assert table[0].startswith("tiny on ")
     assert [word for word in ("own, onednn float32", "unpruned, eager", "normalise", "people*")
             if not any(word in row for row in table)] == []  # fmt: skip
 
 
-def test_tune_says_what_auto_is_from_now_on(
+def test_tune_prints_the_engine_that_auto_uses_from_now_on(
     tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -48,10 +50,10 @@ def test_tune_says_what_auto_is_from_now_on(
     *table, line = capsys.readouterr().out.splitlines()
     assert json.loads(line)["chosen"] == "eager"
     assert "openvino    is not here" in table
-    assert table[-1] == "lifter.engine: auto is eager for these weights from now on"
+    assert table[-1] == "lifter.engine: auto uses eager for these weights on this machine from now on"
 
 
-def test_json_is_all_that_is_printed_when_asked_for(
+def test_with_json_no_table_is_printed(
     tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans = []

@@ -1,10 +1,12 @@
+"""Animated drawings of lifted poses."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stream.cli.gif import _LEFT, _RIGHT, animate, draw
+from stream.cli.gif import LEFT, RIGHT, draw, write_gif
 from stream.errors import ConfigError
 from stream.messages import Header, Pose, PoseFrame
 
@@ -28,29 +30,29 @@ def columns_of(image: Image.Image, colour: tuple[int, int, int], left: int, righ
     return np.nonzero((np.abs(pixels - colour) < 12).all(axis=2))[1] + left
 
 
-def test_somebody_facing_the_camera_has_their_right_side_at_the_left():
+def test_the_right_side_of_a_person_who_faces_the_camera_is_at_the_left():
     image = draw(frame(0))
-    right, left = columns_of(image, _RIGHT, 320, 640), columns_of(image, _LEFT, 320, 640)
+    right, left = columns_of(image, RIGHT, 320, 640), columns_of(image, LEFT, 320, 640)
     assert right.size > 50
     assert left.size > 50
     assert right.max() < left.min()
 
 
-def test_feet_are_below_the_head():
+def test_feet_are_drawn_below_the_head():
     image = np.asarray(draw(frame(0)))[60:, 320:640]  # below the title
-    rows = np.nonzero((np.abs(image.astype(int) - _RIGHT) < 12).all(axis=2))[0]
+    rows = np.nonzero((np.abs(image.astype(int) - RIGHT) < 12).all(axis=2))[0]
     assert rows.max() > 160  # legs reach well into the lower half
 
 
-def test_the_animation_has_a_picture_for_each_80_ms(tmp_path: Path):
-    # Equal pictures in a row would be stored as one.
+def test_the_animation_has_one_image_per_80_ms(tmp_path: Path):
+    # Successive equal images would be stored as one image.
     moving = [frame(seq, STANDING + np.float32(seq / 100)) for seq in range(50)]
-    animate(moving, tmp_path / "a.gif")
+    write_gif(moving, tmp_path / "a.gif")
     with Image.open(tmp_path / "a.gif") as image:
         assert image.format == "GIF"
         assert (image.n_frames, image.info["duration"]) == (25, 80)
 
 
-def test_without_a_pose_there_is_nothing_to_draw(tmp_path: Path):
+def test_frames_without_a_pose_are_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="no person was lifted"):
-        animate([frame(0, np.full((17, 3), np.nan, np.float32))], tmp_path / "a.gif")
+        write_gif([frame(0, np.full((17, 3), np.nan, np.float32))], tmp_path / "a.gif")

@@ -267,7 +267,7 @@ def test_the_lag_curve_is_measured_drawn_and_put_into_a_document(poselift, tmp_p
     document = tmp_path / "doc.md"
     document.write_text("<!-- lag-curve -->\n<!-- /lag-curve -->\n")
     words = ("lag-curve", tiny_weights, "--data", tmp_path / "motion.npz", "--clips", "2", "--frames", "10")
-    some = ("--lags", "0,3", "--hops", "1,5", "--out", tmp_path / "curve.png", "--markdown", document)
+    some = ("--lags", "0,3", "--hops", "1,5", "-o", tmp_path / "curve.png", "--markdown", document)
     code, out, err = poselift(*words, *some)
     assert code == 0, err
     assert out.startswith("| lag, frames |")
@@ -285,7 +285,7 @@ def test_the_lag_curve_is_measured_drawn_and_put_into_a_document(poselift, tmp_p
     [
         (("--lags", "243"), "expected lags from 0 to 242 for small, got [243]"),
         (("--lags", "few"), "--lags: expected whole numbers"),
-        (("--out", "curve.gif"), "curve.gif: expected an output ending in .png"),
+        (("-o", "curve.gif"), "curve.gif: expected an output ending in .png"),
         (("--markdown", "none.md"), "none.md: cannot be read"),
         (("--clips", "0"), "expected 1 clip or more"),
     ],

@@ -59,12 +59,12 @@ def rows(text: str) -> dict[str, list[str]]:
 @pytest.mark.usefixtures("films")
 def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["tiny.safetensors", "--data", ".", "--benchmark", "."]
-    words += ["--beside", "unpruned=whole.safetensors", "--out", "page.md", "--card", "card.md", "--quick"]
+    words += ["--beside", "unpruned=whole.safetensors", "-o", "page.md", "--card", "card.md", "--quick"]
     assert run(*words) == 0, capsys.readouterr().err
     page = (folder / "page.md").read_text()
     assert (
         "poselift report tiny.safetensors --data DIR --benchmark DIR/benchmark "
-        "--beside unpruned=unpruned.safetensors --out page.md --card card.md --quick\n"
+        "--beside unpruned=unpruned.safetensors -o page.md --card card.md --quick\n"
     ) in page
     table = rows(page[: page.index("The same by where")])
     assert list(table)[1:] == [
@@ -93,7 +93,7 @@ def test_one_command_writes_page_picture_and_card(folder: Path, capsys: pytest.C
 
 
 def test_in_brief_nothing_is_disturbed(folder: Path) -> None:
-    assert run("tiny.safetensors", "--data", ".", "--out", "page.md", "--brief") == 0
+    assert run("tiny.safetensors", "--data", ".", "-o", "page.md", "--brief") == 0
     page = (folder / "page.md").read_text()
     assert "What disturbs it" not in page
     assert "Real video" not in page
@@ -106,7 +106,7 @@ def test_in_brief_nothing_is_disturbed(folder: Path) -> None:
         (("--beside", "whole.safetensors"), "--beside: expected NAME=FILE, got 'whole.safetensors'"),
         (("--card", "nothing.md"), "nothing.md: cannot be read"),
         (("--data", "nowhere"), "nowhere: expected a folder with motion_test.npz"),
-        (("--out", "nowhere/page.md"), "the folder nowhere does not exist"),
+        (("-o", "nowhere/page.md"), "the folder nowhere does not exist"),
         (("--benchmark", "."), ".: expected .npz files with arrays <name>_X_cam_17_rootrel"),
     ],
 )
@@ -114,7 +114,7 @@ def test_in_brief_nothing_is_disturbed(folder: Path) -> None:
 def test_what_cannot_be_reported_is_refused_at_once(
     words: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("tiny.safetensors", "--data", ".", "--out", "page.md", *words) == 2
+    assert run("tiny.safetensors", "--data", ".", "-o", "page.md", *words) == 2
     assert complaint in capsys.readouterr().err
     assert not Path("page.md").exists()
 

@@ -1,0 +1,43 @@
+"""Arguments that several commands share: their types with help texts, and the checks of what was typed."""
+
+from typing import Annotated, Any
+
+import typer
+
+from stream.errors import ConfigError
+from stream.files.strict_yaml import parse
+
+_WEIGHTS_HELP = "Name of packaged weights (`poselift models` lists them) or a .safetensors file."
+
+ConfigArgument = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a packaged config such as webcam.")
+]
+WeightsArgument = Annotated[str, typer.Argument(help=_WEIGHTS_HELP)]
+WeightsOption = Annotated[str, typer.Option(help=_WEIGHTS_HELP)]
+DeviceOption = Annotated[str, typer.Option(help="Where the lifter runs: auto, cpu, cuda, cuda:1.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a table.")]
+
+
+def require_choice(argument: str, word: str, choices: tuple[str, ...]) -> None:
+    """Raise ConfigError unless `word`, typed for `argument`, is one of `choices`."""
+    if word not in choices:
+        raise ConfigError(f"{argument}: expected one of {', '.join(choices)}, got {word!r}")
+
+
+def parse_integers(argument: str, text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas; ConfigError for any other text."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{argument}: expected whole numbers such as 121,81, got {text!r}") from None
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """Values of `--set KEY=VALUE` by key, read as YAML; ConfigError for a pair without `=`."""
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: expected key=value")
+        values[key] = parse(text, f"--set {pair}")
+    return values

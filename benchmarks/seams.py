@@ -88,10 +88,9 @@ def materials(arguments: argparse.Namespace) -> Iterator[tuple]:
     ring = Ring(len(frames) + 1, 17)
     for frame in frames:
         ring.push(frame.persons[0].xy, frame.persons[0].score, frame.header.captured_ns)
-    with Synthetic(
-        Synthetic.Settings(fps=50.0, frames=round(50 * LAP_S), pace="full"), ComponentContext("walk")
-    ) as walk:
-        truth = np.stack([walk.truth(seq)[0] for seq in range(len(frames))])
+    settings = Synthetic.Settings(fps=50.0, frames=round(50 * LAP_S), pace="full")
+    walk = Synthetic(settings, ComponentContext("walk"))
+    truth = np.stack([walk.truth(seq)[0] for seq in range(len(frames))])
     size_wh = frames[0].size_wh
     yield ring.window(len(frames), size_wh).keypoints, truth - truth[:, :1], size_wh, True
     if arguments.data is None:

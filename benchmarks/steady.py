@@ -25,7 +25,7 @@ from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, Pose,
 from stream.postprocess.batch import PoseBatch
 from stream.postprocess.one_euro import OneEuro
 from stream.postprocess.smoothing import Smoother
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.skeletons import skeleton_named
 from stream.tracking.left_right import LeftRightRepair
 from stream.windows.ring import Ring
@@ -58,7 +58,7 @@ def lifted(arguments: argparse.Namespace, hz: float) -> Iterator[dict]:
     source = Synthetic(
         Synthetic.Settings(fps=hz, noise_px=arguments.noise_px, pace="full"), ComponentContext("walk")
     )
-    with source:
+    with opened(source):
         frames = [frame for _ in range(count) if (frame := source.read(1.0)) is not None]
     truth = np.stack([source.truth(seq)[0] for seq in range(count)])
     truth -= truth[:, :1]

@@ -19,7 +19,7 @@ from lifter.machine import machine
 from sinks.zeromq import ZeroMQ
 from stream.client import Subscriber
 from stream.messages import Header, KeypointFrame, Keypoints, Message, ModelInfo, Pose, PoseFrame, WindowInfo
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.wire import codec as wire
 
 JOINTS = 17
@@ -73,7 +73,7 @@ def rate_hz(call: Callable[[], object], seconds: float) -> float:
 def sent(number: int) -> dict[str, Any]:
     """Latency of single messages through a PUB and a SUB socket, not of a full queue."""
     arrived_ns: dict[int, int] = {}
-    with ZeroMQ(ZeroMQ.Settings(port=0), ComponentContext("zeromq")) as sink:
+    with opened(ZeroMQ(ZeroMQ.Settings(port=0), ComponentContext("zeromq"))) as sink:
         listener = threading.Thread(target=listen, args=(sink.endpoint, arrived_ns, number), name="listener")
         listener.start()
         while 0 not in arrived_ns:  # until the subscription has come through

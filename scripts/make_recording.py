@@ -14,13 +14,13 @@ from stream.errors import EndOfStream
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 
 
 def frames() -> Iterator[KeypointFrame]:
     """50 Hz, 2 px of noise, 2 % of the joints missing, as a good 2D detector would have it."""
     settings = Synthetic.Settings(fps=50.0, frames=round(50 * LAP_S), noise_px=2.0, missing=0.02, pace="full")
-    with Synthetic(settings, ComponentContext("walk")) as source:
+    with opened(Synthetic(settings, ComponentContext("walk"))) as source:
         try:
             while frame := source.read(1.0):
                 yield frame

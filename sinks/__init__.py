@@ -1,4 +1,4 @@
-"""Where 3D poses go: `type:` in a config picks an entry; files import libraries when opened."""
+"""Sinks: where poses go. `type:` in a config names an entry; its module is imported only then."""
 
 SINKS = {
     "zeromq": "sinks.zeromq:ZeroMQ",

@@ -1,7 +1,7 @@
-"""One line a second on the terminal: how many poses come, how old they are, whom they show."""
+"""Console sink: one line per source and second with the rate, the age and the persons of its poses."""
 
 import sys
-from typing import Self, TextIO
+from typing import TextIO
 
 import msgspec
 import numpy as np
@@ -12,7 +12,10 @@ from stream.protocols import ComponentContext
 
 
 class Console:
-    """Prints a line per source about what came since its last line; plain text when it is no terminal."""
+    """Prints, for each source, a summary of the poses since its last line; bold names on a terminal only."""
+
+    endpoint = ""
+    close_timeout_s = 0.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """every_s: seconds between two lines of a source."""
@@ -30,17 +33,18 @@ class Console:
         self._since_ns: dict[str, int] = {}
         self._ages_ms: dict[str, list[float]] = {}
 
-    def __enter__(self) -> Self:
-        return self
+    def open(self) -> None:
+        """Do nothing: the terminal is open."""
 
-    def __exit__(self, *exc: object) -> None:
-        """Nothing to close: every line is out."""
+    def close(self) -> None:
+        """Do nothing: every line has been flushed."""
 
     def send(self, message: Message) -> None:
+        """Count a pose frame and print the line of its source when it is time."""
         if not isinstance(message, PoseFrame):
             return
         source, now_ns = message.header.source, self._clock.now_ns()
-        if source not in self._since_ns:  # the first one only starts the count
+        if source not in self._since_ns:  # The first frame starts the interval and is not counted in it.
             self._since_ns[source], self._ages_ms[source] = now_ns, []
             return
         ages_ms, elapsed_ns = self._ages_ms[source], now_ns - self._since_ns[source]
@@ -50,12 +54,12 @@ class Console:
             self._since_ns[source] = now_ns
             ages_ms.clear()
 
-    def _print(self, newest: PoseFrame, ages_ms: list[float], seconds: float) -> None:
+    def _print(self, newest: PoseFrame, ages_ms: list[float], elapsed_s: float) -> None:
         source = newest.header.source
         if self._stream.isatty():
             source = f"\x1b[1m{source}\x1b[0m"
-        rate_hz, age_ms = len(ages_ms) / seconds, np.median(ages_ms)
-        persons = ", ".join(f"{person.id} {person.state}" for person in newest.persons) or "nobody"
+        rate_hz, age_ms = len(ages_ms) / elapsed_s, np.median(ages_ms)
+        persons = ", ".join(f"{person.id} {person.state}" for person in newest.persons) or "none"
         line = f"{source}: {rate_hz:.1f} poses/s, age p50 {age_ms:.0f} ms, persons: {persons}"
         try:
             print(line, file=self._stream, flush=True)

@@ -1,11 +1,10 @@
-"""Messages as lines of JSON."""
+"""JSONL sink: records messages in a file, one line of JSON each."""
 
 from io import FileIO
-from typing import Self
 
 import msgspec
 
-from sinks.recording_path import cannot_write, check_ending, recording_path
+from sinks.recording_path import check_suffix, recording_path, write_error
 from stream.errors import ConfigError
 from stream.messages import Message, Meta, PoseFrame
 from stream.protocols import ComponentContext
@@ -13,37 +12,44 @@ from stream.wire import codec as wire
 
 
 class JSONL:
-    """A line per message, written at once: whatever kills the program, at most the last line is broken."""
+    """Writes pose frames and changed metas immediately; a crash damages at most the last line."""
+
+    close_timeout_s = 1.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file, replaced if it is there; {time} in it becomes the time it was opened, in UTC."""
+        """path: of the file; an existing file is replaced. {time} in it becomes the start time in UTC."""
 
         path: str = "poses.jsonl"
 
         def __post_init__(self) -> None:
-            check_ending(self.path, ".jsonl")
+            check_suffix(self.path, ".jsonl")
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._path = recording_path(settings.path, context)
+        self.endpoint = str(self._path)
         self._clock = context.clock
         self._file: FileIO | None = None
         self._metas: dict[str, Meta] = {}
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Create the file; ConfigError when that is impossible."""
+        self._metas.clear()
         try:
-            self._file = FileIO(self._path, "w")  # unbuffered: a line written is a line kept
+            self._file = FileIO(self._path, "w")  # Unbuffered: a crash loses no line that was written.
         except OSError as error:
-            raise cannot_write(self._path, error) from error
-        return self
+            raise write_error(self._path, error) from error
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Close the file."""
         if self._file is not None:
             self._file.close()
+            self._file = None
 
     def send(self, message: Message) -> None:
+        """Write a pose frame or a changed meta; a status is ignored. ConfigError when the disk is full."""
         if isinstance(message, Meta):
             if self._metas.get(message.source) == message:
-                return  # it comes every second; once is enough in a file
+                return  # It is sent every second; the file needs it once.
             self._metas[message.source] = message
         elif isinstance(message, PoseFrame):
             message = wire.with_publish_time(message, self._clock)
@@ -55,5 +61,5 @@ class JSONL:
         try:
             while line:
                 line = line[self._file.write(line) or 0 :]
-        except (OSError, ValueError) as error:
-            raise cannot_write(self._path, error) from error
+        except OSError as error:
+            raise write_error(self._path, error) from error

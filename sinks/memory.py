@@ -1,7 +1,6 @@
-"""Messages kept in a list, for tests and for programs that run the pipeline themselves."""
+"""Memory sink: keeps messages in a list, for tests and for programs that run the pipeline themselves."""
 
 from collections import deque
-from typing import Self
 
 import msgspec
 
@@ -13,8 +12,11 @@ from stream.protocols import ComponentContext
 class Memory:
     """Keeps the latest messages in `messages`, oldest first."""
 
+    endpoint = ""
+    close_timeout_s = 0.0
+
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """keep: how many messages; the oldest goes when there are more."""
+        """keep: maximum number of messages; the oldest are dropped first."""
 
         keep: int = 10_000
 
@@ -25,11 +27,12 @@ class Memory:
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.messages: deque[Message] = deque(maxlen=settings.keep)
 
-    def __enter__(self) -> Self:
-        return self
+    def open(self) -> None:
+        """Do nothing: `messages` is always ready."""
 
-    def __exit__(self, *exc: object) -> None:
-        pass  # what was received stays readable
+    def close(self) -> None:
+        """Do nothing: the messages stay readable."""
 
     def send(self, message: Message) -> None:
+        """Append a message."""
         self.messages.append(message)

@@ -1,12 +1,11 @@
-"""Recordings: everything as it comes in a `.jsonl`, or arrays in a `.npz`; `stream.pose_files` reads both."""
+"""NPZ sink: records poses as arrays in a `.npz` file; `stream.files.poses` has the layout."""
 
 import logging
 from tempfile import TemporaryFile
-from typing import Self
 
 import msgspec
 
-from sinks.recording_path import cannot_write, check_ending, recording_path
+from sinks.recording_path import check_suffix, recording_path, write_error
 from stream.errors import ConfigError
 from stream.files.poses import PoseTable
 from stream.messages import Message, Meta, PoseFrame
@@ -17,52 +16,55 @@ log = logging.getLogger("poselift")
 
 
 class NPZ:
-    """Arrays of all poses, written when the recording ends; each file is whole or not there.
+    """Collects poses in memory and writes them when it closes; a file is written completely or not at all.
 
-    What takes more than `max_mb` of memory is written in parts: walk.npz, walk.2.npz, ...
-    A killed program loses the part that was not written yet; take JSONL where that matters.
+    More than `max_mb` is written in parts: walk.npz, walk.2.npz, ... A crash loses the part in memory; use
+    JSONL where that matters.
     """
 
-    writes_at_close = True  # so a stop waits for it
+    close_timeout_s = 60.0  # writes the recording
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file, replaced if it is there; {time} in it becomes the time it was opened, in UTC.
+        """path: of the file; an existing file is replaced. {time} in it becomes the start time in UTC.
 
-        max_mb: memory for poses not written yet, in megabytes, about two hours of one person at 30 Hz;
-        writing needs as much again for a moment.
+        max_mb: memory for poses not yet written, in megabytes; 512 holds about two hours of one person at
+        30 Hz. Writing briefly needs the same amount again.
         """
 
         path: str = "poses.npz"
         max_mb: float = 512.0
 
         def __post_init__(self) -> None:
-            check_ending(self.path, ".npz")
+            check_suffix(self.path, ".npz")
             if not self.max_mb > 0:
                 raise ConfigError(f"npz max_mb: expected megabytes above 0, got {self.max_mb}")
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._path = recording_path(settings.path, context)
+        self.endpoint = str(self._path)
         self._max_bytes = settings.max_mb * 1e6
         self._clock = context.clock
         self._table = PoseTable()
         self._meta: Meta | None = None
         self._part = 1
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Check that the file can be written, before hours are recorded; ConfigError if it cannot."""
         try:
             with TemporaryFile(dir=self._path.parent):
-                pass  # a folder that cannot be written to is better known now than after hours
+                pass
             if self._path.is_dir():
                 raise IsADirectoryError("it is a folder")
         except OSError as error:
-            raise cannot_write(self._path, error) from error
-        return self
+            raise write_error(self._path, error) from error
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Write the poses that are still in memory; ConfigError when that is impossible."""
         if len(self._table):
             self._write()
 
     def send(self, message: Message) -> None:
+        """Keep a pose frame or a meta; ignore a status. ConfigError when a full part cannot be written."""
         if isinstance(message, Meta):
             self._table.describe(message)
             self._meta = message
@@ -76,7 +78,7 @@ class NPZ:
         try:
             self._table.write(path)
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise write_error(path, error) from error
         log.info("wrote %d frames to %s", len(self._table), path)
         self._part += 1
         self._table = PoseTable()

@@ -1,4 +1,4 @@
-"""Where a recording sink writes: the file's ending, {time} in its name, and why it cannot be written."""
+"""Paths of recordings: check the suffix, fill in {time}, explain why a file cannot be written."""
 
 import time
 from pathlib import Path
@@ -7,12 +7,14 @@ from stream.errors import ConfigError
 from stream.protocols import ComponentContext
 
 
-def check_ending(path: str, ending: str) -> None:
-    if not path.endswith(ending):
-        raise ConfigError(f"path: expected a file ending in {ending}, got {path!r}")
+def check_suffix(path: str, suffix: str) -> None:
+    """Raise ConfigError unless `path` ends in `suffix`."""
+    if not path.endswith(suffix):
+        raise ConfigError(f"path: expected a file ending in {suffix}, got {path!r}")
 
 
 def recording_path(text: str, context: ComponentContext) -> Path:
+    """`text` with ~ and {time} (UTC, now) filled in; ConfigError unless its folder exists."""
     seconds = context.clock.unix_ns() // 10**9
     path = Path(text.replace("{time}", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds)))).expanduser()
     if not path.parent.is_dir():
@@ -20,8 +22,11 @@ def recording_path(text: str, context: ComponentContext) -> Path:
     return path
 
 
-def cannot_write(path: Path, error: Exception) -> ConfigError:
-    # Trying again would replace what is already recorded, so this ends the recording.
+def write_error(path: Path, error: Exception) -> ConfigError:
+    """The error to raise when `path` cannot be written.
+
+    It is a ConfigError, which ends the recording: opening the file again would replace what was recorded.
+    """
     return ConfigError(f"{path}: cannot be written: {error}; make room or choose another place")
 
 

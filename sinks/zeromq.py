@@ -1,21 +1,19 @@
-"""Publishes over ZeroMQ: two parts, [topic, MessagePack document], to whoever subscribes.
+"""ZeroMQ sink: publishes messages as two parts, [topic, MessagePack document].
 
-With CURVE everything is encrypted and only clients whose public keys lie in a folder are let in:
-`python -c "import zmq.auth; zmq.auth.create_certificates('keys', 'robot')"` makes a pair of files.
+With CURVE (see `stream.security`) everything is encrypted and only listed clients may subscribe.
 """
 
-import ipaddress
 import logging
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
+from stream.security import ServerKeys, is_loopback
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
 
@@ -24,19 +22,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("poselift")
 
-_PATIENCE_MS = 20  # how long a full queue is waited for before a message is dropped
-_LAST_WORDS_MS = 200  # how long closing may take to let out what is already queued
+MAX_SEND_WAIT_MS = 20  # how long a full queue may delay a message before it is dropped
+LINGER_MS = 200  # how long closing may take to send the queued messages
 
 
 class ZeroMQ:
-    """A PUB socket that waits for nobody: a subscriber who is slow misses messages, the others do not."""
+    """A PUB socket that never blocks: a slow subscriber misses messages, the others get all of them."""
+
+    close_timeout_s = 1.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host: address of the interface to publish on, "0.0.0.0" for all; port: 0 takes a free one.
+        """host: address of the interface to publish on, "0.0.0.0" for all. port: 0 picks a free one.
 
-        queue: messages kept for each subscriber who is behind.
-        curve_secret_file: the node's .key_secret file, for CURVE; curve_clients_folder: the folder with
-        the .key files of those who may subscribe.
+        queue: messages kept for each subscriber that is behind.
+        curve_secret_file: the node's .key_secret file, to use CURVE. curve_clients_folder: folder with the
+        .key files of the clients that may subscribe.
         """
 
         host: str = "127.0.0.1"
@@ -59,43 +59,46 @@ class ZeroMQ:
         self._settings = settings
         self._context = context
         self._socket: zmq.Socket[bytes] | None = None
-        self._open = ExitStack()
+        self._resources = ExitStack()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self.endpoint = f"tcp://{host}:{settings.port}"  # once open, with the port that was got
+        self.endpoint = f"tcp://{host}:{settings.port}"  # once open, with the actual port
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Bind the socket; SinkUnavailable while the port is taken, ConfigError for a wrong host or key."""
         import zmq
 
         settings = self._settings
-        with ExitStack() as opened:
+        with ExitStack() as resources:
             context = zmq.Context()
-            opened.callback(context.term)
+            resources.callback(context.term)
             socket = context.socket(zmq.PUB)
-            opened.callback(socket.close, linger=_LAST_WORDS_MS)
+            resources.callback(socket.close, linger=LINGER_MS)
             socket.set(zmq.SNDHWM, settings.queue)
             socket.set(zmq.LINGER, 0)
             socket.set(zmq.IPV6, int(":" in settings.host))
-            socket.set(zmq.HEARTBEAT_IVL, 2000)  # ms; notices a subscriber whose machine is gone
+            socket.set(zmq.HEARTBEAT_IVL, 2000)  # ms; detects a subscriber whose machine is gone
             socket.set(zmq.HEARTBEAT_TIMEOUT, 6000)
-            socket.set(zmq.XPUB_NODROP, 1)  # a full queue is told, so that `send` can count it
+            socket.set(zmq.XPUB_NODROP, 1)  # A full queue becomes an error, so that `send` can count it.
             if settings.curve_secret_file and settings.curve_clients_folder:
-                _guard(socket, settings.curve_secret_file, settings.curve_clients_folder, opened)
-            elif not _is_loopback(settings.host):
+                keys = ServerKeys(settings.curve_secret_file, settings.curve_clients_folder)
+                keys.apply(socket, resources)
+            elif not is_loopback(settings.host):
                 log.warning(
-                    "%s: everybody who reaches %s can see the poses; set curve_secret_file and "
-                    "curve_clients_folder to choose who may",
+                    "%s: every machine that can reach %s can receive the poses; set curve_secret_file and "
+                    "curve_clients_folder to restrict it",
                     self._context.name,
                     self.endpoint,
                 )
             self._bind(socket)
-            self._socket, self._open = socket, opened.pop_all()
-        return self
+            self._socket, self._resources = socket, resources.pop_all()
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Send the queued messages for up to LINGER_MS, then release the port."""
         self._socket = None
-        self._open.close()
+        self._resources.close()
 
     def send(self, message: Message) -> None:
+        """Publish a message of any kind; SinkUnavailable when the socket is closed."""
         import zmq
 
         if self._socket is None:
@@ -103,19 +106,19 @@ class ZeroMQ:
         if isinstance(message, PoseFrame):
             message = wire.with_publish_time(message, self._context.clock)
         parts = [topic_of(message), wire.encode(message)]
-        # A burst can outrun the thread that empties the queues; give it some milliseconds.
-        for _ in range(_PATIENCE_MS):
-            if self._try(parts):
+        # A burst can outrun ZeroMQ's thread, which empties the queues: wait some milliseconds for it.
+        for _ in range(MAX_SEND_WAIT_MS):
+            if self._try_send(parts):
                 return
             time.sleep(0.001)
-        # Somebody is too slow. Those who keep up get the message nevertheless. Until that one has caught up
-        # ZeroMQ says nothing more, so this counts the times, and gaps in `seq` the messages.
+        # A subscriber is too slow: send to the others. ZeroMQ then drops that subscriber's messages without
+        # an error until it has caught up, so this counts episodes; gaps in `seq` count messages.
         self._context.health.increment(self._context.name, "drop.subscriber_slow")
         self._socket.set(zmq.XPUB_NODROP, 0)
-        self._try(parts)
+        self._try_send(parts)
         self._socket.set(zmq.XPUB_NODROP, 1)
 
-    def _try(self, parts: list[bytes]) -> bool:
+    def _try_send(self, parts: list[bytes]) -> bool:
         import zmq
 
         assert self._socket is not None
@@ -134,42 +137,11 @@ class ZeroMQ:
         except zmq.ZMQError as error:
             if error.errno in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL):
                 raise SinkUnavailable(
-                    f"port {port} of {self._settings.host} cannot be had: {error.strerror}; end the program "
-                    "that has it (another node?) or set another port"
+                    f"port {port} of {self._settings.host} cannot be bound: {error.strerror}; end the "
+                    "program that uses it (another node?) or set another port"
                 ) from error
             raise ConfigError(
                 f"{self._context.name}: expected the address of one of this machine's interfaces as host, "
                 f"got {self._settings.host!r}: {error.strerror}"
             ) from error
         self.endpoint = str(socket.get_string(zmq.LAST_ENDPOINT)).rstrip("\0")
-
-
-def _guard(socket: "zmq.Socket[bytes]", secret_file: str, clients_folder: str, opened: ExitStack) -> None:
-    """Encrypt, and let in only the clients whose keys are in the folder; without it CURVE lets in all."""
-    import zmq.auth
-    from zmq.auth.thread import ThreadAuthenticator
-
-    try:
-        public, secret = zmq.auth.load_certificate(Path(secret_file).expanduser())
-        clients = zmq.auth.load_certificates(Path(clients_folder).expanduser())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"CURVE keys: {error}; zmq.auth.create_certificates makes such files") from error
-    if secret is None:
-        raise ConfigError(f"CURVE keys: {secret_file} holds no secret key; name the .key_secret file")
-    if not clients:
-        raise ConfigError(f"CURVE keys: no .key file in {clients_folder}, so nobody could subscribe")
-    guard = ThreadAuthenticator(socket.context)
-    guard.start()
-    guard.thread.name = "zeromq guard"
-    opened.callback(guard.stop)
-    guard.configure_curve(domain="*", location=Path(clients_folder).expanduser())
-    socket.set(zmq.CURVE_SERVER, 1)
-    socket.set(zmq.CURVE_PUBLICKEY, public)
-    socket.set(zmq.CURVE_SECRETKEY, secret)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,10 +2,9 @@
 
 import contextlib
 import dataclasses
-from typing import Self
 
 from stream.messages import KeypointFrame
-from stream.protocols import ComponentContext, Detector, FrameSource
+from stream.protocols import ComponentContext, Detector, FrameSource, opened
 
 
 class Detected:
@@ -18,15 +17,14 @@ class Detected:
         self._context = context
         self._opened = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         with contextlib.ExitStack() as opening:
             # The camera first: while it is away, its retries need not load a detector each time.
-            opening.enter_context(self._frame_source)
-            opening.enter_context(self._detector)
+            opening.enter_context(opened(self._frame_source))
+            opening.enter_context(opened(self._detector))
             self._opened = opening.pop_all()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._opened.close()
 
     def read(self, timeout_s: float) -> KeypointFrame | None:

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import msgspec
 
@@ -46,13 +46,12 @@ class Images:
         self._frames: Iterator[tuple[int, Frame]] = iter(())
         self._next: tuple[int, Frame] | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         paths = _sorted(Path(self.settings.path))
         self._cv2 = load_cv2()
         self._frames, self._next = self._decode(paths), None
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._playback.stop()
 
     def read(self, timeout_s: float) -> Frame | None:

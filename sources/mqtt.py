@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Self
 
 import msgspec
 
@@ -67,7 +66,7 @@ class MQTT:
         self._settled = threading.Event()  # subscribed, or failed
         self._error: PoseliftError | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         settings = self._settings
         if settings.username and not settings.tls:
             broker.warn_of_clear_password(self._context.name, self._where, settings.host)
@@ -76,11 +75,10 @@ class MQTT:
         self._thread.start()
         self._settled.wait()
         if self._error is not None:
-            self.__exit__()
+            self.close()
             raise self._error
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         if self._thread is not None:
             with contextlib.suppress(RuntimeError):  # its loop has just ended by itself
                 self._cancel()

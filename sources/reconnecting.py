@@ -5,7 +5,6 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
-from typing import Self
 
 from stream.errors import SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
@@ -55,17 +54,16 @@ class Reconnecting:
         self._highest_seq = -1
         self._seq_base: int | None = None  # None until a source's first frame
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         self._start_opening(lost=None)
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         with self._lock:
             self._stop.set()
             opened, self._opened = self._opened, None
         for source in (self._source, opened):
             if source is not None and not isinstance(source, Exception):
-                source.__exit__(None, None, None)
+                source.close()
         self._source = None
         if self._opener is not None:
             self._opener.join(_CLOSE_S)
@@ -127,7 +125,7 @@ class Reconnecting:
     def _reopen(self, lost: Source | None) -> None:
         try:
             if lost is not None:
-                lost.__exit__(None, None, None)
+                lost.close()
                 self._context.clock.wait(self._stop, next(self._delays))
             opened: Source | Exception | None = self._attempts()
         except Exception as error:  # raised where keypoints are read
@@ -137,16 +135,18 @@ class Reconnecting:
             self._opened = None if late else opened
             self._settled.set()
         if late and opened is not None and not isinstance(opened, Exception):
-            opened.__exit__(None, None, None)
+            opened.close()
 
     def _attempts(self) -> Source | None:
         """The source, opened; None when there is a stop first."""
         while not self._stop.is_set():
             source, self._made = self._made or self._make_source(), None
             try:
-                return source.__enter__()
+                source.open()
             except (SourceUnavailable, SourceLost) as error:
                 self._say("retrying", str(error))
+            else:
+                return source
             self._context.clock.wait(self._stop, next(self._delays))
         return None
 

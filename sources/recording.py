@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 
@@ -61,15 +61,14 @@ class Recording:
         self._frames: Iterator[KeypointFrame] = iter(())
         self._next: KeypointFrame | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         self._frames = self._endless() if self._loop else keypoint_files.read(self._path, self._assumed)
         self._next = next(self._frames, None)
         if self._next is None:
             raise ConfigError(f"{self._path}: expected at least one frame, got an empty file")
         self._playback.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._playback.stop()
         self._frames, self._next = iter(()), None
 

@@ -1,6 +1,6 @@
 """People walking on a circle in front of a virtual camera: keypoints whose true 3D is known."""
 
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -60,12 +60,11 @@ class Synthetic:
         self._playback = Playback(context.clock, speed=1.0 if self.live else None)
         self._seq = 0
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         self._seq = 0
         self._playback.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._playback.stop()
 
     def read(self, timeout_s: float) -> KeypointFrame | None:

@@ -3,7 +3,7 @@
 import errno
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -64,7 +64,7 @@ class ZeroMQ:
         self._timeout_ms: int | None = None  # of the socket
         self._waiting: deque[bytes] = deque()
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         import zmq
 
         settings = self._settings
@@ -80,7 +80,7 @@ class ZeroMQ:
             else:
                 socket.connect(settings.endpoint)
         except zmq.ZMQError as error:
-            self.__exit__()
+            self.close()
             if error.errno in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL, errno.ENODEV):
                 raise SourceUnavailable(f"{settings.endpoint} cannot be bound now: {error}") from None
             raise ConfigError(
@@ -92,9 +92,8 @@ class ZeroMQ:
                 "%s: everybody who reaches %s can send keypoints", self._context.name, settings.endpoint
             )
         self._receiver.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         if self._zmq is not None:
             self._zmq.destroy(linger=0)
         self._zmq = self._socket = self._timeout_ms = None

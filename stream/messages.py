@@ -1,8 +1,7 @@
-"""What travels through poselift: frozen, slotted, checked once at construction.
+"""Messages: frames, keypoints, windows, poses, meta and status; frozen, checked once at construction.
 
-Camera axes are optical: x right, y down, z forward; a world has z up. Pixels have their origin at
-the top left of the image. A value that was not seen is NaN with score 0; it is
-never disguised as 0.
+Camera axes are optical: x right, y down, z forward; world axes have z up. The origin of pixels is the
+top left of the image. A missing joint is NaN with score 0, never a point at 0.
 """
 
 import math
@@ -30,23 +29,25 @@ RootStatus = Literal["metric", "height", "none"]
 
 
 class JointOrigin(IntEnum):
-    """Where a value comes from; the first four are what subscribers see."""
+    """Provenance of a joint's value; subscribers get the first four."""
 
     ABSENT = 0
     OBSERVED = 1
-    INTERPOLATED = 2
+    INTERPOLATED = 2  # between two observations
     PREDICTED = 3  # held or extrapolated past the last observation
-    PADDED = 4  # only in windows: history that does not exist yet
+    PADDED = 4  # only in windows: frames from before the first observation
 
 
-_OBSERVED, _INTERPOLATED = int(JointOrigin.OBSERVED), int(JointOrigin.INTERPOLATED)  # an enum is slow
+# Plain integers: NumPy compares an array with an enum member much more slowly.
+_OBSERVED, _INTERPOLATED = int(JointOrigin.OBSERVED), int(JointOrigin.INTERPOLATED)
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """Identity and time of a captured frame, stamped once and carried unchanged.
 
-    captured_ns is monotonic (this machine only); captured_unix_ns is wall clock.
+    seq: number of the frame in its source. captured_ns: monotonic clock of this machine;
+    captured_unix_ns: wall clock.
     """
 
     source: str
@@ -75,9 +76,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keypoints:
-    """One person in 2D: xy (J, 2) float32 pixels, NaN where not seen; score (J,) float32 in 0..1.
+    """One person in 2D: xy (J, 2) float32 pixels, NaN where not detected; score (J,) float32 in 0..1.
 
-    complete: every joint was detected, so that callers can skip the per-joint mask.
+    id: the sender's or the tracker's, None without one. complete: True if every joint was detected, so
+    that callers can skip the per-joint mask.
     """
 
     xy: F32
@@ -93,10 +95,10 @@ class Keypoints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeypointFrame:
-    """All persons seen in one captured frame, in `skeleton` order.
+    """Keypoints of all persons in one captured frame, joints in `skeleton` order.
 
-    detected_ns is the monotonic time at which the keypoints were known here; of what had passed
-    since captured_ns, capture_ms went by before the detector began.
+    size_wh: image width and height in pixels. detected_ns: monotonic time at which the keypoints were
+    available on this machine. capture_ms: milliseconds from capture to the start of detection.
     """
 
     header: Header
@@ -113,11 +115,11 @@ class KeypointFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """What the lifter gets for one person: the last F frames, oldest first.
+    """The lifter's input for one person: the last F frames, oldest first.
 
-    keypoints (F, J, 3) float32: x px, y px, score, without NaN (invented joints
-    have score 0); origin (F,) uint8 of `JointOrigin`; captured_ns (F,) int64.
-    captured: the captured frames it was made of, when it lies on a time grid of its own.
+    keypoints (F, J, 3) float32: x px, y px, score, without NaN (filled-in joints have score 0);
+    origin (F,) uint8 of `JointOrigin`; captured_ns (F,) int64.
+    captured: if this window was resampled to a time grid, the window of captured frames it was made of.
     """
 
     keypoints: F32
@@ -135,7 +137,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Which foot rests on the floor; None where that cannot be told, as of a foot that is not seen."""
+    """Whether each foot rests on the floor; None where that is unknown, as for a hidden foot."""
 
     left: bool | None = None
     right: bool | None = None
@@ -173,12 +175,13 @@ class RigInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
-    """One person in 3D: xyz (J, 3) float32 metres, root-relative, in the axes of the frame's `frame_id`,
-    NaN where absent.
+    """One person in 3D.
 
-    score (J,) float32 in 0..1; origin (J,) uint8 of `JointOrigin`; root (3,) float32
-    metres in that frame or None, root_status says what its scale rests on.
-    kp2d (J, 3) float32 pixels and score: what was lifted, or None. contact: None when of neither foot known.
+    xyz (J, 3) float32: metres relative to the root, in the axes of the frame's `frame_id`, NaN where absent.
+    score (J,) float32 in 0..1; origin (J,) uint8 of `JointOrigin`.
+    root (3,) float32: metres in `frame_id`, or None; root_status: what its scale is based on.
+    kp2d (J, 3) float32: pixels and score of the lifted keypoints, or None.
+    contact: None if the contact of neither foot is known.
     """
 
     id: str
@@ -203,16 +206,16 @@ class Pose:
             _check_array("pose kp2d", self.kp2d, (joints, 3), _FLOAT32)
 
     @property
-    def visible(self) -> NDArray[np.bool_]:
-        """Which joints (J,) somebody saw: in this frame or, on a grid, in both that it lies between."""
-        observed = self.origin == _OBSERVED
-        # What is filled in for a joint that was not seen has no score.
-        return observed | ((self.origin == _INTERPOLATED) & (self.score > 0))
+    def visible(self) -> Mask:
+        """(J,) joints detected in this frame or, on a time grid, in both captured frames around it."""
+        # A value filled in for an undetected joint is interpolated too, but has score 0.
+        mask: Mask = (self.origin == _OBSERVED) | ((self.origin == _INTERPOLATED) & (self.score > 0))
+        return mask
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds a frame spent in each stage, capture to ready-to-send."""
+    """Milliseconds a frame spent in each stage, from capture until it is ready to send."""
 
     capture: float = 0.0
     detect: float = 0.0
@@ -223,7 +226,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class WindowInfo:
-    """How much history the pose rests on: frames in the window, real ones, padded ones."""
+    """The history behind a pose: frames in the window, how many were captured, how many padded."""
 
     frames: int = 0
     real: int = 0
@@ -232,7 +235,7 @@ class WindowInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which weights made a pose."""
+    """The weights that computed a pose."""
 
     name: str = ""
     sha256: str = ""
@@ -240,11 +243,12 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseFrame:
-    """All persons lifted for one captured frame; what sinks send and subscribers get.
+    """Poses of all persons in one captured frame: the message that sinks send and subscribers get.
 
-    lag: frames of look-ahead used; hop: frames between lifts at that moment;
-    dropped: frames of this source dropped since start. frame_id: "<source>_optical_frame" is the camera's
-    (x right, y down, z forward), any other a world with z up, whose `Extrinsics` the meta has.
+    lag: frames of look-ahead used. hop: frames between two lifts of this source at that time.
+    dropped: frames of this source dropped since the start.
+    frame_id: "<source>_optical_frame" for camera axes (x right, y down, z forward), any other name for a
+    world with z up; the source's `Meta` has the transform as `Extrinsics`.
     """
 
     header: Header
@@ -269,7 +273,7 @@ class PoseFrame:
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a late joiner must know about a source: joints, parents, units, frame, model, lens, place."""
+    """Description of a source for late joiners: skeleton, units, frame, model, and its camera if known."""
 
     source: str
     session: str
@@ -288,7 +292,7 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Health of a node: counters and percentiles, as `stream.health` reports them."""
+    """Health of a node: the counters, states and percentiles of `Health.report`."""
 
     node: str
     session: str
@@ -300,16 +304,16 @@ Message = PoseFrame | Meta | Status
 
 
 def all_joints_visible(xy: F32, score: F32) -> bool:
-    """Whether there are joints, all of them with a finite place in xy (J, 2) and a score (J,) above 0."""
-    scores: list[float] = score.tolist()  # lists are faster than arrays for the few joints of a person
+    """Whether all joints have a finite position in xy (J, 2) and a score (J,) above 0; False if J is 0."""
+    scores: list[float] = score.tolist()  # For the few joints of a person lists are faster than arrays.
     finite = math.isfinite(sum(xy.ravel().tolist()) + sum(scores))
     return finite and min(scores, default=0.0) > 0
 
 
-def _check_array(what: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: np.dtype) -> None:
-    """Refuse an array of another type or shape, in which first come the axes of any length (None)."""
-    have, free = array.shape, shape.count(None)
-    if array.dtype == dtype and len(have) == len(shape) and have[free:] == shape[free:]:
+def _check_array(name: str, array: NDArray[Any], shape: tuple[int | None, ...], dtype: np.dtype[Any]) -> None:
+    """Raise ShapeError for another dtype or shape; None stands for any length and only leads `shape`."""
+    actual, any_lengths = array.shape, shape.count(None)
+    if array.dtype == dtype and len(actual) == len(shape) and actual[any_lengths:] == shape[any_lengths:]:
         return
-    wanted = tuple("any" if n is None else n for n in shape)
-    raise ShapeError(f"{what}: expected shape {wanted} {dtype.name}, got {have} {array.dtype}")
+    expected = tuple("any" if length is None else length for length in shape)
+    raise ShapeError(f"{name}: expected shape {expected} {dtype.name}, got {actual} {array.dtype}")

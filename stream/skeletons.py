@@ -1,36 +1,73 @@
-"""Joint layouts of common 2D detectors, and how Human3.6M's 17 joints are made from each.
+"""Skeletons: the joint layouts of common 2D detectors, and their conversion to Human3.6M's 17 joints.
 
-A layout is written down once, as joints and their parents; left/right pairs follow from the names.
+Each layout is written down once, as joint names and parents. All index lists (bones, left and right
+joints, the order of a mirrored person) are derived from it here.
 """
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.errors import ConfigError, ShapeError
-from stream.messages import F32, KeypointFrame, Keypoints
-
-Mask = NDArray[np.bool_]
+from stream.messages import F32, KeypointFrame, Keypoints, Mask
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Skeleton:
-    """Names of J joints, the index of each one's parent (-1 for the root), left/right pairs."""
+    """J named joints in a tree.
+
+    joints (J,): names, in the order of all arrays. parents (J,): index of each joint's parent, -1 for the
+    root. flip_pairs: (left, right) indices of the joints that have a counterpart on the other side.
+    """
 
     name: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]
     flip_pairs: tuple[tuple[int, int], ...]
 
+    @cached_property
+    def index_of(self) -> Mapping[str, int]:
+        """Index of each joint by its name."""
+        return MappingProxyType({joint: index for index, joint in enumerate(self.joints)})
+
+    @cached_property
+    def root(self) -> int:
+        """Index of the joint without a parent."""
+        return self.parents.index(-1)
+
+    @cached_property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """(joint, parent) indices of the J - 1 bones, in the order of the joints."""
+        return tuple((joint, parent) for joint, parent in enumerate(self.parents) if parent >= 0)
+
+    @cached_property
+    def left_joints(self) -> tuple[int, ...]:
+        """Indices of the joints on the left side, in the order of `flip_pairs`."""
+        return tuple(left for left, _ in self.flip_pairs)
+
+    @cached_property
+    def right_joints(self) -> tuple[int, ...]:
+        """Indices of the joints on the right side, each the counterpart of the one in `left_joints`."""
+        return tuple(right for _, right in self.flip_pairs)
+
+    @cached_property
+    def flip_indices(self) -> tuple[int, ...]:
+        """(J,) indices that swap left and right: `xyz[..., list(flip_indices), :]`."""
+        order = list(range(len(self.joints)))
+        for left, right in self.flip_pairs:
+            order[left], order[right] = right, left
+        return tuple(order)
+
 
 def _skeleton(name: str, tree: str) -> Skeleton:
-    """Read `joint<parent` words, in the detector's order."""
-    joints, above = zip(*(word.split("<") for word in tree.split()), strict=True)
-    parents = tuple(joints.index(parent) if parent else -1 for parent in above)
+    """The skeleton whose joints are the words `joint<parent` of `tree`, in the detector's order."""
+    joints, parent_names = zip(*(word.split("<") for word in tree.split()), strict=True)
+    parents = tuple(joints.index(parent) if parent else -1 for parent in parent_names)
     pairs = tuple(
         (index, joints.index(joint.replace("left", "right", 1)))
         for index, joint in enumerate(joints)
@@ -42,7 +79,7 @@ def _skeleton(name: str, tree: str) -> Skeleton:
 SKELETONS = {
     skeleton.name: skeleton
     for skeleton in (
-        # Human3.6M: joint 9 lies in front of the neck, two thirds of the way up to the tip of the nose.
+        # Human3.6M: joint 9 lies in front of the neck, two thirds of the distance up to the tip of the nose.
         _skeleton(
             "h36m17",
             "pelvis< right_hip<pelvis right_knee<right_hip right_ankle<right_knee"
@@ -97,20 +134,23 @@ SKELETONS = {
     )
 }
 
-# How a joint is made that a detector does not give: weighted sums (weights add up to 1), the best way
-# first. A joint the detector gives under that name is taken as it is and made only where it is missing.
-# The weights are least-squares fits to motion capture, in a standing person's sagittal plane: seen from
-# between the shoulders the nose lies 10 cm forward and 13 cm up, the middle of the ears 2 and 15 cm.
-_MADE: dict[str, tuple[dict[str, float], ...]] = {
+# Recipes for the joints that a detector does not give: weighted sums of other joints (the weights add up
+# to 1), best recipe first. A joint that the detector gives under the same name is used unchanged; the
+# recipes replace it only where it is missing.
+# The weights are least-squares fits to motion capture, in the sagittal plane of a standing person: relative
+# to the centre of the shoulders the nose lies 10 cm forward and 13 cm up, the centre of the ears 2 cm
+# forward and 15 cm up.
+DERIVED_JOINTS: dict[str, tuple[dict[str, float], ...]] = {
     "pelvis": ({"left_hip": 0.5, "right_hip": 0.5},),
     "thorax": ({"left_shoulder": 0.5, "right_shoulder": 0.5}, {"neck": 1.0}),
     "spine": ({"thorax": 0.43, "pelvis": 0.57},),
-    # Without a nose the person is seen from behind, where the 5 cm forward do not show.
+    # Without a nose the camera is behind the person, where the 5 cm forward do not show.
     "neck_nose": ({"nose": 0.67, "thorax": 0.33}, {"mid_head": 0.65, "thorax": 0.35}),
     "head_top": ({"mid_head": 1.55, "thorax": -0.55},),
-    # One ear hidden, the head is turned: the ear that is seen and the face lie on opposite sides of the
-    # middle. With a single ear the head is taken to look where the shoulders do, from one of which to
-    # the other it is five times as far as from ear to middle. Eyes alone: a front view, under hair.
+    # With one ear hidden the head is turned: the visible ear and the face lie on opposite sides of the
+    # centre. With one ear and no face the head is assumed to face forward; the distance between the
+    # shoulders is five times the distance from the ear to the centre. Eyes alone mean a front view with
+    # hair over the ears.
     "mid_head": (
         {"left_ear": 0.5, "right_ear": 0.5},
         {"left_ear": 0.5, "left_eye": 0.25, "right_eye": 0.25},
@@ -125,7 +165,7 @@ _MADE: dict[str, tuple[dict[str, float], ...]] = {
 
 
 def skeleton_named(name: str) -> Skeleton:
-    """The skeleton called `name`."""
+    """The skeleton called `name`; ConfigError with the known names if there is none."""
     if name in SKELETONS:
         return SKELETONS[name]
     close = difflib.get_close_matches(name.lower(), SKELETONS, n=1)
@@ -134,82 +174,85 @@ def skeleton_named(name: str) -> Skeleton:
 
 
 def check(frame: KeypointFrame) -> None:
-    """Refuse a frame whose skeleton is unknown or whose persons have another number of joints."""
+    """Raise ConfigError for an unknown skeleton, ShapeError for a person with another number of joints."""
     skeleton_named(frame.skeleton)
     for person in frame.persons:
-        _check(person, frame.skeleton)
+        _check_joints(person, frame.skeleton)
 
 
-def _check(person: Keypoints, source: str) -> None:
-    have = len(skeleton_named(source).joints)
-    if len(person.score) != have:
-        raise ShapeError(f"keypoints: expected the {have} joints of {source}, got {len(person.score)}")
+def _check_joints(person: Keypoints, skeleton: str) -> None:
+    expected = len(skeleton_named(skeleton).joints)
+    if len(person.score) != expected:
+        raise ShapeError(f"keypoints: expected the {expected} joints of {skeleton}, got {len(person.score)}")
 
 
 def convert(person: Keypoints, source: str, target: str = "h36m17") -> Keypoints:
-    """The same person in `target` order; what cannot be made is NaN with score 0.
+    """The keypoints of `person`, in the skeleton `source`, converted to `target`.
 
-    A made joint has the lowest score of what it is made of.
+    Target joints that cannot be derived are NaN with score 0. A derived joint has the lowest score of
+    the joints it is derived from. Raises ConfigError for any `target` but h36m17 (or `source` itself),
+    ShapeError for another number of joints.
     """
-    _check(person, source)
+    _check_joints(person, source)
     if source == target:
         return person
     if skeleton_named(target).name != "h36m17":
         raise ConfigError(f"skeleton: {source} can be converted to h36m17, not to {target}")
-    plan = _plan(source)
+    conversion = _conversion(source)
     if person.complete:
-        weights, needs = plan.best
-        return Keypoints(weights @ person.xy, _least(person.score, needs), person.id)
-    seen = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
-    possible = ~np.logical_or.reduce(plan.needs & ~seen, axis=2)  # (T, W)
-    made, way = possible.any(axis=1), possible.argmax(axis=1)  # (T,) the first of the possible
-    chosen = np.arange(len(way)), way
-    xy = plan.weights[chosen] @ np.where(seen[:, None], person.xy, np.float32(0))
-    score = np.where(made, _least(person.score, plan.needs[chosen]), np.float32(0))
-    xy[~made] = np.nan
+        weights, required = conversion.first
+        return Keypoints(weights @ person.xy, _min_score(person.score, required), person.id)
+    visible = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
+    usable = ~np.logical_or.reduce(conversion.required & ~visible, axis=2)  # (T, R)
+    derivable, recipe = usable.any(axis=1), usable.argmax(axis=1)  # (T,) the first usable recipe
+    selected = np.arange(len(recipe)), recipe
+    xy = conversion.weights[selected] @ np.where(visible[:, None], person.xy, np.float32(0))
+    score = np.where(derivable, _min_score(person.score, conversion.required[selected]), np.float32(0))
+    xy[~derivable] = np.nan
     return Keypoints(xy, score, person.id)
 
 
-def _least(score: F32, needs: Mask) -> F32:
-    """Of score (J,) the lowest that each of needs (T, J) asks for."""
-    least: F32 = np.where(needs, score, np.float32(np.inf)).min(axis=1)
-    return least
+def _min_score(score: F32, required: Mask) -> F32:
+    """(T,) the lowest of the scores (J,) that each row of `required` (T, J) selects."""
+    lowest: F32 = np.where(required, score, np.float32(np.inf)).min(axis=1)
+    return lowest
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """How joints of h36m17 are made from J others, in W ways, the best first.
+class _Conversion:
+    """Recipes for the T joints of h36m17 from J source joints, R for each, best first.
 
-    weights (T, W, J) float32 of sums; needs (T, W, J): the joints that must be seen for it; best: both of
-    the first ways. The last way of a joint is repeated where another has more.
+    weights (T, R, J) float32: the weighted sums. required (T, R, J): the source joints that must be
+    visible. first: weights and required (T, J) of the first recipes. The last recipe of a joint is
+    repeated up to R.
     """
 
     weights: F32
-    needs: Mask
-    best: tuple[F32, Mask]
+    required: Mask
+    first: tuple[F32, Mask]
 
 
 @cache
-def _plan(source: str) -> _Plan:
+def _conversion(source: str) -> _Conversion:
     joints = skeleton_named(source).joints
-    ways = [_ways(joint, joints) for joint in SKELETONS["h36m17"].joints]
-    most = max(map(len, ways))
-    weights = np.zeros((len(ways), most, len(joints)), np.float32)
-    for joint, row in enumerate(ways):
-        for way, parts in enumerate(row + row[-1:] * (most - len(row))):
-            weights[joint, way, list(parts)] = list(parts.values())
-    needs = weights != 0
-    return _Plan(weights, needs, (weights[:, 0].copy(), needs[:, 0].copy()))
+    recipes = [_recipes(joint, joints) for joint in SKELETONS["h36m17"].joints]
+    max_recipes = max(map(len, recipes))
+    weights = np.zeros((len(recipes), max_recipes, len(joints)), np.float32)
+    for joint, row in enumerate(recipes):
+        for index, recipe in enumerate(row + row[-1:] * (max_recipes - len(row))):
+            weights[joint, index, list(recipe)] = list(recipe.values())
+    required = weights != 0
+    return _Conversion(weights, required, (weights[:, 0].copy(), required[:, 0].copy()))
 
 
-def _ways(name: str, joints: tuple[str, ...]) -> list[dict[int, float]]:
-    """All ways to make joint `name`, written out as {index in `joints`: weight}, best first."""
-    ways = [{joints.index(name): 1.0}] if name in joints else []
-    for recipe in _MADE.get(name, ()):
-        for parts in product(*(_ways(part, joints) for part in recipe)):
-            way: dict[int, float] = {}
-            for share, part in zip(recipe.values(), parts, strict=True):
+def _recipes(name: str, joints: tuple[str, ...]) -> list[dict[int, float]]:
+    """All recipes for the joint `name`, resolved to {index in `joints`: weight}, best first."""
+    recipes = [{joints.index(name): 1.0}] if name in joints else []
+    for derivation in DERIVED_JOINTS.get(name, ()):
+        for parts in product(*(_recipes(part, joints) for part in derivation)):
+            recipe: dict[int, float] = {}
+            for share, part in zip(derivation.values(), parts, strict=True):
                 for index, weight in part.items():
-                    way[index] = way.get(index, 0.0) + share * weight
-            ways.append(way)
-    return ways
+                    recipe[index] = recipe.get(index, 0.0) + share * weight
+            recipes.append(recipe)
+    return recipes

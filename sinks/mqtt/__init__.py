@@ -1,3 +1,3 @@
-"""Poses, presence and health over MQTT."""
+"""MQTT sink: poses, presence and health at a broker."""
 
 from sinks.mqtt.sink import MQTT as MQTT

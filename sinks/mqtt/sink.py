@@ -1,7 +1,7 @@
-"""Publishes to an MQTT broker, from a thread of its own that connects again for as long as it takes.
+"""MQTT sink: publishes to a broker from its own thread, which reconnects until the sink is closed.
 
-`sinks.mqtt_feed` draws the topics. While the broker is away poses are dropped, not kept: nobody
-wants to see them late. What brokers retain is published again on every connection.
+`sinks.mqtt.publications` has the topics. While the broker is away poses are dropped, not kept, because late
+poses are of no use. Everything that a broker retains is published again on every connection.
 """
 
 import asyncio
@@ -9,58 +9,49 @@ import contextlib
 import logging
 import random
 import threading
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Self
-
-import msgspec
+from typing import TYPE_CHECKING, Literal
 
 from sinks.mqtt.publications import Publication, Publications
-from stream import security as broker
+from stream import security
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message
 from stream.protocols import ComponentContext
+from stream.queues import DropOldestQueue
 
 if TYPE_CHECKING:
     import aiomqtt
 
 log = logging.getLogger("poselift")
 
-_QUEUED = 64  # publications between `send` and the broker; the oldest goes when there are more
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
-_ANSWER_S = 5.0  # how long the broker may take for each answer
-_KEEPALIVE_S = 15  # a broker that is silent for longer is gone
-_LAST_WORDS_S = 0.7  # for what is queued and "stopped" when closing
+QUEUE_SIZE = 64  # publications between `send` and the broker
+MIN_RETRY_S, MAX_RETRY_S = 0.5, 30.0
+ANSWER_TIMEOUT_S = 5.0  # how long the broker may take for each answer
+KEEPALIVE_S = 15  # after a longer silence the broker counts as lost
+CLOSE_GRACE_S = 0.7  # time to publish the queue and "stopped" when closing
 
 
 class MQTT:
-    """Keeps a connection to a broker and publishes on it."""
+    """Keeps a connection to a broker and publishes messages on it."""
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host, port: of the broker; prefix: of all topics, another one for each node at a broker.
+    close_timeout_s = 3 * CLOSE_GRACE_S
 
-        format: of poses, json or msgpack; the rest is JSON. max_hz: poses a second from each source.
-        username: null for a broker that asks for none; password_env: the environment variable its
-        password is in. tls: encrypt and check the broker's certificate, with ca_file when its
-        authority is not one the system knows. discovery: tell Home Assistant what is here, under
-        discovery_prefix.
+    class Settings(security.BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """The broker's settings as in `BrokerSettings`, and:
+
+        prefix: of all topics; nodes at the same broker need different ones. format: of poses, json or
+        msgpack; all else is JSON. max_hz: maximum rate of poses per source. discovery: announce the node to
+        Home Assistant, under discovery_prefix.
         """
 
-        host: str = "127.0.0.1"
-        port: int = 1883
         prefix: str = "poselift"
         format: Literal["json", "msgpack"] = "json"
         max_hz: float = 10.0
-        username: str | None = None
-        password_env: str = "POSELIFT_MQTT_PASSWORD"
-        tls: bool = False
-        ca_file: str | None = None
         discovery: bool = False
         discovery_prefix: str = "homeassistant"
 
         def __post_init__(self) -> None:
-            if not 0 < self.port < 65536:
-                raise ConfigError(f"mqtt port: expected 1 to 65535, got {self.port}")
+            security.BrokerSettings.__post_init__(self)
             if not 0 < self.max_hz <= 1000:
                 raise ConfigError(f"mqtt max_hz: expected above 0 and at most 1000, got {self.max_hz}")
             for name, prefix in (("prefix", self.prefix), ("discovery_prefix", self.discovery_prefix)):
@@ -74,66 +65,69 @@ class MQTT:
         self._settings = settings
         self._context = context
         self.endpoint = f"mqtt://{settings.host}:{settings.port}/{settings.prefix}"
-        self._password = broker.password(settings.username, settings.password_env)
-        self._tls = broker.tls_context(settings.tls, settings.ca_file)
-        discovery = settings.discovery_prefix if settings.discovery else None
-        self._feed = Publications(settings.prefix, context.node, settings.format, settings.max_hz, discovery)
-        self._queue: deque[Publication] = deque()
+        self._password = security.password(settings.username, settings.password_env)
+        self._tls = security.tls_context(settings.tls, settings.ca_file)
+        discovery_prefix = settings.discovery_prefix if settings.discovery else None
+        self._publications = Publications(
+            settings.prefix, context.node, settings.format, settings.max_hz, discovery_prefix
+        )
+        self._queue: DropOldestQueue[Publication] = DropOldestQueue(
+            QUEUE_SIZE, on_drop=lambda: self._count_drops("broker_slow", 1)
+        )
         self._connected = False
-        self._lock = threading.Lock()  # of feed, queue, connected, and the state that says so
-        self._why = "not connected yet"
+        # Guards the publications, the queue, `_connected` and the health state that reports it.
+        self._lock = threading.Lock()
+        self._reason = "not connected yet"
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Start connecting in the background; an absent broker is no error."""
         settings = self._settings
         if settings.username and not settings.tls:
-            broker.warn_of_clear_password(self._context.name, self.endpoint, settings.host)
-        self._loop = asyncio.SelectorEventLoop()  # the only kind the library works on everywhere
+            security.warn_of_clear_password(self._context.name, self.endpoint, settings.host)
+        self._loop = asyncio.SelectorEventLoop()  # aiomqtt supports no other kind on every system
         self._task = self._loop.create_task(self._stay_connected())
-        self._wake = asyncio.Event()  # something is queued, or we are closing
+        self._wake = asyncio.Event()  # a publication is queued, or the sink is closing
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"mqtt:{self._context.name}", daemon=True)
         self._thread.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
+        """Publish the queue and "stopped", then disconnect; takes CLOSE_GRACE_S unless the broker hangs."""
         if self._thread is None:
             return
-        self._call(self._close)
-        self._thread.join(3 * _LAST_WORDS_S)
+        self._call_in_loop(self._begin_closing)
+        self._thread.join(self.close_timeout_s)
         if self._thread.is_alive():
-            log.warning("%s: %s does not let go", self._context.name, self.endpoint)
+            log.warning("%s: the connection to %s did not close", self._context.name, self.endpoint)
         self._thread = None
 
     def send(self, message: Message) -> None:
-        """Queue what the message gives cause to publish; never waits for the broker."""
+        """Queue the publications of a message; never waits for the broker."""
         if self._thread is None:
             raise SinkUnavailable(f"{self.endpoint} is not open")
         with self._lock:
-            publications = self._feed.publications(message, self._context.clock)
-            connected = self._connected
-            if connected:
-                self._queue.extend(publications)
+            publications = self._publications.from_message(message, self._context.clock)
+            if self._connected:
+                self._enqueue(publications)
             else:
-                self._context.health.set_state(self._context.name, "retrying", self._why)
-            too_many = max(0, len(self._queue) - _QUEUED)
-            for _ in range(too_many):
-                self._queue.popleft()
-        if connected:
-            self._dropped("broker_slow", too_many)
-            self._call(self._wake.set)
-        else:
-            self._dropped("disconnected", sum(not each.retain for each in publications))
+                self._context.health.set_state(self._context.name, "retrying", self._reason)
+                self._count_drops("disconnected", _transient(publications))
 
-    def _dropped(self, why: str, number: int) -> None:
+    def _enqueue(self, publications: list[Publication]) -> None:
+        for publication in publications:
+            self._queue.put(publication)
+        self._call_in_loop(self._wake.set)
+
+    def _count_drops(self, reason: str, number: int) -> None:
         if number:
-            self._context.health.increment(self._context.name, f"drop.{why}", number)
+            self._context.health.increment(self._context.name, f"drop.{reason}", number)
 
-    def _call(self, function: Callable[[], object]) -> None:
+    def _call_in_loop(self, function: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(function)
 
-    # From here on, in the connection's thread
+    # Everything below runs in the connection's thread.
 
     def _run(self) -> None:
         try:
@@ -141,57 +135,60 @@ class MQTT:
         except asyncio.CancelledError:
             pass  # closed while there was no connection
         except Exception as error:
-            self._why = f"{type(error).__name__}: {error}"
-            self._context.health.set_state(self._context.name, "failed", self._why)
+            self._reason = f"{type(error).__name__}: {error}"
+            self._context.health.set_state(self._context.name, "failed", self._reason)
             log.exception("%s failed", self._context.name)
         finally:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
-    def _close(self) -> None:
+    def _begin_closing(self) -> None:
         self._closing = True
         self._wake.set()
-        self._loop.call_later(_LAST_WORDS_S if self._connected else 0, self._task.cancel)
+        self._loop.call_later(CLOSE_GRACE_S if self._connected else 0, self._task.cancel)
 
     async def _stay_connected(self) -> None:
         import aiomqtt
 
-        settings, wait_s = self._settings, _FIRST_WAIT_S
+        settings, retry_s = self._settings, MIN_RETRY_S
         while not self._closing:
             try:
-                await self._reach()
+                await self._probe()
                 async with aiomqtt.Client(
                     settings.host,
                     settings.port,
                     username=settings.username,
                     password=self._password,
                     tls_context=self._tls,
-                    will=aiomqtt.Will(self._feed.available, b"offline", 1, True),
-                    timeout=_ANSWER_S,
-                    keepalive=_KEEPALIVE_S,
+                    will=aiomqtt.Will(self._publications.available, b"offline", 1, True),
+                    timeout=ANSWER_TIMEOUT_S,
+                    keepalive=KEEPALIVE_S,
                 ) as client:
-                    wait_s = _FIRST_WAIT_S
+                    retry_s = MIN_RETRY_S
                     await self._serve(client)
             except (aiomqtt.MqttError, OSError) as error:
-                self._lost(error, wait_s)
-                await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))
-                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+                self._report_loss(error, retry_s)
+                await asyncio.sleep(retry_s * random.uniform(0.8, 1.2))
+                retry_s = min(2 * retry_s, MAX_RETRY_S)
 
-    async def _reach(self) -> None:
-        """See whether somebody answers: the library's own connecting cannot be interrupted."""
-        async with asyncio.timeout(_ANSWER_S):
+    async def _probe(self) -> None:
+        """Raise OSError unless the port accepts connections: aiomqtt's own connecting cannot be cancelled."""
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
             _, writer = await asyncio.open_connection(self._settings.host, self._settings.port)
         writer.close()
 
     async def _serve(self, client: "aiomqtt.Client") -> None:
-        """Publish until the connection breaks or we are closing."""
+        """Publish until the connection breaks or the sink closes."""
         with self._lock:
-            self._queue.clear()
-            self._queue.extend(self._feed.retained())
+            self._drain()
+            retained = self._publications.retained()
             self._connected = True
             self._context.health.set_state(self._context.name, "ok")
         log.info("%s: connected to %s", self._context.name, self.endpoint)
-        tasks = [asyncio.create_task(self._publish(client)), asyncio.create_task(self._listen(client))]
+        tasks = [
+            asyncio.create_task(self._publish(client, retained)),
+            asyncio.create_task(self._listen(client)),
+        ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -202,35 +199,39 @@ class MQTT:
             await asyncio.gather(*tasks, return_exceptions=True)
             with self._lock:
                 self._connected = False
-                left = sum(not each.retain for each in self._queue)
-                self._queue.clear()
-            self._dropped("disconnected", left)
+                self._count_drops("disconnected", _transient(self._drain()))
 
-    async def _publish(self, client: "aiomqtt.Client") -> None:
+    async def _publish(self, client: "aiomqtt.Client", retained: list[Publication]) -> None:
+        for publication in retained:
+            await client.publish(*publication)
         while True:
             self._wake.clear()
-            while (publication := self._next()) is not None:
-                await client.publish(*publication)
+            while (queued := self._queue.get(timeout_s=0)) is not None:
+                await client.publish(*queued)
             if self._closing:
-                await client.publish(self._feed.available, b"stopped", 1, True)
+                await client.publish(self._publications.available, b"stopped", 1, True)
                 return
             await self._wake.wait()
 
-    def _next(self) -> Publication | None:
-        with self._lock:
-            return self._queue.popleft() if self._queue else None
+    def _drain(self) -> list[Publication]:
+        """Empty the queue and return what was in it."""
+        return list(iter(lambda: self._queue.get(timeout_s=0), None))
 
     async def _listen(self, client: "aiomqtt.Client") -> None:
-        """Tell Home Assistant again when it has started; ends with an error when the connection does."""
+        """Publish the discovery again whenever Home Assistant starts; raises when the connection breaks."""
         if self._settings.discovery:
             await client.subscribe(f"{self._settings.discovery_prefix}/status")
         async for message in client.messages:
             if message.payload == b"online":
                 with self._lock:
-                    self._queue.extend(self._feed.discovery())
-                self._wake.set()
+                    self._enqueue(self._publications.discovery())
 
-    def _lost(self, error: Exception, wait_s: float) -> None:
-        self._why = f"{self.endpoint}: {broker.with_hint(error, self._settings.password_env)}"
-        self._context.health.set_state(self._context.name, "retrying", self._why)
-        log.warning("%s: %s; trying again in %.1f s", self._context.name, self._why, wait_s)
+    def _report_loss(self, error: Exception, retry_s: float) -> None:
+        self._reason = f"{self.endpoint}: {security.with_hint(error, self._settings.password_env)}"
+        self._context.health.set_state(self._context.name, "retrying", self._reason)
+        log.warning("%s: %s; trying again in %.1f s", self._context.name, self._reason, retry_s)
+
+
+def _transient(publications: list[Publication]) -> int:
+    """Number of publications that no broker retains, so that dropping them loses them."""
+    return sum(not publication.retain for publication in publications)

@@ -9,7 +9,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -58,7 +58,7 @@ class MediaPipe:
         self._captured_ns = 0  # of the frame before
         self._time_ns = 0  # what MediaPipe was told
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         settings = self.settings
         path = _checked(Path(settings.path)) if settings.path else models.fetch(settings.variant)
         try:
@@ -80,9 +80,8 @@ class MediaPipe:
                 self._landmarker = vision.PoseLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise ConfigError(f"{path}: MediaPipe cannot use this model: {error}") from None
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         landmarker, self._landmarker = self._landmarker, None
         if landmarker is not None:
             landmarker.close()

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 
@@ -71,19 +71,18 @@ class OpenCV:
         self.live = not self._file or settings.pace == "recorded"
         self._reader: LatestFrameReader | _File | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         settings, context = self.settings, self._context
         if self._file:
             self._reader = _File(Path(str(settings.url)), settings.pace, context)
-            return self
+            return
         connect = self._open_stream if self._stream else self._open_camera
         what = masked(str(settings.url)) if self._stream else f"camera {settings.url}"
         grabber = LatestFrameReader(connect, what, settings.read_timeout_s, context)
         grabber.open(settings.open_timeout_s + _SPARE_S)
         self._reader = grabber
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()

@@ -32,7 +32,7 @@ def demo(output: Path) -> None:
         with pipeline:
             for line in endpoints(pipeline):
                 print_line(f"poses at {line}")
-            endpoint = pipeline.outlets["zeromq"].sink.endpoint  # type: ignore[union-attr]
+            endpoint = pipeline.outlets["zeromq"].endpoint
             print_line("A second process subscribes to the poses and prints a line every second:")
             listener = _start_listener(endpoint, recording)
             try:

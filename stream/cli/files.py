@@ -14,7 +14,7 @@ from stream.cli.arguments import DeviceOption, WeightsOption
 from stream.cli.output import print_line, progress_bar
 from stream.errors import EndOfStream
 from stream.messages import U8
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 
 CALIBRATION_INTERVAL_S = 0.2  # between the frames of a video that are searched for the board
 
@@ -102,7 +102,7 @@ def read_images(path: Path) -> Iterator[U8]:
         source = OpenCV(OpenCV.Settings(url=str(path), pace="full"), context)
         interval_ns = round(CALIBRATION_INTERVAL_S * 1e9)
     next_ns = 0
-    with source:
+    with opened(source):
         while True:
             try:
                 frame = source.read(1.0)

@@ -82,12 +82,12 @@ def _detected(video: Path, variant: str) -> Iterator[tuple[int, tuple[int, int],
     """
     from sources.mediapipe import MediaPipe
     from sources.opencv import OpenCV
-    from stream.protocols import ComponentContext
+    from stream.protocols import ComponentContext, opened
 
     context, settings = ComponentContext(video.stem), OpenCV.Settings(url=str(video), pace="full")
     chosen: Any = variant
     detector = MediaPipe(MediaPipe.Settings(variant=chosen), context)
-    with OpenCV(settings, context) as source, detector:
+    with opened(OpenCV(settings, context)) as source, opened(detector):
         while True:
             try:
                 frame = source.read(1.0)

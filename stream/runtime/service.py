@@ -46,8 +46,7 @@ def endpoints(pipeline: Pipeline) -> Iterator[str]:
     """Where the poses can be had, one line per sink that has an address."""
     for name, outlet in pipeline.outlets.items():
         outlet.ready(2.0)
-        endpoint = getattr(outlet.sink, "endpoint", None)
-        yield f"{name}: {endpoint}" if endpoint else f"{name}: {pipeline.config.sinks[name].type}"
+        yield f"{name}: {outlet.endpoint or pipeline.config.sinks[name].type}"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from stream.clock import Clock
 from stream.errors import EncodeError, PoseliftError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, PoseFrame
-from stream.protocols import Sink
+from stream.protocols import Sink, opened
 from stream.queues import DropOldestQueue
 
 log = logging.getLogger("poselift")
@@ -17,7 +17,6 @@ log = logging.getLogger("poselift")
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _ROOM_S = 60.0  # the longest a lossless pipeline waits for a sink that is up but slow
-_WRITING_S = 60.0  # the longest a stop waits for a recording that is written only now
 
 
 class SinkThread:
@@ -52,6 +51,11 @@ class SinkThread:
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink:{name}", daemon=True)
 
+    @property
+    def endpoint(self) -> str:
+        """Where the open sink's output can be found; "" before it is open, or without an address."""
+        return self.sink.endpoint if self.sink else ""
+
     def start(self) -> None:
         self._thread.start()
 
@@ -68,9 +72,10 @@ class SinkThread:
         self._slot.close()
         self._stop.set()
         self._thread.join(timeout_s)
-        if timeout_s and self._thread.is_alive() and getattr(self.sink, "writes_at_close", False):
-            log.info("%s: writing what was recorded", self.name)
-            self._thread.join(_WRITING_S)
+        close_timeout_s = self.sink.close_timeout_s if self.sink else 0.0
+        if self._thread.is_alive() and 0 < timeout_s < close_timeout_s:
+            log.info("%s: closing may take up to %.0f s", self.name, close_timeout_s)
+            self._thread.join(close_timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -79,7 +84,7 @@ class SinkThread:
             while not self._slot.drained:
                 made, self._made = self._made or self._make(), None
                 try:
-                    with made as self.sink:
+                    with opened(made) as self.sink:
                         self._health.set_state(self.name, "ok")
                         self._up = True
                         self._opened.set()

@@ -13,7 +13,7 @@ from stream import skeletons
 from stream.config.load import Config
 from stream.errors import EndOfStream
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.protocols import ComponentContext, Source
+from stream.protocols import ComponentContext, Source, opened
 from stream.tracking.left_right import LeftRightRepair
 from stream.tracking.tracker import Tracker
 from stream.windows.camera_buffer import MIN_GAP_S, CameraBuffer
@@ -148,7 +148,7 @@ class SourceThread:
 
     def _run(self) -> None:
         try:
-            with self._source:
+            with opened(self._source):
                 while not self._stop.is_set():
                     frame = self._source.read(_TICK_S)
                     if frame is not None:

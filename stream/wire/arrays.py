@@ -1,4 +1,4 @@
-"""Arrays inside documents: bin of little-endian float32 or uint8, or nested lists with None for NaN."""
+"""Arrays in documents: bin of little-endian float32 or uint8, or nested lists with None for NaN."""
 
 import math
 from typing import Any
@@ -15,10 +15,10 @@ def pack(array: F32, format: Format) -> Any:
     if format == "msgpack":
         return array.astype("<f4", copy=False).tobytes()
     # Nine significant digits identify a float32; its exact decimal value has up to twice as many.
-    wide = array.astype(np.float64)
-    digits = 8 - np.floor(np.log10(np.clip(np.abs(wide), 1e-14, 1e8)))
-    scale = 10.0 ** np.nan_to_num(digits)
-    return (np.round(wide * scale) / scale).tolist()
+    doubles = array.astype(np.float64)
+    decimals = 8 - np.floor(np.log10(np.clip(np.abs(doubles), 1e-14, 1e8)))
+    scale = 10.0 ** np.nan_to_num(decimals)
+    return (np.round(doubles * scale) / scale).tolist()
 
 
 def pack_origin(origin: U8, format: Format) -> Any:
@@ -26,24 +26,25 @@ def pack_origin(origin: U8, format: Format) -> Any:
     return origin.tobytes() if format == "msgpack" else origin.tolist()
 
 
-def unpack(what: str, value: Any, *row: int) -> F32:
-    """A packed array as (n, *row) float32; DecodeError when it is none."""
+def unpack(name: str, value: Any, *row_shape: int) -> F32:
+    """A packed array as (J, *row_shape) float32; DecodeError for another shape. `name` is for errors."""
+    shape = ("J", *row_shape)
     if isinstance(value, bytes):
-        if len(value) % (4 * math.prod(row)):
-            raise DecodeError(f"{what}: expected float32 {('J', *row)}, got {len(value)} bytes")
-        return np.frombuffer(value, "<f4").astype(np.float32, copy=False).reshape(-1, *row)
+        if len(value) % (4 * math.prod(row_shape)):
+            raise DecodeError(f"{name}: expected float32 {shape}, got {len(value)} bytes")
+        return np.frombuffer(value, "<f4").astype(np.float32, copy=False).reshape(-1, *row_shape)
     try:
-        with np.errstate(over="ignore"):  # too large a number becomes inf, which the caller refuses
+        with np.errstate(over="ignore"):  # A number beyond float32 becomes inf, which the caller refuses.
             array = np.array(value, np.float32)
     except ValueError as error:
-        raise DecodeError(f"{what}: expected shape {('J', *row)}, got rows of unequal length") from error
-    if array.shape[1:] != row:
-        raise DecodeError(f"{what}: expected shape {('J', *row)}, got {array.shape}")
+        raise DecodeError(f"{name}: expected shape {shape}, got rows of unequal length") from error
+    if array.shape[1:] != row_shape:
+        raise DecodeError(f"{name}: expected shape {shape}, got {array.shape}")
     return array
 
 
 def unpack_origin(value: bytes | list[int]) -> U8:
-    """Packed origins as (n,) uint8; DecodeError when a value is none."""
+    """Packed origins as (J,) uint8; DecodeError for a value beyond uint8."""
     try:
         return np.frombuffer(bytes(value), np.uint8)
     except ValueError as error:

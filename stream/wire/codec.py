@@ -1,12 +1,12 @@
-"""Messages to bytes and back, and the topics they travel under; `stream.documents` draws the format.
+"""Codec: messages to bytes and back, in the documents of `stream.wire.schema`.
 
-Joints: an absent one is NaN with origin 0, both or neither. Keypoints: score 0 means not seen,
-whatever x and y say, and a score above 1 counts as 1. A `keypoints2d` document without
-`t_capture_ns` was captured when it is read, one without `seq` gets the number its reader gives.
-JSON numbers have nine significant digits, which give the same float32 back.
+An absent joint is NaN with origin 0, both or neither. A keypoint with score 0 is missing, whatever its x
+and y are; a score above 1 counts as 1. A `keypoints2d` document without `t_capture_ns` counts as captured
+when it is decoded; without `seq` it gets the number that its reader passes. JSON numbers have nine
+significant digits, which restore the same float32.
 
-Bytes that are no message raise DecodeError and nothing else; a message that readers would refuse
-raises EncodeError.
+Decoding raises DecodeError for any invalid bytes, and no other error. Encoding raises EncodeError for a
+message that a reader would refuse.
 """
 
 import math
@@ -32,14 +32,15 @@ from stream.wire.arrays import pack, pack_origin, unpack, unpack_origin
 from stream.wire.schema import VERSION, Format, decode_document, encode_document
 
 _SYSTEM_CLOCK = SystemClock()
-_ABSENT, _PREDICTED = (
-    int(JointOrigin.ABSENT),
-    int(JointOrigin.PREDICTED),
-)  # looked up once: an enum is slow at it
+# Plain integers: NumPy compares an array with an enum member much more slowly.
+_ABSENT, _PREDICTED = int(JointOrigin.ABSENT), int(JointOrigin.PREDICTED)
 
 
 def with_publish_time(frame: PoseFrame, clock: Clock) -> PoseFrame:
-    """The frame as first published now: with the time, and as `post` what other stages leave of its age."""
+    """The frame with the current time as publish time; unchanged if it already has one.
+
+    `latency_ms.post` becomes the part of the frame's age that no other stage accounts for.
+    """
     if frame.published_unix_ns:
         return frame
     ms = frame.latency_ms
@@ -49,24 +50,23 @@ def with_publish_time(frame: PoseFrame, clock: Clock) -> PoseFrame:
 
 
 def encode(message: Message | KeypointFrame, format: Format = "msgpack") -> bytes:
-    """Bytes of any message."""
+    """Bytes of a message of any kind; EncodeError for one that a reader would refuse."""
     match message:
         case PoseFrame():
-            return encode_pose(message, format)
+            return _encode_pose(message, format)
         case KeypointFrame():
             return encode_keypoints(message, format)
         case Meta():
-            same = {field.name: getattr(message, field.name) for field in fields(Meta)}
-            return encode_document(documents.MetaDocument(v=VERSION, schema="meta", **same), format)
-        case Status(node, session, at_ns, report):
-            status = documents.StatusDocument(session=session, node=node, t_publish_ns=at_ns, report=report)
+            values = {field.name: getattr(message, field.name) for field in fields(Meta)}
+            return encode_document(documents.MetaDocument(v=VERSION, schema="meta", **values), format)
+        case Status(node, session, unix_ns, report):
+            status = documents.StatusDocument(session=session, node=node, t_publish_ns=unix_ns, report=report)
             return encode_document(status, format)
 
 
-def encode_pose(frame: PoseFrame, format: Format = "msgpack") -> bytes:
-    """Bytes of a `pose3d` document."""
-    if fault := _fault(frame):
-        raise EncodeError(fault)
+def _encode_pose(frame: PoseFrame, format: Format) -> bytes:
+    if violation := _violation(frame):
+        raise EncodeError(violation)
     document = documents.PoseDocument(
         session=frame.session,
         source=frame.header.source,
@@ -82,19 +82,19 @@ def encode_pose(frame: PoseFrame, format: Format = "msgpack") -> bytes:
         skeleton=frame.skeleton,
         model=frame.model,
         dropped=frame.dropped,
-        persons=[_person_part(pose, format) for pose in frame.persons],
+        persons=[_person_schema(pose, format) for pose in frame.persons],
     )
     return encode_document(document, format)
 
 
 def encode_keypoints(frame: KeypointFrame, format: Format = "msgpack") -> bytes:
-    """Bytes of a `keypoints2d` document."""
-    parts = []
+    """Bytes of a `keypoints2d` document; EncodeError for infinite numbers."""
+    persons = []
     for person in frame.persons:
         kp = np.concatenate([person.xy, person.score[:, None]], axis=1)
         if np.isinf(kp).any():
             raise EncodeError(f"keypoints2d of {frame.header.source}: expected numbers or NaN, got inf")
-        parts.append(documents.KeypointSchema(kp=pack(kp, format), id=person.id))
+        persons.append(documents.KeypointSchema(kp=pack(kp, format), id=person.id))
     document = documents.KeypointDocument(
         v=VERSION,
         schema="keypoints2d",
@@ -103,13 +103,13 @@ def encode_keypoints(frame: KeypointFrame, format: Format = "msgpack") -> bytes:
         t_capture_ns=frame.header.captured_unix_ns,
         size_wh=frame.size_wh,
         skeleton=frame.skeleton,
-        persons=parts,
+        persons=persons,
     )
     return encode_document(document, format)
 
 
 def decode(data: bytes, clock: Clock = _SYSTEM_CLOCK) -> Message | KeypointFrame:
-    """The message in `data`, whatever its kind and format."""
+    """The message in `data`, of any kind and in either format; DecodeError for invalid bytes."""
     document: documents.Document = decode_document(data)
     match document:
         case documents.PoseDocument():
@@ -122,20 +122,15 @@ def decode(data: bytes, clock: Clock = _SYSTEM_CLOCK) -> Message | KeypointFrame
             return Status(document.node, document.session, document.t_publish_ns, document.report)
 
 
-def decode_pose(data: bytes, clock: Clock = _SYSTEM_CLOCK) -> PoseFrame:
-    """The poses in `data`; bytes of another kind raise DecodeError."""
-    return _pose_frame(decode_document(data, "pose3d"), clock)
-
-
 def decode_keypoints(data: bytes, clock: Clock = _SYSTEM_CLOCK, seq: int = 0) -> KeypointFrame:
-    """The keypoints in `data`; `seq` numbers a message that has no number of its own."""
+    """The `keypoints2d` message in `data`; DecodeError for other bytes. seq: for a message without one."""
     return _keypoint_frame(decode_document(data, "keypoints2d"), clock, seq)
 
 
 def _pose_frame(document: documents.PoseDocument, clock: Clock) -> PoseFrame:
     frame = PoseFrame(
         header=_header(document.source, document.seq, document.t_capture_ns, clock),
-        persons=tuple([_pose(part) for part in document.persons]),
+        persons=tuple([_pose(person) for person in document.persons]),
         skeleton=document.skeleton,
         session=document.session,
         mode=document.mode,
@@ -148,34 +143,34 @@ def _pose_frame(document: documents.PoseDocument, clock: Clock) -> PoseFrame:
         published_unix_ns=document.t_publish_ns,
         dropped=document.dropped,
     )
-    if fault := _fault(frame):
-        raise DecodeError(fault)
+    if violation := _violation(frame):
+        raise DecodeError(violation)
     return frame
 
 
-def _pose(part: documents.PersonSchema) -> Pose:
+def _pose(document: documents.PersonSchema) -> Pose:
     try:
         return Pose(
-            id=part.id,
-            state=part.state,
-            xyz=unpack("xyz", part.xyz, 3),
-            score=unpack("conf", part.conf),
-            origin=unpack_origin(part.origin),
-            root=None if part.root.pos is None else unpack("root", [part.root.pos], 3)[0],
-            root_status=part.root.status,
-            kp2d=None if part.kp2d is None else unpack("kp2d", part.kp2d, 3),
-            contact=part.contact,
+            id=document.id,
+            state=document.state,
+            xyz=unpack("xyz", document.xyz, 3),
+            score=unpack("conf", document.conf),
+            origin=unpack_origin(document.origin),
+            root=None if document.root.pos is None else unpack("root", [document.root.pos], 3)[0],
+            root_status=document.root.status,
+            kp2d=None if document.kp2d is None else unpack("kp2d", document.kp2d, 3),
+            contact=document.contact,
         )
     except ShapeError as error:
-        raise DecodeError(f"person {part.id!r}: {error}") from error
+        raise DecodeError(f"person {document.id!r}: {error}") from error
 
 
-def _person_part(pose: Pose, format: Format) -> documents.PersonSchema:
-    there = int(np.count_nonzero(pose.origin))
+def _person_schema(pose: Pose, format: Format) -> documents.PersonSchema:
+    present = int(np.count_nonzero(pose.origin))
     return documents.PersonSchema(
         id=pose.id,
         state=pose.state,
-        score=float(pose.score @ (pose.origin != _ABSENT)) / max(1, there),
+        score=float(pose.score @ (pose.origin != _ABSENT)) / max(1, present),
         xyz=pack(pose.xyz, format),
         conf=pack(pose.score, format),
         origin=pack_origin(pose.origin, format),
@@ -192,26 +187,26 @@ def _keypoint_frame(document: documents.KeypointDocument, clock: Clock, seq: int
         header=_header(document.source or "", seq, captured_unix_ns, clock),
         size_wh=document.size_wh,
         skeleton=document.skeleton,
-        persons=tuple([_keypoints(part) for part in document.persons]),
+        persons=tuple([_keypoints(person) for person in document.persons]),
         detected_ns=clock.now_ns(),
     )
 
 
-def _keypoints(part: documents.KeypointSchema) -> Keypoints:
-    kp = unpack("kp", part.kp, 3)
-    person = Keypoints(kp[:, :2].copy(), kp[:, 2].copy(), part.id)
+def _keypoints(document: documents.KeypointSchema) -> Keypoints:
+    kp = unpack("kp", document.kp, 3)
+    person = Keypoints(kp[:, :2].copy(), kp[:, 2].copy(), document.id)
     if person.complete and person.score.max() <= 1:
         return person
     kp = kp.copy()
     if not len(kp) or np.isinf(kp).any():
         raise DecodeError("kp: expected at least one joint and finite numbers or NaN")
-    unseen = np.isnan(kp).any(axis=1) | (kp[:, 2] <= 0)
-    kp[unseen] = np.nan, np.nan, 0
-    return Keypoints(kp[:, :2].copy(), np.minimum(kp[:, 2], 1), part.id)
+    missing = np.isnan(kp).any(axis=1) | (kp[:, 2] <= 0)
+    kp[missing] = np.nan, np.nan, 0
+    return Keypoints(kp[:, :2].copy(), np.minimum(kp[:, 2], 1), document.id)
 
 
 def _header(source: str, seq: int, captured_unix_ns: int, clock: Clock) -> Header:
-    # A sender whose clock is ahead must not put a capture into our future.
+    # The clock of a sender on another machine may be ahead; a capture is never in the future.
     age_ns = max(0, clock.unix_ns() - captured_unix_ns)
     return Header(source, seq, clock.now_ns() - age_ns, captured_unix_ns)
 
@@ -224,30 +219,30 @@ def _meta(document: documents.MetaDocument) -> Meta:
     return Meta(**{field.name: getattr(document, field.name) for field in fields(Meta)})
 
 
-def _fault(frame: PoseFrame) -> str | None:
-    """What must never be on the wire, neither sent nor believed."""
+def _violation(frame: PoseFrame) -> str | None:
+    """The first rule of the format that the frame breaks, as a sentence; None for a valid frame."""
     ms = frame.latency_ms
     if not math.isfinite(ms.capture + ms.detect + ms.queue + ms.lift + ms.post):
         return f"pose3d of {frame.header.source}: lat_ms: expected finite numbers, got {ms}"
-    wrong = next(filter(None, map(_pose_fault, frame.persons)), None)
-    return wrong and f"pose3d of {frame.header.source}: {wrong}"
+    violation = next(filter(None, map(_pose_violation, frame.persons)), None)
+    return violation and f"pose3d of {frame.header.source}: {violation}"
 
 
-def _pose_fault(pose: Pose) -> str | None:
+def _pose_violation(pose: Pose) -> str | None:
     absent = pose.origin == _ABSENT
-    wrong = None
+    violation = None
     if not pose.origin.size or _any(pose.origin > _PREDICTED):
-        wrong = "origin: expected at least one joint and values 0 to 3"
+        violation = "origin: expected at least one joint and values 0 to 3"
     elif _any(np.isnan(pose.xyz) != absent[:, None]):
-        wrong = "xyz: expected NaN exactly where origin is 0"
+        violation = "xyz: expected NaN exactly where origin is 0"
     elif _any(np.isinf(pose.xyz)) or (pose.kp2d is not None and _any(np.isinf(pose.kp2d))):
-        wrong = "xyz, kp2d: expected finite numbers or NaN, got inf"
+        violation = "xyz, kp2d: expected finite numbers or NaN, got inf"
     elif _any(~((pose.score >= 0) & (pose.score <= 1))):
-        wrong = "conf: expected scores from 0 to 1"
+        violation = "conf: expected scores from 0 to 1"
     elif pose.root is not None and _any(~np.isfinite(pose.root)):
-        wrong = "root: expected finite numbers; an unknown root has none"
-    return wrong and f"person {pose.id!r}: {wrong}"
+        violation = "root: expected finite numbers; an unknown root is None"
+    return violation and f"person {pose.id!r}: {violation}"
 
 
-# Several times faster than `array.any()` for the few joints of a person.
+# For the few joints of a person several times faster than `array.any()`.
 _any = np.count_nonzero

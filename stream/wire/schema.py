@@ -1,6 +1,6 @@
-"""Documents on the wire: a MessagePack map, or the same document as JSON.
+"""Schema of version 1: documents as MessagePack maps, or the same documents as JSON.
 
-Every document starts with `v: 1` and `schema`, one of `KINDS`; times are unix nanoseconds.
+Every document begins with `v: 1` and `schema`, one of `KINDS`; times are Unix nanoseconds.
 
     pose3d       session source seq t_capture_ns t_publish_ns lat_ms mode lag hop window frame_id
                  units skeleton model dropped
@@ -11,9 +11,9 @@ Every document starts with `v: 1` and `schema`, one of `KINDS`; times are unix n
     status       session node t_publish_ns report
 
 `xyz`, `kp2d` and `kp` are bin of little-endian float32 [J, 3], `conf` of float32 [J], `origin` of
-uint8 [J]. JSON has nested lists instead, with null for NaN. Both are read in both formats (in JSON,
-bin is base64). What is marked `?` may be left out. Readers ignore unknown keys; a breaking change
-gets another `v` and another topic.
+uint8 [J]. JSON has nested lists instead, with null for NaN. Readers accept bin and lists in both
+formats (bin in JSON is base64). Keys marked `?` are optional. Readers ignore unknown keys; a breaking
+change gets another `v` and another topic.
 """
 
 from typing import Annotated, Any, Literal
@@ -25,16 +25,16 @@ from stream.errors import DecodeError, EncodeError
 from stream.messages import Contact, Latency, Mode, ModelInfo, RootStatus, State, WindowInfo
 
 VERSION = 1
-MAX_BYTES = 1 << 20  # hundreds of persons; what reading may cost is bounded by it
+MAX_BYTES = 1 << 20  # holds hundreds of persons; bounds the memory and time that decoding takes
 Kind = Literal["pose3d", "keypoints2d", "meta", "status"]
 Format = Literal["msgpack", "json"]
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # until 2116; a sum of two is an int64 too
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # until 2116; a sum of two fits into int64
 Joint = Annotated[int, msgspec.Meta(ge=-1, le=2**15)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-# Names become topics: no separator or wildcard of either broker, no control character.
+# Names become topics: no separators or wildcards of ZeroMQ and MQTT, no control characters.
 NAME = r"^[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}\Z"
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
 _Joints = msgspec.Meta(max_length=1024)  # more than any skeleton has
@@ -45,14 +45,14 @@ Origins = bytes | Annotated[list[int], _Joints]
 
 
 class Envelope(msgspec.Struct):
-    """What is read first, to know how to read the rest."""
+    """The two keys that decide how the rest of a document is decoded."""
 
     v: int
     schema: str
 
 
 class RootSchema(msgspec.Struct):
-    """Where a person's pelvis is, in metres in the frame of the document."""
+    """Position of a person's pelvis, in metres in the document's `frame_id`."""
 
     pos: tuple[float, float, float] | None
     status: RootStatus
@@ -63,7 +63,7 @@ class PersonSchema(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     id: Text
     state: State
-    score: float  # mean of conf over the joints that are there; readers may recompute it
+    score: float  # mean of `conf` over the present joints; redundant
     xyz: Rows
     conf: Floats
     origin: Origins
@@ -103,7 +103,7 @@ class KeypointSchema(msgspec.Struct, omit_defaults=True):
 
 
 class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """2D keypoints of one captured frame, from us or from any other program."""
+    """2D keypoints of one captured frame, from poselift or any other program."""
 
     v: int
     schema: str
@@ -116,7 +116,7 @@ class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class MetaDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a late joiner must know about a source."""
+    """Description of a source; the fields of `messages.Meta`, with the ranges that version 1 allows."""
 
     v: int
     schema: str
@@ -165,29 +165,29 @@ _DECODERS = {
 
 
 def encode_document(document: Document, format: Format) -> bytes:
-    """Bytes of a document; EncodeError when it holds what the format cannot."""
+    """Bytes of a document; EncodeError for a value that the format cannot express, or above MAX_BYTES."""
     try:
         data: bytes = _ENCODERS[format].encode(document)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise EncodeError(f"{document.schema} cannot be written as {format}: {error}") from error
+        raise EncodeError(f"{document.schema} cannot be encoded as {format}: {error}") from error
     if len(data) > MAX_BYTES:
         raise EncodeError(f"{document.schema}: expected at most {MAX_BYTES} bytes, got {len(data)}")
     return data
 
 
-def decode_document(data: bytes, wanted: Kind | None = None) -> Any:
-    """The document in `data`, in either format; DecodeError when there is none of the wanted kind."""
+def decode_document(data: bytes, expected: Kind | None = None) -> Any:
+    """The document in `data`, in either format; DecodeError unless it is valid and of the expected kind."""
     if len(data) > MAX_BYTES:
         raise DecodeError(f"message: expected at most {MAX_BYTES} bytes, got {len(data)}")
-    # No MessagePack map starts with one of these.
+    # A MessagePack map begins with none of these bytes.
     format = "json" if data[:1] in (b"{", b" ", b"\n", b"\r", b"\t") else "msgpack"
     try:
         envelope = _ENVELOPES[format].decode(data)
         if envelope.v != VERSION:
             raise DecodeError(f"message: expected v {VERSION}, got v {envelope.v}; update the older side")
-        if envelope.schema not in _TYPES or wanted not in (None, envelope.schema):
-            expected = wanted or ", ".join(KINDS)
-            raise DecodeError(f"message: expected schema {expected}, got {envelope.schema[:40]!r}")
+        if envelope.schema not in _TYPES or expected not in (None, envelope.schema):
+            kinds = expected or ", ".join(KINDS)
+            raise DecodeError(f"message: expected schema {kinds}, got {envelope.schema[:40]!r}")
         return _DECODERS[format, envelope.schema].decode(data)
     except (ValueError, RecursionError) as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        raise DecodeError(f"{len(data)} bytes are not a message of ours: {str(error)[:200]}") from error
+        raise DecodeError(f"{len(data)} bytes are not a valid message: {str(error)[:200]}") from error

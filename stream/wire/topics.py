@@ -1,4 +1,4 @@
-"""Names of topics."""
+"""Topics: the name under which each message is published."""
 
 import re
 
@@ -8,9 +8,10 @@ from stream.wire.schema import NAME, VERSION, Kind
 
 
 def topic(kind: Kind, name: str | None = None) -> bytes:
-    """Topic of a source's or node's messages; without a name, the prefix of all of that kind.
+    """Topic of one source's or node's messages; without a name the prefix of all topics of that kind.
 
-    It ends with "/" because subscribers match prefixes: `cam1` would match `cam10`.
+    Topics end with "/" because subscribers match prefixes: `cam1` would match `cam10`. ConfigError for a
+    name that contains separators, wildcards or control characters.
     """
     if name is None:
         return f"{kind}/v{VERSION}/".encode()

@@ -13,7 +13,7 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError
 from stream.files import poses as pose_files
 from stream.messages import Header, Message
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from tests.examples import UNIX_NS, f32, meta, plain, pose, pose_frame, status
 
 CONTEXT = ComponentContext("record", clock=FakeClock())
@@ -32,39 +32,40 @@ FRAMES = [
 
 
 def recorded(kind: type[JSONL] | type[NPZ], path: Path, messages: list[Message], **settings: float) -> Path:
-    with kind(kind.Settings(path=str(path), **settings), CONTEXT) as sink:
+    """Record the messages to `path`."""
+    with opened(kind(kind.Settings(path=str(path), **settings), CONTEXT)) as sink:
         for message in messages:
             sink.send(message)
     return path
 
 
 @pytest.mark.parametrize(("kind", "name"), [(JSONL, "walk.jsonl"), (NPZ, "walk.npz")])
-def test_what_was_recorded_can_be_read_back(tmp_path, kind, name):
+def test_a_recording_reads_back_as_the_same_frames(tmp_path, kind, name):
     path = recorded(kind, tmp_path / name, [meta(), status(), *FRAMES, meta()])
     assert plain(tuple(pose_files.read(path))) == plain(tuple(FRAMES))
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
-def test_a_line_is_a_document_and_an_unchanged_meta_has_one(tmp_path):
+def test_every_line_is_a_document_and_a_repeated_meta_is_written_once(tmp_path):
     path = recorded(JSONL, tmp_path / "walk.jsonl", [meta(), FRAMES[0], status(), meta(), FRAMES[1]])
     documents = [json.loads(line) for line in path.read_text().splitlines()]
     assert [document["schema"] for document in documents] == ["meta", "pose3d", "pose3d"]
 
 
-def test_a_recording_tells_when_it_was_published(tmp_path):
+def test_a_recording_has_the_time_of_publication(tmp_path):
     path = recorded(JSONL, tmp_path / "walk.jsonl", [pose_frame(published_unix_ns=0)])
     (document,) = map(json.loads, path.read_text().splitlines())
     assert (document["t_publish_ns"], document["lat_ms"]["post"]) == (UNIX_NS, 9.0)
 
 
-def test_a_killed_program_has_written_every_line(tmp_path):
+def test_a_killed_program_loses_no_line(tmp_path):
     path = tmp_path / "walk.jsonl"
     script = f"""
 import os, signal
 from sinks.jsonl import JSONL
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from tests.examples import pose_frame
-with JSONL(JSONL.Settings(path={str(path)!r}), ComponentContext("record")) as sink:
+with opened(JSONL(JSONL.Settings(path={str(path)!r}), ComponentContext("record"))) as sink:
     for seq in range(100):
         sink.send(pose_frame(seq))
     os.kill(os.getpid(), signal.SIGKILL)
@@ -100,7 +101,7 @@ def test_arrays_have_the_documented_layout(tmp_path):
     }
 
 
-def test_memory_is_bounded_by_writing_parts(tmp_path):
+def test_a_long_recording_is_written_in_parts(tmp_path):
     frames = [pose_frame(seq) for seq in range(5)]
     recorded(NPZ, tmp_path / "walk.npz", [meta(), *frames], max_mb=0.005)
     parts = {path.name: [f.header.seq for f in pose_files.read(path)] for path in sorted(tmp_path.iterdir())}
@@ -109,71 +110,79 @@ def test_memory_is_bounded_by_writing_parts(tmp_path):
         assert file["joints"].tolist() == ["pelvis", "head"]
 
 
-def test_another_number_of_joints_starts_another_part(tmp_path):
+def test_another_number_of_joints_starts_a_new_part(tmp_path):
     single = pose(xyz=f32([1, 2, 3]), score=f32(1), origin=np.array([1], np.uint8))
     recorded(NPZ, tmp_path / "walk.npz", [pose_frame(1), pose_frame(2, persons=(single,))])
     parts = {path.name: [f.header.seq for f in pose_files.read(path)] for path in sorted(tmp_path.iterdir())}
     assert parts == {"walk.2.npz": [2], "walk.npz": [1]}
 
 
-def test_a_recorded_pose_does_not_change_with_the_batch_it_came_from(tmp_path):
+def test_a_recorded_pose_is_a_copy(tmp_path):
     batch = np.ones((4, 2, 3), np.float32)
     frame = pose_frame(persons=(pose(xyz=batch[1], origin=np.array([1, 1], np.uint8)),))
-    with NPZ(NPZ.Settings(path=str(tmp_path / "walk.npz")), CONTEXT) as sink:
+    with opened(NPZ(NPZ.Settings(path=str(tmp_path / "walk.npz")), CONTEXT)) as sink:
         sink.send(frame)
         batch[:] = 7
     (read,) = pose_files.read(tmp_path / "walk.npz")
     assert read.persons[0].xyz.tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = recorded(NPZ, tmp_path / "walk.npz", FRAMES)
     before = path.read_bytes()
 
-    def full(*_: object) -> None:
+    def disk_full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.fsync", disk_full)
     with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
         recorded(NPZ, path, [pose_frame()])
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", [JSONL, NPZ])
-def test_a_place_that_cannot_be_written_is_refused_before_anything_is_recorded(tmp_path, kind):
+def test_a_path_that_cannot_be_written_is_refused_when_opened(tmp_path, kind):
     path = tmp_path / f"walk.{kind.__name__.lower()}"
     path.mkdir()
-    with pytest.raises(ConfigError, match="cannot be written"), kind(kind.Settings(path=str(path)), CONTEXT):
-        pass
+    with pytest.raises(ConfigError, match="cannot be written"):
+        kind(kind.Settings(path=str(path)), CONTEXT).open()
 
 
 @pytest.mark.parametrize("kind", [JSONL, NPZ])
-def test_closing_twice_is_harmless_and_nothing_recorded_is_no_harm(tmp_path, kind):
+def test_closing_is_harmless_before_opening_and_twice(tmp_path, kind):
     sink = kind(kind.Settings(path=str(tmp_path / f"walk.{kind.__name__.lower()}")), CONTEXT)
-    sink.__exit__(None, None, None)
-    with sink:
-        sink.__exit__(None, None, None)
+    sink.close()
+    with opened(sink):
+        sink.close()
 
 
-def test_the_time_can_be_part_of_the_name(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "name", "close_timeout_s"), [(JSONL, "walk.jsonl", 1), (NPZ, "walk.npz", 60)]
+)
+def test_a_recording_names_its_file_and_how_long_closing_takes(tmp_path, kind, name, close_timeout_s):
+    sink = kind(kind.Settings(path=str(tmp_path / name)), CONTEXT)
+    assert (sink.endpoint, sink.close_timeout_s) == (str(tmp_path / name), close_timeout_s)
+
+
+def test_the_file_name_can_contain_the_start_time(tmp_path):
     recorded(JSONL, tmp_path / "walk-{time}.jsonl", FRAMES)
     assert [path.name for path in tmp_path.iterdir()] == ["walk-20231114T221320Z.jsonl"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "said"),
+    ("kind", "settings", "text"),
     [
         (JSONL, {"path": "walk.npz"}, r"path: expected a file ending in .jsonl, got 'walk.npz'"),
         (NPZ, {"path": "/nowhere/walk.npz"}, "the folder /nowhere does not exist"),
         (NPZ, {"max_mb": 0}, "npz max_mb: expected megabytes above 0, got 0"),
     ],
 )
-def test_a_place_that_cannot_be_is_refused(kind, settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_wrong_settings_are_refused(kind, settings, text):
+    with pytest.raises(ConfigError, match=text):
         kind(kind.Settings(**settings), CONTEXT)
 
 
-def test_a_folder_in_the_way_is_said(tmp_path):
+def test_the_error_names_a_folder_of_the_same_name(tmp_path):
     (tmp_path / "walk.jsonl").mkdir()
     with pytest.raises(ConfigError, match=r"cannot be written: .*Is a directory"):
         recorded(JSONL, tmp_path / "walk.jsonl", FRAMES)

@@ -15,7 +15,7 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, Status
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from tests.examples import UNIX_NS, meta, pose_frame, status
 
 ANY_PORT = ZeroMQ.Settings(port=0)
@@ -23,12 +23,14 @@ ANY_PORT = ZeroMQ.Settings(port=0)
 
 @pytest.fixture
 def subscribe() -> Iterator[Callable[..., zmq.Socket]]:
-    """Connects plain SUB sockets, which know nothing of us."""
+    """Connects plain SUB sockets, without any code of poselift."""
     context = zmq.Context()
 
     def connect(endpoint: str, topic: bytes = b"", **options: bytes | int) -> zmq.Socket:
         subscriber = context.socket(zmq.SUB)
-        subscriber.set(zmq.RCVTIMEO, 10_000)  # what does not come fails a test and hangs none
+        subscriber.set(
+            zmq.RCVTIMEO, 10_000
+        )  # a message that does not arrive fails the test instead of hanging it
         for name, value in options.items():
             subscriber.set(getattr(zmq, name), value)
         subscriber.subscribe(topic)
@@ -39,8 +41,8 @@ def subscribe() -> Iterator[Callable[..., zmq.Socket]]:
     context.destroy(linger=0)
 
 
-def heard(sink: ZeroMQ, subscriber: zmq.Socket, message: Message) -> list[bytes]:
-    """Send until the subscription has come through; the first message that arrives."""
+def first_received(sink: ZeroMQ, subscriber: zmq.Socket, message: Message) -> list[bytes]:
+    """Send until the subscriber is connected; returns the parts of the first message that arrives."""
     for _ in range(500):
         sink.send(message)
         if subscriber.poll(20):
@@ -52,9 +54,9 @@ def heard(sink: ZeroMQ, subscriber: zmq.Socket, message: Message) -> list[bytes]
 
 
 def test_poses_arrive_in_two_parts_that_another_library_reads(subscribe):
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq", clock=FakeClock())) as sink:
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq", clock=FakeClock()))) as sink:
         subscriber = subscribe(sink.endpoint)
-        topic, payload = heard(sink, subscriber, pose_frame(published_unix_ns=0))
+        topic, payload = first_received(sink, subscriber, pose_frame(published_unix_ns=0))
     document = msgpack.unpackb(payload)
     person = document["persons"][0]
     assert topic == b"pose3d/v1/cam0/"
@@ -64,10 +66,10 @@ def test_poses_arrive_in_two_parts_that_another_library_reads(subscribe):
     assert (person["id"], list(person["origin"])) == ("a3f9k", [1, 0])
 
 
-def test_every_kind_has_its_topic(subscribe):
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")) as sink:
+def test_every_kind_of_message_has_its_own_topic(subscribe):
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq"))) as sink:
         subscriber = subscribe(sink.endpoint)
-        heard(sink, subscriber, meta())
+        first_received(sink, subscriber, meta())
         for message in (pose_frame(source="cam10"), meta("cam1"), status()):
             sink.send(message)
         arrived = [subscriber.recv_multipart() for _ in range(3)]
@@ -78,44 +80,44 @@ def test_every_kind_has_its_topic(subscribe):
     ]
 
 
-def test_a_topic_takes_one_source_only(subscribe):
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")) as sink:
+def test_a_topic_selects_exactly_one_source(subscribe):
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq"))) as sink:
         subscriber = subscribe(sink.endpoint, b"pose3d/v1/cam1/")
-        heard(sink, subscriber, pose_frame(source="cam1"))
+        first_received(sink, subscriber, pose_frame(source="cam1"))
         for source in ("cam10", "cam1"):
             sink.send(pose_frame(12, source))
         _, payload = subscriber.recv_multipart()
     assert (msgpack.unpackb(payload)["source"], msgpack.unpackb(payload)["seq"]) == ("cam1", 12)
 
 
-def test_the_last_messages_get_out_before_it_closes(subscribe):
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")) as sink:
+def test_closing_sends_the_queued_messages(subscribe):
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq"))) as sink:
         subscriber = subscribe(sink.endpoint)
-        heard(sink, subscriber, meta())
+        first_received(sink, subscriber, meta())
         for seq in range(4):
             sink.send(pose_frame(seq))
     arrived = [msgpack.unpackb(subscriber.recv_multipart()[1])["seq"] for _ in range(4)]
     assert arrived == list(range(4))
 
 
-def test_a_burst_longer_than_the_queue_arrives_whole(subscribe):
+def test_a_burst_longer_than_the_queue_arrives_completely(subscribe):
     health = Health()
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health)) as sink:
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health))) as sink:
         subscriber = subscribe(sink.endpoint)
-        heard(sink, subscriber, meta())
+        first_received(sink, subscriber, meta())
         for seq in range(100):
             sink.send(pose_frame(seq))
     arrived = [msgpack.unpackb(subscriber.recv_multipart()[1])["seq"] for _ in range(100)]
     assert (arrived, health.dropped("zeromq")) == (list(range(100)), 0)
 
 
-def test_a_subscriber_who_falls_behind_is_counted_and_the_others_get_everything(subscribe):
+def test_a_slow_subscriber_is_counted_and_the_others_get_every_message(subscribe):
     health = Health()
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health)) as sink:
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health))) as sink:
         slow = subscribe(sink.endpoint, RCVHWM=1, RCVBUF=4096)
-        heard(sink, slow, meta())
+        first_received(sink, slow, meta())
         fast = subscribe(sink.endpoint, b"status/", RCVHWM=0)
-        heard(sink, fast, status())
+        first_received(sink, fast, status())
         for number in range(200):
             sink.send(Status("poselift", "6f1c", number, {"much": "x" * 500_000}))
             assert fast.poll(5000), "the fast subscriber lost a message"
@@ -125,58 +127,58 @@ def test_a_subscriber_who_falls_behind_is_counted_and_the_others_get_everything(
     assert health.counter("zeromq", "drop.subscriber_slow") == 1
 
 
-def test_no_subscriber_is_no_drop():
+def test_publishing_without_a_subscriber_counts_no_drop():
     health = Health()
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health)) as sink:
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health))) as sink:
         for seq in range(100):
             sink.send(pose_frame(seq))
     assert health.dropped("zeromq") == 0
 
 
-def test_a_port_that_is_taken_is_named():
+def test_a_taken_port_is_named_in_the_error():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(SinkUnavailable, match=rf"port {port} of 127\.0\.0\.1 cannot be had"):
-            ZeroMQ(ZeroMQ.Settings(port=port), ComponentContext("zeromq")).__enter__()
-    with ZeroMQ(ZeroMQ.Settings(port=port), ComponentContext("zeromq")) as sink:
+        with pytest.raises(SinkUnavailable, match=rf"port {port} of 127\.0\.0\.1 cannot be bound"):
+            ZeroMQ(ZeroMQ.Settings(port=port), ComponentContext("zeromq")).open()
+    with opened(ZeroMQ(ZeroMQ.Settings(port=port), ComponentContext("zeromq"))) as sink:
         assert sink.endpoint == f"tcp://127.0.0.1:{port}"
 
 
 def test_closing_twice_is_harmless_and_frees_the_port():
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")) as sink:
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq"))) as sink:
         endpoint = sink.endpoint
-        sink.__exit__(None, None, None)
+        sink.close()
         with pytest.raises(SinkUnavailable, match="is not open"):
             sink.send(status())
-    with sink:
+    with opened(sink):
         assert sink.endpoint == endpoint
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "text"),
     [
         ({"port": 70000}, "port: expected 1 to 65535"),
         ({"queue": 0}, "queue: expected a number from 1"),
         ({"curve_secret_file": "robot.key_secret"}, "CURVE needs both"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_wrong_settings_are_refused(settings, text):
+    with pytest.raises(ConfigError, match=text):
         ZeroMQ.Settings(**settings)
 
 
-def test_a_host_that_is_not_ours_is_refused():
+def test_a_host_that_is_no_interface_of_this_machine_is_refused():
     with pytest.raises(ConfigError, match="expected the address of one of this machine's interfaces"):
-        ZeroMQ(ZeroMQ.Settings(host="no such host", port=0), ComponentContext("zeromq")).__enter__()
+        ZeroMQ(ZeroMQ.Settings(host="no such host", port=0), ComponentContext("zeromq")).open()
 
 
-def test_publishing_to_everybody_warns(caplog):
-    with ZeroMQ(ZeroMQ.Settings(host="0.0.0.0", port=0), ComponentContext("zeromq")):
-        assert "everybody who reaches tcp://0.0.0.0:0 can see the poses" in caplog.text
+def test_publishing_on_all_interfaces_without_keys_logs_a_warning(caplog):
+    with opened(ZeroMQ(ZeroMQ.Settings(host="0.0.0.0", port=0), ComponentContext("zeromq"))):
+        assert "every machine that can reach tcp://0.0.0.0:0 can receive the poses" in caplog.text
     caplog.clear()
-    with ZeroMQ(ANY_PORT, ComponentContext("zeromq")):
+    with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq"))):
         assert caplog.text == ""
 
 
@@ -185,7 +187,7 @@ def test_publishing_to_everybody_warns(caplog):
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> ZeroMQ.Settings:
-    """Settings that let in `robot`; keys of `robot`, `stranger` and `node` lie in tmp_path."""
+    """Settings that admit `robot`; the keys of `robot`, `stranger` and `node` are in tmp_path."""
     (tmp_path / "clients").mkdir()
     for name in ("node", "robot", "stranger"):
         zmq.auth.create_certificates(tmp_path, name)
@@ -205,7 +207,7 @@ def keys(folder: Path, name: str) -> dict[str, bytes]:
 
 
 def handshake(subscriber: zmq.Socket, endpoint: str) -> int:
-    """Connect, and wait for how the handshake ends."""
+    """Connect; returns the event with which the handshake ends."""
     monitor = subscriber.get_monitor_socket()
     subscriber.connect(endpoint)
     ends = {
@@ -221,20 +223,20 @@ def handshake(subscriber: zmq.Socket, endpoint: str) -> int:
     pytest.fail("the handshake did not end")
 
 
-def test_a_client_on_the_list_gets_poses(subscribe, guarded, tmp_path):
-    with ZeroMQ(guarded, ComponentContext("zeromq")) as sink:
+def test_a_client_with_a_listed_key_gets_poses(subscribe, guarded, tmp_path):
+    with opened(ZeroMQ(guarded, ComponentContext("zeromq"))) as sink:
         robot = subscribe(sink.endpoint, **keys(tmp_path, "robot"))
-        topic, _ = heard(sink, robot, pose_frame())
+        topic, _ = first_received(sink, robot, pose_frame())
         again = subscribe(sink.endpoint, **keys(tmp_path, "robot"))
         assert handshake(again, sink.endpoint) == zmq.EVENT_HANDSHAKE_SUCCEEDED
         again.disable_monitor()
     assert topic == b"pose3d/v1/cam0/"
-    assert [thread.name for thread in threading.enumerate() if "guard" in thread.name] == []
+    assert [thread.name for thread in threading.enumerate() if "authenticator" in thread.name] == []
 
 
 @pytest.mark.parametrize("name", ["stranger", None])
-def test_a_client_with_another_key_or_none_is_kept_out(guarded, tmp_path, name):
-    with zmq.Context() as context, ZeroMQ(guarded, ComponentContext("zeromq")) as sink:
+def test_a_client_with_another_key_or_none_is_refused(guarded, tmp_path, name):
+    with zmq.Context() as context, opened(ZeroMQ(guarded, ComponentContext("zeromq"))) as sink:
         subscriber = context.socket(zmq.SUB)
         for option, value in (keys(tmp_path, name) if name else {}).items():
             subscriber.set(getattr(zmq, option), value)
@@ -242,10 +244,10 @@ def test_a_client_with_another_key_or_none_is_kept_out(guarded, tmp_path, name):
         context.destroy(linger=0)
 
 
-def test_keys_that_are_not_there_are_said(guarded, tmp_path):
+def test_missing_keys_are_named_in_the_error(guarded, tmp_path):
     (tmp_path / "clients" / "robot.key").unlink()
-    with pytest.raises(ConfigError, match=r"no .key file in .*clients, so nobody could subscribe"):
-        ZeroMQ(guarded, ComponentContext("zeromq")).__enter__()
+    with pytest.raises(ConfigError, match=r"no .key file in .*clients, so no client could connect"):
+        ZeroMQ(guarded, ComponentContext("zeromq")).open()
     (tmp_path / "node.key_secret").unlink()
     with pytest.raises(ConfigError, match=r"CURVE keys: .*create_certificates makes such files"):
-        ZeroMQ(guarded, ComponentContext("zeromq")).__enter__()
+        ZeroMQ(guarded, ComponentContext("zeromq")).open()

@@ -1,5 +1,3 @@
-from typing import Self
-
 import numpy as np
 import pytest
 
@@ -7,7 +5,7 @@ from sources.detected import Detected
 from stream.clock import FakeClock
 from stream.errors import EndOfStream, SourceUnavailable
 from stream.messages import Frame, Header, KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 
 
 class Part:
@@ -16,11 +14,10 @@ class Part:
     def __init__(self, name: str, diary: list[str]) -> None:
         self._name, self._diary = name, diary
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         self._diary.append(f"{self._name} opened")
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._diary.append(f"{self._name} closed")
 
 
@@ -60,7 +57,7 @@ def test_a_frame_becomes_keypoints_and_its_waiting_and_detection_are_measured() 
     clock, diary = FakeClock(), list[str]()
     context = ComponentContext("cam0", clock=clock)
     camera = Camera([None, frame_at(clock.now_ns() - 4_000_000)], diary)
-    with Detected(camera, Finder(clock, diary), context) as source:
+    with opened(Detected(camera, Finder(clock, diary), context)) as source:
         assert source.live
         assert source.read(0.5) is None
         found = source.read(0.25)
@@ -77,7 +74,7 @@ def test_a_frame_becomes_keypoints_and_its_waiting_and_detection_are_measured() 
 def test_a_files_frames_count_no_waiting() -> None:
     clock, diary = FakeClock(), list[str]()
     camera = Camera([frame_at(9)], diary, live=False)
-    with Detected(camera, Finder(clock, diary), ComponentContext("cam0", clock=clock)) as source:
+    with opened(Detected(camera, Finder(clock, diary), ComponentContext("cam0", clock=clock))) as source:
         assert not source.live
         found = source.read(0.1)
     assert found is not None
@@ -87,9 +84,9 @@ def test_a_files_frames_count_no_waiting() -> None:
 def test_both_parts_are_closed_once_the_detector_first() -> None:
     clock, diary = FakeClock(), list[str]()
     source = Detected(Camera([], diary), Finder(clock, diary), ComponentContext("cam0", clock=clock))
-    with source:
+    with opened(source):
         pass
-    source.__exit__(None, None, None)
+    source.close()
     assert diary == ["camera opened", "detector opened", "detector closed", "camera closed"]
 
 
@@ -97,9 +94,9 @@ def test_when_the_detector_cannot_open_the_camera_is_closed_again() -> None:
     diary = list[str]()
 
     class Broken(Finder):
-        def __enter__(self) -> Self:
+        def open(self) -> None:
             raise SourceUnavailable("no model")
 
     with pytest.raises(SourceUnavailable, match="no model"):
-        Detected(Camera([], diary), Broken(FakeClock(), diary), ComponentContext("cam0")).__enter__()
+        Detected(Camera([], diary), Broken(FakeClock(), diary), ComponentContext("cam0")).open()
     assert diary == ["camera opened", "camera closed"]

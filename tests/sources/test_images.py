@@ -9,7 +9,7 @@ from sources.images import Images
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Frame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from tests.sources.media import HEIGHT, WIDTH, number_of, picture, play
 
 
@@ -21,7 +21,7 @@ def save(folder: Path, *names: str) -> None:
 
 def frames_of(source: Images) -> list[Frame]:
     frames: list[Frame] = []
-    with source, pytest.raises(EndOfStream):
+    with opened(source), pytest.raises(EndOfStream):
         frames.extend(play(source))
     return frames
 
@@ -51,7 +51,7 @@ def test_images_are_rgb_and_timed_by_the_frame_rate(tmp_path: Path) -> None:
 def test_at_recorded_pace_an_image_comes_when_its_time_has_come(tmp_path: Path) -> None:
     save(tmp_path, "1.png", "2.png")
     source = images(tmp_path, ComponentContext("cam0", clock=FakeClock()), fps=10.0, pace="recorded")
-    with source:
+    with opened(source):
         came = [source.read(0.06) for _ in range(3)]
         assert [frame and frame.header.seq for frame in came] == [0, None, 1]
         with pytest.raises(EndOfStream, match=r"all images in .* are read"):
@@ -86,15 +86,15 @@ def test_a_broken_image_is_named_counted_and_leaves_its_time_empty(
 
 def test_a_folder_without_one_good_image_is_for_a_person_to_mend(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no image \(\.jpg, "):
-        images(tmp_path).__enter__()
+        images(tmp_path).open()
     (tmp_path / "1.png").write_bytes(b"not an image")
     with (
-        images(tmp_path) as source,
+        opened(images(tmp_path)) as source,
         pytest.raises(ConfigError, match=r"none of the 1 images in .* can be read"),
     ):
         source.read(1.0)
     with pytest.raises(ConfigError, match=r"expected a folder of images, got .*/none, which is none"):
-        images(tmp_path / "none").__enter__()
+        images(tmp_path / "none").open()
 
 
 def test_a_frame_rate_that_cannot_be_is_refused() -> None:
@@ -106,4 +106,4 @@ def test_a_folder_can_be_read_again_and_closed_twice(tmp_path: Path) -> None:
     save(tmp_path, "1.png", "2.png")
     source = images(tmp_path)
     assert len(frames_of(source)) == len(frames_of(source)) == 2
-    source.__exit__(None, None, None)
+    source.close()

@@ -15,7 +15,7 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.health import Health
 from stream.messages import Header, KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 
 WAIT_S = 10.0  # how long a message may take on a busy machine; nothing waits that long when all is well
 TOPIC = "poselift/cam0/keypoints2d"
@@ -50,23 +50,25 @@ def packed(**changes: object) -> bytes:
     return msgpack.packb({key: value for key, value in document(**changes).items() if value is not None})
 
 
-def source(broker, clock: FakeClock | None = None, health: Health | None = None, **settings: object) -> MQTT:
+def mqtt_source(
+    broker, clock: FakeClock | None = None, health: Health | None = None, **settings: object
+) -> MQTT:
     context = ComponentContext("network", clock=clock or FakeClock(), health=health or Health())
     return MQTT(MQTT.Settings(host=broker.host, port=broker.port, **settings), context)
 
 
-def read(opened: MQTT) -> KeypointFrame:
-    frame = opened.read(WAIT_S)
+def read(source: MQTT) -> KeypointFrame:
+    frame = source.read(WAIT_S)
     assert frame is not None
     return frame
 
 
 def test_keypoints_of_another_program_arrive_whole(mosquitto, send):
     clock = FakeClock(now_ns=50_000_000_000, unix_ns=1_700_000_000_000_000_000)
-    with source(mosquitto, clock) as opened:
-        assert opened.live
+    with opened(mqtt_source(mosquitto, clock)) as source:
+        assert source.live
         send(packed(seq=41, t_capture_ns=1_699_999_999_970_000_000))
-        frame = read(opened)
+        frame = read(source)
     # Captured 30 ms ago by both wall clocks, so 30 ms before now on this machine's monotonic clock.
     assert frame.header == Header("cam0", 41, 49_970_000_000, 1_699_999_999_970_000_000)
     assert frame.detected_ns == 50_000_000_000
@@ -75,31 +77,34 @@ def test_keypoints_of_another_program_arrive_whole(mosquitto, send):
 
 
 def test_json_is_understood_too(mosquitto, send):
-    with source(mosquitto) as opened:
+    with opened(mqtt_source(mosquitto)) as source:
         send(json.dumps(document(persons=[{"kp": [[1, 2, 0.5]] * 16 + [[None, None, 0]]}])).encode())
-        frame = read(opened)
+        frame = read(source)
     np.testing.assert_array_equal(frame.persons[0].xy[:16], np.tile(np.float32([1, 2]), (16, 1)))
     assert np.isnan(frame.persons[0].xy[16]).all()
 
 
 def test_every_camera_under_the_topic_keeps_its_name_and_one_without_gets_ours(mosquitto, send):
-    with source(mosquitto) as opened:
+    with opened(mqtt_source(mosquitto)) as source:
         send(packed(source="cam1"), "poselift/cam1/keypoints2d")
         send(packed(source="cam2"), "poselift/cam2/keypoints2d")
         send(packed(source=None), "poselift/cam3/keypoints2d")
         send(packed(source="cam4"), "poselift/cam4/pose3d")
         send(packed(source="cam5"), "poselift/cam5/keypoints2d")
-        assert [read(opened).header.source for _ in range(4)] == ["cam1", "cam2", "network", "cam5"]
+        assert [read(source).header.source for _ in range(4)] == ["cam1", "cam2", "network", "cam5"]
 
 
 def test_junk_is_counted_and_said_once_and_harms_nobody(mosquitto, send, caplog):
     health = Health()
     junk = [b"", b"junk", packed(v=2), packed()[:-9], packed(skeleton="coco18"), packed(skeleton="body25")]
-    with caplog.at_level(logging.WARNING, "poselift"), source(mosquitto, health=health) as opened:
+    with (
+        caplog.at_level(logging.WARNING, "poselift"),
+        opened(mqtt_source(mosquitto, health=health)) as source,
+    ):
         for payload in junk:
             send(payload)
         send(packed(seq=77))
-        assert read(opened).header.seq == 77
+        assert read(source).header.seq == 77
     assert health.counter("network", "drop.junk") == len(junk)
     assert [record.getMessage()[:28] for record in caplog.records] == ["network: dropped a message, "]
 
@@ -107,20 +112,20 @@ def test_junk_is_counted_and_said_once_and_harms_nobody(mosquitto, send, caplog)
 def test_a_retained_message_of_unknown_age_is_ignored_and_counted(mosquitto, send):
     health = Health()
     send(packed(seq=1), retain=True)
-    with source(mosquitto, health=health) as opened:
+    with opened(mqtt_source(mosquitto, health=health)) as source:
         send(packed(seq=2))
-        assert read(opened).header.seq == 2
+        assert read(source).header.seq == 2
     assert health.counter("network", "drop.retained") == 1
 
 
 def test_a_reader_who_falls_behind_gets_the_newest_and_the_rest_is_counted(mosquitto, send):
     health = Health()
-    with source(mosquitto, health=health) as opened:
+    with opened(mqtt_source(mosquitto, health=health)) as source:
         for seq in range(1000):
             send(packed(seq=seq))
-        found = [read(opened).header.seq]
+        found = [read(source).header.seq]
         while found[-1] != 999:
-            found.append(read(opened).header.seq)
+            found.append(read(source).header.seq)
     assert found == sorted(found)
     assert len(found) < 1000
     assert len(found) + health.counter("network", "drop.reader_behind") == 1000
@@ -128,41 +133,41 @@ def test_a_reader_who_falls_behind_gets_the_newest_and_the_rest_is_counted(mosqu
 
 def test_silence_for_too_long_is_a_lost_source(mosquitto, send):
     clock = FakeClock()
-    with source(mosquitto, clock, timeout_s=2.0) as opened:
+    with opened(mqtt_source(mosquitto, clock, timeout_s=2.0)) as source:
         send(packed())
-        read(opened)
+        read(source)
         clock.advance(2.0)
-        assert opened.read(0) is None
+        assert source.read(0) is None
         clock.advance(0.5)
         with pytest.raises(SourceLost, match=r"poselift/\+/keypoints2d: no keypoints for 2\.5 s"):
-            opened.read(0)
+            source.read(0)
 
 
 def test_a_broker_that_goes_away_is_a_lost_source_and_can_be_found_again(mosquitto):
-    opened = source(mosquitto)
-    with opened:
+    source = mqtt_source(mosquitto)
+    with opened(source):
         mosquitto.stop()
         with pytest.raises(SourceLost, match=f"mqtt://127.0.0.1:{mosquitto.port}: "):
-            opened.read(WAIT_S)
+            source.read(WAIT_S)
     mosquitto.start()
-    with source(mosquitto) as opened:
-        assert opened.read(0) is None
+    with opened(mqtt_source(mosquitto)) as source:
+        assert source.read(0) is None
 
 
 def test_no_broker_is_an_unavailable_source(mosquitto):
     mosquitto.stop()
     with pytest.raises(SourceUnavailable, match=f"mqtt://127.0.0.1:{mosquitto.port}: .*refused"):
-        source(mosquitto).__enter__()
+        mqtt_source(mosquitto).open()
 
 
 def test_closing_ends_the_thread_and_closing_twice_is_harmless(mosquitto):
-    opened = source(mosquitto)
-    with opened:
+    source = mqtt_source(mosquitto)
+    with opened(source):
         assert "mqtt:network" in [thread.name for thread in threading.enumerate()]
     assert "mqtt:network" not in [thread.name for thread in threading.enumerate()]
-    opened.__exit__()
+    source.close()
     with pytest.raises(SourceLost, match="is closed"):
-        opened.read(0)
+        source.read(0)
 
 
 # Who may listen
@@ -170,37 +175,37 @@ def test_closing_ends_the_thread_and_closing_twice_is_harmless(mosquitto):
 
 def test_a_broker_that_asks_for_a_password_gets_it_from_the_environment(guarded_mosquitto, monkeypatch):
     monkeypatch.setenv("POSELIFT_MQTT_PASSWORD", "tea-time")
-    with source(guarded_mosquitto, username="robot") as opened:
-        assert opened.read(0) is None
+    with opened(mqtt_source(guarded_mosquitto, username="robot")) as source:
+        assert source.read(0) is None
 
 
 def test_a_wrong_password_is_not_repeated_in_what_is_said(guarded_mosquitto, monkeypatch):
     monkeypatch.setenv("SECRET", "coffee-time")
     with pytest.raises(SourceUnavailable, match="check username and SECRET") as refused:
-        source(guarded_mosquitto, username="robot", password_env="SECRET").__enter__()
+        mqtt_source(guarded_mosquitto, username="robot", password_env="SECRET").open()
     assert "coffee-time" not in str(refused.value)
 
 
 def test_a_username_needs_a_password_in_the_environment(guarded_mosquitto, monkeypatch):
     monkeypatch.delenv("POSELIFT_MQTT_PASSWORD", raising=False)
     with pytest.raises(ConfigError, match="'robot' in the environment variable POSELIFT_MQTT_PASSWORD"):
-        source(guarded_mosquitto, username="robot")
+        mqtt_source(guarded_mosquitto, username="robot")
 
 
 def test_a_password_in_clear_over_the_network_is_warned_of(monkeypatch, caplog):
     monkeypatch.setenv("POSELIFT_MQTT_PASSWORD", "tea-time")
     settings = MQTT.Settings(host="0.0.0.0", port=1, username="robot")  # where nobody listens
     with caplog.at_level(logging.WARNING, "poselift"), pytest.raises(SourceUnavailable):
-        MQTT(settings, ComponentContext("network", clock=FakeClock())).__enter__()
+        MQTT(settings, ComponentContext("network", clock=FakeClock())).open()
     assert "network: the password for mqtt://0.0.0.0:1 travels unencrypted; set tls" in caplog.text
     assert "tea-time" not in caplog.text
 
 
 def test_tls_talks_to_a_broker_whose_certificate_it_trusts_and_to_no_other(tls_mosquitto):
-    with source(tls_mosquitto, tls=True, ca_file=str(tls_mosquitto.certificate)) as opened:
-        assert opened.read(0) is None
+    with opened(mqtt_source(tls_mosquitto, tls=True, ca_file=str(tls_mosquitto.certificate))) as source:
+        assert source.read(0) is None
     with pytest.raises(SourceUnavailable, match="certificate verify failed"):
-        source(tls_mosquitto, tls=True).__enter__()
+        mqtt_source(tls_mosquitto, tls=True).open()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +223,7 @@ def test_a_wrong_setting_is_refused_with_what_was_expected(settings, message):
 
 def test_a_topic_that_is_none_must_be_edited(mosquitto):
     with pytest.raises(ConfigError, match=r"network\.topic 'a/#/b': "):
-        source(mosquitto, topic="a/#/b").__enter__()
+        mqtt_source(mosquitto, topic="a/#/b").open()
 
 
 def test_a_certificate_that_is_not_there_must_be_edited(tmp_path):

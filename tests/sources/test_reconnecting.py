@@ -3,7 +3,6 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterable
-from typing import Self
 
 import pytest
 
@@ -12,7 +11,7 @@ from sources.reconnecting import Reconnecting, backoff
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable
 from stream.messages import Header, KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from tests.sources.media import MotionJPEG, number_of
 
 Item = int | None | Exception
@@ -30,12 +29,11 @@ class Script:
         self.closed = threading.Event()
         self.timeouts: list[float] = []
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         if self._opening is not None:
             raise self._opening
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self.closed.set()
 
     def read(self, timeout_s: float) -> KeypointFrame | None:
@@ -68,7 +66,7 @@ def test_a_lost_source_is_opened_again_and_its_seq_goes_on() -> None:
     first = Script(0, 1, 2, SourceLost("unplugged"))
     second = Script(0, 1, SourceLost("unplugged"))
     third = Script(100, 101)
-    with reconnecting(first, second, third) as source:
+    with opened(reconnecting(first, second, third)) as source:
         assert some(source, 7) == [0, 1, 2, 3, 4, 100, 101]
         assert first.closed.is_set()
         assert second.closed.is_set()
@@ -77,7 +75,7 @@ def test_a_lost_source_is_opened_again_and_its_seq_goes_on() -> None:
 
 
 def test_everything_but_the_seq_of_a_frame_is_kept() -> None:
-    with reconnecting(Script(0, SourceLost("unplugged")), Script(0)) as source:
+    with opened(reconnecting(Script(0, SourceLost("unplugged")), Script(0))) as source:
         some(source, 1)
         while (frame := source.read(0.01)) is None:
             pass
@@ -91,7 +89,7 @@ def test_cameras_behind_one_source_all_go_on_after_the_highest_seq() -> None:
             self._camera = "cam1" if self._camera == "cam0" else "cam0"
             return super().read(timeout_s)
 
-    with reconnecting(Two(5, 90, 6, SourceLost("gone")), Two(1, 0, 2)) as source:
+    with opened(reconnecting(Two(5, 90, 6, SourceLost("gone")), Two(1, 0, 2))) as source:
         assert some(source, 6) == [5, 90, 6, 92, 91, 93]
 
 
@@ -105,7 +103,7 @@ def test_outages_are_told_in_health_and_once_per_change_in_the_log(caplog: pytes
         Script(0, EndOfStream("over")),
     ]
     caplog.set_level(logging.INFO)
-    with reconnecting(*scripts, context=context) as source:
+    with opened(reconnecting(*scripts, context=context)) as source:
         assert some(source, 1) == [0]
         assert context.health.report()["states"]["cam0"]["state"] == "ok"
         assert source.read(0.01) is None
@@ -126,19 +124,19 @@ def test_outages_are_told_in_health_and_once_per_change_in_the_log(caplog: pytes
 def test_a_source_that_opens_at_once_is_ok_before_its_first_frame() -> None:
     context = ComponentContext("cam0", clock=FakeClock())
     script = Script(*[None] * 1000)
-    with reconnecting(script, context=context) as source:
+    with opened(reconnecting(script, context=context)) as source:
         while not script.timeouts:
             assert source.read(0.0) is None
         assert context.health.report()["states"]["cam0"]["state"] == "ok"
 
 
 def test_the_end_and_mistakes_pass_through() -> None:
-    with reconnecting(Script(0, EndOfStream("over"), EndOfStream("over"))) as source:
+    with opened(reconnecting(Script(0, EndOfStream("over"), EndOfStream("over")))) as source:
         assert some(source, 1) == [0]
         for _ in range(2):
             with pytest.raises(EndOfStream, match="over"):
                 source.read(0.01)
-    with reconnecting(Script(opening=ConfigError("no such file"))) as source:
+    with opened(reconnecting(Script(opening=ConfigError("no such file")))) as source:
         for _ in range(2):
             with pytest.raises(ConfigError, match="no such file"):
                 some(source, 1)
@@ -156,16 +154,15 @@ def test_reads_keep_to_their_timeout_while_a_camera_takes_its_time_to_open_or_cl
     answer = threading.Event()
 
     class Slow(Script):
-        def __enter__(self) -> Self:
+        def open(self) -> None:
             answer.wait()
-            return self
 
-        def __exit__(self, *exc: object) -> None:
+        def close(self) -> None:
             answer.wait()
-            super().__exit__(*exc)
+            super().close()
 
     first, second = Slow(0, SourceLost("unplugged")), Slow(0, EndOfStream("over"))
-    with reconnecting(first, second) as source:
+    with opened(reconnecting(first, second)) as source:
         assert [source.read(0.01) for _ in range(5)] == [None] * 5
         answer.set()
         assert some(source, 1) == [0]
@@ -179,23 +176,22 @@ def test_what_opens_after_the_stop_is_closed_again() -> None:
     answer = threading.Event()
 
     class Slow(Script):
-        def __enter__(self) -> Self:
+        def open(self) -> None:
             answer.wait()
-            return self
 
     script = Slow(0)
-    with reconnecting(script) as source:
+    with opened(reconnecting(script)) as source:
         assert source.read(0.0) is None
     assert not script.closed.is_set()
     answer.set()
     assert script.closed.wait(10)
-    source.__exit__(None, None, None)
+    source.close()
 
 
 def test_the_time_an_opening_took_is_not_spent_again_on_the_read() -> None:
     clock = FakeClock()
     script = Script(0)
-    with reconnecting(script, context=ComponentContext("cam0", clock=clock)) as source:
+    with opened(reconnecting(script, context=ComponentContext("cam0", clock=clock))) as source:
         start_ns = clock.now_ns()
         while source.read(2.0) is None:
             start_ns = clock.now_ns()
@@ -227,8 +223,10 @@ def test_waits_start_anew_only_once_a_source_has_delivered() -> None:
 
     clock = Watch()
     gone = [Script(SourceLost("gone")) for _ in range(3)]
-    with reconnecting(
-        *gone, Script(0, SourceLost("gone")), Script(0), context=ComponentContext("cam0", clock=clock)
+    with opened(
+        reconnecting(
+            *gone, Script(0, SourceLost("gone")), Script(0), context=ComponentContext("cam0", clock=clock)
+        )
     ) as s:
         assert some(s, 2) == [0, 1]
     assert waits_fit(clock.waits, (0.5, 1, 2, 0.5))
@@ -248,7 +246,7 @@ def test_a_network_camera_that_is_killed_and_started_again_goes_on() -> None:
             pass
         return number_of(frame.image), frame.header.seq  # type: ignore[attr-defined]
 
-    with Reconnecting(lambda: OpenCV(settings, context), context) as source:  # type: ignore[arg-type,return-value]
+    with opened(Reconnecting(lambda: OpenCV(settings, context), context)) as source:  # type: ignore[arg-type,return-value]
         before = [number_and_seq(source) for _ in range(5)]
         camera.kill()
         while context.health.report()["states"]["cam0"]["state"] == "ok":

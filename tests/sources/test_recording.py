@@ -13,7 +13,7 @@ from stream.errors import ConfigError, EndOfStream
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import Header, KeypointFrame, Keypoints
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.tracking.tracker import Tracker
 
 MS = 1_000_000
@@ -38,16 +38,16 @@ def recorded(path: Path, *at_ms: int) -> Path:
     return path
 
 
-def source(path: Path | None = None, clock: FakeClock | None = None, **settings: object) -> Recording:
+def recording(path: Path | None = None, clock: FakeClock | None = None, **settings: object) -> Recording:
     chosen = Recording.Settings(path=None if path is None else str(path), **settings)
     return Recording(chosen, ComponentContext("replay", clock=clock or FakeClock()))
 
 
-def all_of(opened: Recording) -> list[KeypointFrame]:
+def all_of(source: Recording) -> list[KeypointFrame]:
     frames = []
     try:
         while True:
-            frame = opened.read(1.0)
+            frame = source.read(1.0)
             assert frame is not None
             frames.append(frame)
     except EndOfStream:
@@ -57,9 +57,9 @@ def all_of(opened: Recording) -> list[KeypointFrame]:
 @pytest.mark.parametrize("name", ["walk.jsonl", "walk.npz"])
 def test_at_full_speed_every_frame_comes_at_once_with_its_recorded_time(tmp_path, name):
     clock = FakeClock()
-    with source(recorded(tmp_path / name, 0, 20, 45), clock, speed="full") as opened:
-        assert not opened.live
-        frames = all_of(opened)
+    with opened(recording(recorded(tmp_path / name, 0, 20, 45), clock, speed="full")) as source:
+        assert not source.live
+        frames = all_of(source)
     assert [frame.header for frame in frames] == [
         Header("cam0", 0, 0, START),
         Header("cam0", 1, 20 * MS, START + 20 * MS),
@@ -76,9 +76,9 @@ def test_at_full_speed_every_frame_comes_at_once_with_its_recorded_time(tmp_path
 @pytest.mark.parametrize(("speed", "took_ms"), [(1.0, (0, 20, 60)), (2.0, (0, 10, 30)), (0.5, (0, 40, 120))])
 def test_at_a_speed_frames_are_captured_when_they_are_due(tmp_path, speed, took_ms):
     clock = FakeClock(now_ns=7000 * MS, unix_ns=9000 * MS)
-    with source(recorded(tmp_path / "walk.npz", 0, 20, 60), clock, speed=speed) as opened:
-        assert opened.live
-        frames = all_of(opened)
+    with opened(recording(recorded(tmp_path / "walk.npz", 0, 20, 60), clock, speed=speed)) as source:
+        assert source.live
+        frames = all_of(source)
     assert [frame.header for frame in frames] == [
         Header("cam0", seq, (7000 + ms) * MS, (9000 + ms) * MS) for seq, ms in enumerate(took_ms)
     ]
@@ -88,43 +88,43 @@ def test_at_a_speed_frames_are_captured_when_they_are_due(tmp_path, speed, took_
 
 def test_before_a_frame_is_due_there_is_none(tmp_path):
     clock = FakeClock()
-    with source(recorded(tmp_path / "walk.npz", 0, 1000), clock) as opened:
-        assert opened.read(0.4) is not None
-        assert opened.read(0.4) is None
-        assert opened.read(0.4) is None
-        assert opened.read(0.4) is not None
+    with opened(recording(recorded(tmp_path / "walk.npz", 0, 1000), clock)) as source:
+        assert source.read(0.4) is not None
+        assert source.read(0.4) is None
+        assert source.read(0.4) is None
+        assert source.read(0.4) is not None
 
 
 def test_a_loop_goes_on_one_frame_after_its_end(tmp_path):
-    with source(recorded(tmp_path / "walk.npz", 0, 20, 40), speed="full", loop=True) as opened:
-        frames = [opened.read(0) for _ in range(7)]
+    with opened(recording(recorded(tmp_path / "walk.npz", 0, 20, 40), speed="full", loop=True)) as source:
+        frames = [source.read(0) for _ in range(7)]
     assert [(f.header.seq, f.header.captured_ns // MS, f.persons[0].xy[0, 0]) for f in frames if f] == [
         (0, 0, 0), (1, 20, 1), (2, 40, 2), (3, 60, 0), (4, 80, 1), (5, 100, 2), (6, 120, 0),
     ]  # fmt: skip
 
 
 def test_a_loop_of_one_frame_shows_it_once_a_second(tmp_path):
-    with source(recorded(tmp_path / "walk.jsonl", 0), speed="full", loop=True) as opened:
-        frames = [opened.read(0) for _ in range(3)]
+    with opened(recording(recorded(tmp_path / "walk.jsonl", 0), speed="full", loop=True)) as source:
+        frames = [source.read(0) for _ in range(3)]
     assert [f.header.captured_ns for f in frames if f] == [0, 1000 * MS, 2000 * MS]
 
 
 def test_opened_again_it_begins_again_and_closing_twice_is_harmless(tmp_path):
-    opened = source(recorded(tmp_path / "walk.npz", 0, 20), speed="full")
-    with opened:
-        opened.read(0)
-    opened.__exit__()
+    source = recording(recorded(tmp_path / "walk.npz", 0, 20), speed="full")
+    with opened(source):
+        source.read(0)
+    source.close()
     with pytest.raises(EndOfStream):
-        opened.read(0)
-    with opened:
-        assert len(all_of(opened)) == 2
+        source.read(0)
+    with opened(source):
+        assert len(all_of(source)) == 2
 
 
 def test_an_array_of_another_tool_plays_under_the_name_of_the_source(tmp_path):
     np.save(tmp_path / "alphapose.npy", np.ones((3, 17, 3)))
     chosen = {"skeleton": "coco17", "fps": 25.0, "size_wh": (640, 480)}
-    with source(tmp_path / "alphapose.npy", speed="full", **chosen) as opened:
-        frames = all_of(opened)
+    with opened(recording(tmp_path / "alphapose.npy", speed="full", **chosen)) as source:
+        frames = all_of(source)
     assert [frame.header for frame in frames] == [
         Header("replay", seq, 40 * MS * seq, 40 * MS * seq) for seq in range(3)
     ]
@@ -133,21 +133,21 @@ def test_an_array_of_another_tool_plays_under_the_name_of_the_source(tmp_path):
 def test_a_bad_line_stops_where_it_is(tmp_path):
     path = recorded(tmp_path / "walk.jsonl", 0, 20, 40)
     path.write_bytes(path.read_bytes()[:-20])
-    with source(path, speed="full") as opened:
-        assert opened.read(0) is not None
-        assert opened.read(0) is not None
-        with pytest.raises(ConfigError, match=r"walk\.jsonl, line 3: .* not a message of ours"):
-            opened.read(0)
+    with opened(recording(path, speed="full")) as source:
+        assert source.read(0) is not None
+        assert source.read(0) is not None
+        with pytest.raises(ConfigError, match=r"walk\.jsonl, line 3: .* not a valid message"):
+            source.read(0)
 
 
 def test_what_is_wrong_with_the_file_is_said_before_it_plays(tmp_path):
     with pytest.raises(
         ConfigError, match=r"replay: expected a file of keypoints at .*gone\.npz; there is none"
     ):
-        source(tmp_path / "gone.npz")
+        recording(tmp_path / "gone.npz")
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(ConfigError, match="expected at least one frame, got an empty file"):
-        source(tmp_path / "empty.jsonl").__enter__()
+        recording(tmp_path / "empty.jsonl").open()
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_a_wrong_setting_is_refused_with_what_was_expected(settings, message):
 
 
 def test_the_packaged_walk_is_one_lap_of_one_person_at_50_hz():
-    with source(speed="full") as opened:
-        frames = all_of(opened)
+    with opened(recording(speed="full")) as source:
+        frames = all_of(source)
     assert len(frames) == 600
     assert {(f.header.source, f.size_wh, f.skeleton, len(f.persons)) for f in frames} == {
         ("walk", (1280, 720), "h36m17", 1)
@@ -195,8 +195,8 @@ def test_the_packaged_walk_is_what_its_script_makes(tmp_path):
 
 def test_a_looped_walk_stays_one_person_who_never_jumps():
     tracker = Tracker(Tracker.Settings(confirm_frames=1), seed=1)
-    with source(speed="full", loop=True) as opened:
-        frames = [tracker.update(frame)[0] for _ in range(1300) if (frame := opened.read(0))]
+    with opened(recording(speed="full", loop=True)) as source:
+        frames = [tracker.update(frame)[0] for _ in range(1300) if (frame := source.read(0))]
     assert len({person.id for frame in frames for person in frame.persons}) == 1
     hips = np.stack([frame.persons[0].xy[0] for frame in frames])
     step = np.linalg.norm(np.diff(hips, axis=0), axis=1)
@@ -204,8 +204,8 @@ def test_a_looped_walk_stays_one_person_who_never_jumps():
 
 
 def test_the_walk_is_the_synthetic_walker_s():
-    with source(speed="full") as opened:
-        frames = all_of(opened)
+    with opened(recording(speed="full")) as source:
+        frames = all_of(source)
     walker = Synthetic(Synthetic.Settings(), ComponentContext("walk"))
     for frame in frames[::50]:
         true = walker.camera.project(walker.truth(frame.header.seq))[0]

@@ -5,19 +5,19 @@ from sources.synthetic import LAP_S, Synthetic
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream
 from stream.messages import Header, KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.skeletons import skeleton_named
 
 JOINTS = skeleton_named("h36m17").joints
 
 
-def source(clock: FakeClock | None = None, **settings) -> Synthetic:
+def synthetic(clock: FakeClock | None = None, **settings) -> Synthetic:
     return Synthetic(Synthetic.Settings(**settings), ComponentContext("walker", clock=clock or FakeClock()))
 
 
 def frames(**settings) -> list[KeypointFrame]:
-    with source(pace="full", **settings) as opened:
-        return [frame for _ in range(settings["frames"]) if (frame := opened.read(0)) is not None]
+    with opened(synthetic(pace="full", **settings)) as source:
+        return [frame for _ in range(settings["frames"]) if (frame := source.read(0)) is not None]
 
 
 def pixels(frame: KeypointFrame) -> np.ndarray:
@@ -25,8 +25,8 @@ def pixels(frame: KeypointFrame) -> np.ndarray:
 
 
 def test_the_defaults_work():
-    with Synthetic(Synthetic.Settings(), ComponentContext("walker", clock=FakeClock())) as opened:
-        frame = opened.read(1.0)
+    with opened(Synthetic(Synthetic.Settings(), ComponentContext("walker", clock=FakeClock()))) as source:
+        frame = source.read(1.0)
     assert frame is not None
     assert (frame.header.source, frame.header.seq, frame.skeleton) == ("walker", 0, "h36m17")
     assert frame.size_wh == (1280, 720)
@@ -35,31 +35,31 @@ def test_the_defaults_work():
 
 
 def test_keypoints_are_the_truth_seen_by_the_camera():
-    opened = source(pace="full", noise_px=0, persons=3, frames=1)
-    with opened:
-        frame = opened.read(0)
+    source = synthetic(pace="full", noise_px=0, persons=3, frames=1)
+    with opened(source):
+        frame = source.read(0)
     assert frame is not None
-    truth = opened.truth(0)
+    truth = source.truth(0)
     assert truth.shape == (3, 17, 3)
     assert (truth[..., 2] > 2).all()  # in front of the camera
-    np.testing.assert_allclose(pixels(frame), opened.camera.project(truth), atol=0.001)
+    np.testing.assert_allclose(pixels(frame), source.camera.project(truth), atol=0.001)
 
 
 def test_people_in_the_picture_stand_upright_and_fit_in():
-    opened = source(pace="full", noise_px=0)
+    source = synthetic(pace="full", noise_px=0)
     for seq in range(0, round(50 * LAP_S), 7):
-        truth = opened.truth(seq)[0]
+        truth = source.truth(seq)[0]
         assert truth[JOINTS.index("head_top"), 1] < truth[JOINTS.index("pelvis"), 1] - 0.5  # y is down
-        seen = opened.camera.project(truth)
+        seen = source.camera.project(truth)
         assert (seen > 40).all()
         assert (seen < np.array([1240, 700])).all()
 
 
 def test_somebody_who_faces_the_camera_has_the_left_hand_on_the_right_of_the_picture():
-    opened = source(pace="full", noise_px=0)
+    source = synthetic(pace="full", noise_px=0)
     facing = 0
     for seq in range(0, round(50 * LAP_S), 3):
-        truth = opened.truth(seq)[0]
+        truth = source.truth(seq)[0]
         nose, thorax = truth[JOINTS.index("neck_nose")], truth[JOINTS.index("thorax")]
         across = truth[JOINTS.index("left_shoulder"), 0] - truth[JOINTS.index("right_shoulder"), 0]
         towards = thorax[2] - nose[2]
@@ -70,12 +70,12 @@ def test_somebody_who_faces_the_camera_has_the_left_hand_on_the_right_of_the_pic
 
 
 def test_noise_has_the_asked_size():
-    opened = source(pace="full", noise_px=3, frames=200)
-    with opened:
+    source = synthetic(pace="full", noise_px=3, frames=200)
+    with opened(source):
         off = [
-            pixels(frame) - opened.camera.project(opened.truth(seq))
+            pixels(frame) - source.camera.project(source.truth(seq))
             for seq in range(200)
-            if (frame := opened.read(0)) is not None
+            if (frame := source.read(0)) is not None
         ]
     assert np.std(off) == pytest.approx(3, rel=0.05)
     assert abs(np.mean(off)) < 0.2
@@ -108,9 +108,9 @@ def test_the_same_seed_gives_the_same_frames_and_another_does_not():
 
 
 def test_people_never_run_into_each_other():
-    opened = source(pace="full", persons=8)
+    source = synthetic(pace="full", persons=8)
     for seq in range(0, 600, 10):
-        hips = opened.truth(seq)[:, 0]
+        hips = source.truth(seq)[:, 0]
         apart = np.linalg.norm(hips[:, None] - hips[None], axis=2)
         assert apart[~np.eye(8, dtype=bool)].min() > 1.2
 
@@ -124,9 +124,9 @@ def test_nobody_is_a_legal_number_of_people():
 
 def test_at_full_pace_frames_come_at_once_in_their_own_time():
     clock = FakeClock()
-    with source(clock, pace="full", fps=25, frames=3) as opened:
-        assert not opened.live
-        got = [opened.read(0) for _ in range(3)]
+    with opened(synthetic(clock, pace="full", fps=25, frames=3)) as source:
+        assert not source.live
+        got = [source.read(0) for _ in range(3)]
     assert [frame.header for frame in got if frame] == [
         Header("walker", 0, 0, 1_700_000_000_000_000_000),
         Header("walker", 1, 40_000_000, 1_700_000_000_040_000_000),
@@ -137,11 +137,11 @@ def test_at_full_pace_frames_come_at_once_in_their_own_time():
 
 def test_in_real_time_a_frame_comes_when_it_is_due():
     clock = FakeClock(now_ns=5_000_000_000, unix_ns=7_000_000_000)
-    with source(clock, fps=25) as opened:
-        assert opened.live
-        first = opened.read(1.0)
-        early = opened.read(0.025)
-        second = opened.read(0.025)
+    with opened(synthetic(clock, fps=25)) as source:
+        assert source.live
+        first = source.read(1.0)
+        early = source.read(0.025)
+        second = source.read(0.025)
     assert early is None
     assert first is not None
     assert second is not None
@@ -152,31 +152,31 @@ def test_in_real_time_a_frame_comes_when_it_is_due():
 
 def test_a_reader_who_falls_behind_gets_every_frame_with_its_own_time():
     clock = FakeClock(now_ns=0)
-    with source(clock, fps=10) as opened:
-        opened.read(0)
+    with opened(synthetic(clock, fps=10)) as source:
+        source.read(0)
         clock.advance(1.0)
-        late = [opened.read(0) for _ in range(3)]
+        late = [source.read(0) for _ in range(3)]
     assert [(f.header.captured_ns, f.detected_ns) for f in late if f] == [
         (100_000_000, 1_000_000_000), (200_000_000, 1_000_000_000), (300_000_000, 1_000_000_000),
     ]  # fmt: skip
 
 
 def test_after_the_last_frame_comes_the_end():
-    with source(pace="full", frames=2) as opened:
-        assert opened.read(0)
-        assert opened.read(0)
+    with opened(synthetic(pace="full", frames=2)) as source:
+        assert source.read(0)
+        assert source.read(0)
         with pytest.raises(EndOfStream, match="walker: all 2 frames were read"):
-            opened.read(0)
+            source.read(0)
 
 
 def test_closing_twice_is_harmless_and_opening_again_begins_again():
-    opened = source(pace="full", noise_px=0)
-    with opened:
-        first = opened.read(0)
-        opened.read(0)
-    opened.__exit__()
-    with opened:
-        again = opened.read(0)
+    source = synthetic(pace="full", noise_px=0)
+    with opened(source):
+        first = source.read(0)
+        source.read(0)
+    source.close()
+    with opened(source):
+        again = source.read(0)
     assert first is not None
     assert again is not None
     assert again.header == first.header

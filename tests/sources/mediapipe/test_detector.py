@@ -9,7 +9,7 @@ from sources.mediapipe import model_files as models
 from stream.clock import FakeClock
 from stream.errors import ConfigError
 from stream.messages import U8, Frame, Header, KeypointFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.skeletons import skeleton_named
 
 JOINT = {name: index for index, name in enumerate(skeleton_named("blazepose33").joints)}
@@ -32,7 +32,7 @@ def detect(
     model: str, *frames: Frame, clock: FakeClock | None = None, **settings: object
 ) -> list[KeypointFrame]:
     chosen = MediaPipe.Settings(path=model, **settings)  # type: ignore[arg-type]
-    with MediaPipe(chosen, ComponentContext("cam0", clock=clock or FakeClock())) as detector:
+    with opened(MediaPipe(chosen, ComponentContext("cam0", clock=clock or FakeClock()))) as detector:
         return [detector.detect(frame) for frame in frames]
 
 
@@ -68,7 +68,9 @@ def test_the_score_is_the_landmarks_visibility(model: str, astronaut: U8) -> Non
 
 
 def test_the_detectors_own_3d_is_around_the_hips_in_camera_axes(model: str, astronaut: U8) -> None:
-    with MediaPipe(MediaPipe.Settings(path=model), ComponentContext("cam0", clock=FakeClock())) as detector:
+    with opened(
+        MediaPipe(MediaPipe.Settings(path=model), ComponentContext("cam0", clock=FakeClock()))
+    ) as detector:
         found, (xyz,) = detector.detect_in_space(frame(astronaut))
     assert len(found.persons) == 1
     assert (xyz.shape, xyz.dtype) == ((33, 3), np.float32)
@@ -161,6 +163,6 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, object], senten
 
 def test_closing_twice_is_harmless(model: str) -> None:
     detector = MediaPipe(MediaPipe.Settings(path=model), ComponentContext("cam0"))
-    with detector:
+    with opened(detector):
         pass
-    detector.__exit__(None, None, None)
+    detector.close()

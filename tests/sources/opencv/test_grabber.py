@@ -9,7 +9,7 @@ from sources.opencv.grabber import LatestFrameReader
 from stream.clock import FakeClock
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import U8, Header
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from tests.sources.media import play
 
 
@@ -151,7 +151,7 @@ def test_a_camera_is_asked_for_its_format_before_its_size(monkeypatch: pytest.Mo
     )
     monkeypatch.setattr(capture, "load_cv2", lambda: cv2)
     settings = OpenCV.Settings(url="2", width=1280, height=720, fps=60.0, fourcc="MJPG")
-    with OpenCV(settings, ComponentContext("cam0")) as source, pytest.raises(SourceLost):
+    with opened(OpenCV(settings, ComponentContext("cam0"))) as source, pytest.raises(SourceLost):
         next(play(source))
     assert asked == [
         ("open", 2),

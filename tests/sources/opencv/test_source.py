@@ -16,7 +16,7 @@ from sources.opencv.capture import _Shared
 from stream.clock import FakeClock
 from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable, masked
 from stream.messages import Frame, Header
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from tests.sources.media import HEIGHT, WIDTH, MotionJPEG, film, number_of, picture, play
 
 FULL: dict[str, Any] = {"pace": "full"}
@@ -31,7 +31,7 @@ def opencv(url: int | str | Path, clock: FakeClock | None = None, **settings: ob
 def frames_of(source: OpenCV) -> list[Frame]:
     """All frames up to the end of the stream."""
     frames: list[Frame] = []
-    with source, pytest.raises(EndOfStream):
+    with opened(source), pytest.raises(EndOfStream):
         frames.extend(play(source))
     return frames
 
@@ -88,7 +88,7 @@ def test_a_file_without_times_gets_those_of_its_frame_rate(tmp_path: Path) -> No
 def test_at_recorded_pace_a_frame_comes_when_its_time_has_come(tmp_path: Path) -> None:
     clock = FakeClock()
     start_ns = clock.now_ns()
-    with opencv(film(tmp_path / "video.mp4", 3), clock) as source:
+    with opened(opencv(film(tmp_path / "video.mp4", 3), clock)) as source:
         came = []
         for _ in range(5):
             frame = source.read(0.03)
@@ -138,9 +138,9 @@ def test_a_missing_file_is_for_a_person_to_mend(tmp_path: Path) -> None:
 def test_a_file_that_is_no_video_is_for_a_person_to_mend(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("not a video")
     with pytest.raises(ConfigError, match="is not a video that can be read"):
-        opencv(tmp_path / "notes.mp4").__enter__()
+        opencv(tmp_path / "notes.mp4").open()
     with pytest.raises(ConfigError, match="expected a video file, got the folder"):
-        opencv(tmp_path).__enter__()
+        opencv(tmp_path).open()
 
 
 def test_a_file_is_live_only_at_recorded_pace(tmp_path: Path) -> None:
@@ -157,11 +157,11 @@ def test_a_camera_that_is_not_there_is_unavailable() -> None:
         source = opencv(url)
         assert source.live
         with pytest.raises(SourceUnavailable, match=r"camera .*63 could not be opened .* plugged in"):
-            source.__enter__()
+            source.open()
 
 
 def test_the_newest_frame_of_a_stream_wins_and_the_others_are_counted() -> None:
-    with MotionJPEG() as camera, opencv(camera.url) as source:
+    with MotionJPEG() as camera, opened(opencv(camera.url)) as source:
         assert source.live
         read = [next_frame(source)]
         camera.wait_for(number_of(read[0].image) + 20)
@@ -179,7 +179,7 @@ def test_the_newest_frame_of_a_stream_wins_and_the_others_are_counted() -> None:
 
 
 def test_a_stream_that_breaks_off_is_lost() -> None:
-    with MotionJPEG() as camera, opencv(camera.url) as source:
+    with MotionJPEG() as camera, opened(opencv(camera.url)) as source:
         next_frame(source)
         camera.kill()
         with pytest.raises(SourceLost, match=r"http://user:\*\*\*@127.0.0.1:\d+/video has stopped sending"):
@@ -187,7 +187,7 @@ def test_a_stream_that_breaks_off_is_lost() -> None:
 
 
 def test_a_stream_that_falls_silent_is_lost() -> None:
-    with MotionJPEG() as camera, opencv(camera.url, read_timeout_s=0.3) as source:
+    with MotionJPEG() as camera, opened(opencv(camera.url, read_timeout_s=0.3)) as source:
         next_frame(source)
         camera.stall()
         with pytest.raises(SourceLost, match=r"has (sent no frame|stopped)"):
@@ -198,7 +198,7 @@ def test_a_stream_that_is_not_there_is_unavailable_and_its_password_stays_secret
     program = (
         "from sources.opencv import OpenCV; from stream.protocols import ComponentContext\n"
         "url = 'rtsp://user:tea-time@127.0.0.1:9/x'\n"
-        "try: OpenCV(OpenCV.Settings(url=url), ComponentContext('cam0')).__enter__()\n"
+        "try: OpenCV(OpenCV.Settings(url=url), ComponentContext('cam0')).open()\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -219,7 +219,7 @@ def test_passwords_and_tokens_are_masked_in_urls() -> None:
 
 def test_ffmpeg_options_are_set_for_streams_only_while_they_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "before")
-    with MotionJPEG() as camera, opencv(camera.url) as source:
+    with MotionJPEG() as camera, opened(opencv(camera.url)) as source:
         next_frame(source)
         probe = "import os; print(os.environ['OPENCV_FFMPEG_CAPTURE_OPTIONS'])"
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
@@ -247,7 +247,7 @@ def test_a_stream_is_opened_with_its_timeouts_and_without_delay(monkeypatch: pyt
     )
     monkeypatch.setattr(capture, "load_cv2", lambda: cv2)
     with pytest.raises(SourceUnavailable, match=r"rtsp://cam/1 could not be opened"):
-        opencv("rtsp://cam/1", open_timeout_s=3.0, read_timeout_s=1.5).__enter__()
+        opencv("rtsp://cam/1", open_timeout_s=3.0, read_timeout_s=1.5).open()
     params = ["open", 3000, "read", 1500, "threads", 1]
     assert opened == ["rtsp://cam/1", "ffmpeg", params, "rtsp_transport;tcp|fflags;nobuffer"]
     assert variable not in os.environ
@@ -279,14 +279,14 @@ def test_captures_with_the_same_options_open_side_by_side_and_others_wait(
 
 def test_closing_twice_is_harmless(tmp_path: Path) -> None:
     source = opencv(film(tmp_path / "video.mp4", 1))
-    with source:
+    with opened(source):
         pass
-    source.__exit__(None, None, None)
+    source.close()
     with MotionJPEG() as camera:
         stream = opencv(camera.url)
-        with stream:
+        with opened(stream):
             pass
-        stream.__exit__(None, None, None)
+        stream.close()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from sources.synthetic import Synthetic
 from stream.config.load import Config, resolve
 from stream.messages import JointOrigin, KeypointFrame, PoseFrame
 from stream.postprocess.assemble import FrameAssembler
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.runtime.pipeline import Pipeline
 from tests.examples import plain
 
@@ -47,7 +47,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keypoints of a walker at 25 Hz, of which a tenth is missing."""
     settings = Synthetic.Settings(fps=FPS, frames=FRAMES, missing=0.1, pace="full")
     path = tmp_path_factory.mktemp("walk") / "walk.npy"
-    with Synthetic(settings, ComponentContext("walk")) as source:
+    with opened(Synthetic(settings, ComponentContext("walk"))) as source:
         frames = [source.read(0.0) for _ in range(FRAMES)]
     people = [frame.persons[0] for frame in frames if frame is not None]
     np.save(path, np.stack([np.column_stack([who.xy, who.score]) for who in people]))

@@ -18,6 +18,9 @@ def message(number: int) -> Status:
 class Recorder:
     """A sink that keeps what it gets; `script` says what happens at each opening and sending."""
 
+    endpoint = ""
+    close_timeout_s = 0.0
+
     def __init__(self, script: dict[str, list[Exception | None]] | None = None) -> None:
         self.script = script or {}
         self.got: list[int] = []
@@ -28,11 +31,10 @@ class Recorder:
         if self.script.get(what) and (error := self.script[what].pop(0)) is not None:
             raise error
 
-    def __enter__(self):
+    def open(self) -> None:
         self._next("open")
-        return self
 
-    def __exit__(self, *exc):
+    def close(self) -> None:
         self.closed += 1
 
     def send(self, status: Status) -> None:
@@ -161,9 +163,8 @@ def test_nothing_is_lost_while_a_lossless_pipelines_sink_is_still_being_opened()
     open_it = threading.Event()
 
     class Slow(Recorder):
-        def __enter__(self):
+        def open(self) -> None:
             open_it.wait(WAIT_S)
-            return self
 
     sink, health = Slow(), Health()
     out = outlet(sink, health, lossless=True)
@@ -178,13 +179,13 @@ def test_nothing_is_lost_while_a_lossless_pipelines_sink_is_still_being_opened()
 
 def test_a_stop_waits_for_a_recording_that_is_written_only_at_the_end():
     class Recording(Recorder):
-        writes_at_close = True
+        close_timeout_s = WAIT_S
         leaving, write = threading.Event(), threading.Event()
 
-        def __exit__(self, *exc):
+        def close(self) -> None:
             self.leaving.set()
             self.write.wait(WAIT_S)
-            super().__exit__()
+            super().close()
 
     sink = Recording()
     out = outlet(sink, Health())

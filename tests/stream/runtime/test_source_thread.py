@@ -1,5 +1,4 @@
 import dataclasses
-from typing import Self
 
 import numpy as np
 
@@ -34,10 +33,10 @@ class Script:
         self._clock = clock
         self._items = iter(items)
 
-    def __enter__(self) -> Self:
-        return self
+    def open(self) -> None:
+        pass
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         pass
 
     def read(self, timeout_s: float) -> KeypointFrame | None:

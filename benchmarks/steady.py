@@ -4,8 +4,8 @@
 
 The walker is lifted as a live stream with lag 0, each pose from its own newest frames. jitter: mean second
 difference; error: MPJPE; delay: the shift in time at which poses resemble those without steadying most;
-bones: standard deviation of a bone's length over its mean. left/right: mix-ups of 1 to 10 frames are put into the
-keypoints of walkers; `spins` turns a person around in place, half a turn in 0.3 s,
+bones: standard deviation of a bone's length over its mean. left/right: mix-ups of 1 to 10 frames are put
+into the keypoints of walkers; `spins` turns a person around in place, half a turn in 0.3 s,
 where nothing may be repaired. Prints tables, then one JSON line.
 """
 

@@ -1,8 +1,8 @@
 """BVH files: joint rotations at a constant rate, for Blender, MotionBuilder and retargeters.
 
-Every stay of a person becomes one file. Rows are written at once; the number of frames and the offsets, which are
-means over the stay, stand in the header at a fixed width and are rewritten every second, so that a file whose
-writer was killed still opens and lacks at most the last second.
+Every stay of a person becomes one file. Rows are written at once; the number of frames and the offsets,
+which are means over the stay, stand in the header at a fixed width and are rewritten every second, so that a
+file whose writer was killed still opens and lacks at most the last second.
 """
 
 import math
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from sinks.humanoid import RigFrame, SteadyRate, rig_frame
-from sinks.recording_path import TakeNames, cannot_write, check_ending, recording_path
+from sinks.recording_path import TakeNames, check_suffix, recording_path, write_error
 from stream.errors import ConfigError
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
@@ -59,7 +59,8 @@ _AXES: dict[str, F64] = {
     "lafan1": np.stack([_lafan1(bone) for bone in HUMANOID.bones]),
 }
 _CHILDREN = {
-    bone: [n for n, parent in enumerate(HUMANOID.parents) if parent == bone] for bone in range(len(HUMANOID.bones))
+    bone: [n for n, parent in enumerate(HUMANOID.parents) if parent == bone]
+    for bone in range(len(HUMANOID.bones))
 }
 
 
@@ -67,11 +68,11 @@ class BVH:
     """Writes a BVH file for every stay of a person."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: file of the first person; {time} in it becomes the time of opening in UTC, {id} the person's id.
-        Without {id}, files of further persons get their id appended.
+        """path: file of the first person; {time} in it becomes the time of opening in UTC, {id} the person's
+        id. Without {id}, files of further persons get their id appended.
         fps: frames per second of the file; poses are interpolated to it.
-        bones: tpose has all rotations zero in the rest pose; lafan1 has the bone axes of the LAFAN1 data set, which
-        retargeters for robots expect.
+        bones: tpose has all rotations zero in the rest pose; lafan1 has the bone axes of the LAFAN1 data
+        set, which retargeters for robots expect.
         """
 
         path: str = "poses.bvh"
@@ -79,7 +80,7 @@ class BVH:
         bones: Literal["tpose", "lafan1"] = "tpose"
 
         def __post_init__(self) -> None:
-            check_ending(self.path, ".bvh")
+            check_suffix(self.path, ".bvh")
             if not 1 <= self.fps <= 1000:
                 raise ConfigError(f"bvh fps: expected 1 to 1000, got {self.fps}")
 
@@ -115,7 +116,9 @@ class BVH:
                     take.close()
             elif (rig := rig_frame(message, person)) is not None:
                 if key not in self._takes:
-                    self._takes[key] = _Take(self._names.next(person.id), self._settings.fps, self._settings.bones)
+                    self._takes[key] = _Take(
+                        self._names.next(person.id), self._settings.fps, self._settings.bones
+                    )
                 self._takes[key].push(rig)
 
 
@@ -133,7 +136,7 @@ class _Take:
             self._file = FileIO(path, "w")
             self._file.write(self._header())
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise write_error(path, error) from error
 
     def push(self, rig: RigFrame) -> None:
         rows = []
@@ -146,14 +149,14 @@ class _Take:
             if rows and self._frames % math.ceil(self._fps) < len(rows):
                 self._rewrite_header()
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_error(self._path, error) from error
 
     def close(self) -> None:
         try:
             self._rewrite_header()
             self._file.close()
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_error(self._path, error) from error
 
     def _rewrite_header(self) -> None:
         end = self._file.tell()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinks.humanoid import RigFrame, SteadyRate, rig_frame
-from sinks.recording_path import TakeNames, cannot_write, recording_path
+from sinks.recording_path import TakeNames, recording_path, write_error
 from stream.errors import ConfigError
 from stream.files.cache import write_atomically
 from stream.messages import Message, PoseFrame
@@ -29,8 +29,8 @@ class GLTF:
     """Writes a .glb or .vrma file for every stay of a person."""
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: file of the first person, ending in .glb or .vrma; {time} becomes the time of opening in UTC, {id} the
-        person's id. Without {id}, files of further persons get their id appended.
+        """path: file of the first person, ending in .glb or .vrma; {time} becomes the time of opening in
+        UTC, {id} the person's id. Without {id}, files of further persons get their id appended.
         fps: frames per second of the animation; poses are interpolated to it.
         max_minutes: a longer stay is cut into several files.
         """
@@ -91,7 +91,7 @@ class GLTF:
             with write_atomically(path) as unfinished:
                 unfinished.write_bytes(animation(take.frames, self._settings.fps, vrm=path.suffix == ".vrma"))
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise write_error(path, error) from error
 
 
 @dataclass(slots=True)
@@ -115,7 +115,9 @@ def animation(frames: list[RigFrame], fps: float, vrm: bool = False) -> bytes:
     buffer = _Buffer()
     time = buffer.add(times, "SCALAR", bounds=True)
     tracks = [(0, "translation", buffer.add(hips, "VEC3"))]
-    tracks += [(bone, "rotation", buffer.add(quats[:, bone].astype("<f4"), "VEC4")) for bone in range(len(_NODES))]
+    tracks += [
+        (bone, "rotation", buffer.add(quats[:, bone].astype("<f4"), "VEC4")) for bone in range(len(_NODES))
+    ]
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "poselift"},
         "scene": 0,
@@ -124,9 +126,12 @@ def animation(frames: list[RigFrame], fps: float, vrm: bool = False) -> bytes:
         "animations": [
             {
                 "name": "motion",
-                "samplers": [{"input": time, "output": output, "interpolation": "LINEAR"} for *_, output in tracks],
+                "samplers": [
+                    {"input": time, "output": output, "interpolation": "LINEAR"} for *_, output in tracks
+                ],
                 "channels": [
-                    {"sampler": n, "target": {"node": node, "path": path}} for n, (node, path, _) in enumerate(tracks)
+                    {"sampler": n, "target": {"node": node, "path": path}}
+                    for n, (node, path, _) in enumerate(tracks)
                 ],
             }
         ],
@@ -137,7 +142,9 @@ def animation(frames: list[RigFrame], fps: float, vrm: bool = False) -> bytes:
     if vrm:
         bones = {name: {"node": node} for node, name in enumerate(_NODES)}
         document["extensionsUsed"] = ["VRMC_vrm_animation"]
-        document["extensions"] = {"VRMC_vrm_animation": {"specVersion": "1.0", "humanoid": {"humanBones": bones}}}
+        document["extensions"] = {
+            "VRMC_vrm_animation": {"specVersion": "1.0", "humanoid": {"humanBones": bones}}
+        }
     return _binary(document, bytes(buffer.data))
 
 
@@ -161,7 +168,12 @@ class _Buffer:
         data = values.tobytes()
         self.views.append({"buffer": 0, "byteOffset": len(self.data), "byteLength": len(data)})
         self.data += data
-        accessor = {"bufferView": len(self.views) - 1, "componentType": _FLOAT, "count": len(values), "type": kind}
+        accessor = {
+            "bufferView": len(self.views) - 1,
+            "componentType": _FLOAT,
+            "count": len(values),
+            "type": kind,
+        }
         if bounds:
             accessor |= {"min": [float(values.min())], "max": [float(values.max())]}
         self.accessors.append(accessor)

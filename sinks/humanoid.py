@@ -1,7 +1,7 @@
 """What the sinks for avatars share: rigs in y-up axes, their names in other tools, and a steady frame rate.
 
-Rotations of `stream.rig` are local, so only the first bone, Hips, depends on the axes of the poses. Here it is
-turned into the y-up axes of BVH, glTF, VRM and three.js, such that a person who faces the camera, or looks
+Rotations of `stream.rig` are local, so only the first bone, Hips, depends on the axes of the poses. Here it
+is turned into the y-up axes of BVH, glTF, VRM and three.js, such that a person who faces the camera, or looks
 along x of a world, faces the viewer in every tool.
 """
 
@@ -26,7 +26,8 @@ _HIPS_HEIGHT_M = 0.85  # of a person whose legs are not known yet
 class RigFrame:
     """One person at one time in y-up axes.
 
-    quat (B, 4) float64, x y z w, local; rest (B, 3) float64 m; hips (3,) float64 m: the pelvis above the floor.
+    quat (B, 4) float64, x y z w, local; rest (B, 3) float64 m; hips (3,) float64 m: the pelvis, y above the
+    floor.
     """
 
     captured_ns: int
@@ -38,8 +39,8 @@ class RigFrame:
 def rig_frame(frame: PoseFrame, person: Pose) -> RigFrame | None:
     """The person's rig in y-up axes; None for a lost person, or one without rotations.
 
-    In a world frame the pelvis has its true height. In a camera's axes no floor is known: there the lower foot is
-    put on the floor, and only the ground position follows the camera.
+    In a world frame the pelvis has its true height. In a camera's axes no floor is known: there the lower
+    foot is put on the floor, and only the ground position follows the camera.
     """
     rotations = person.rotations
     if rotations is None or not np.isfinite(rotations.quat).all():
@@ -62,8 +63,8 @@ def hips_height(quat: F64, rest: F64) -> float:
 
 
 def between(first: RigFrame, second: RigFrame, at_ns: int) -> RigFrame:
-    """The rig at a time between two frames: rotations by normalised linear interpolation, which is the slerp of
-    all but large angles, positions linearly.
+    """The rig at a time between two frames: rotations by normalised linear interpolation, which is the slerp
+    of all but large angles, positions linearly.
     """
     share = (at_ns - first.captured_ns) / max(second.captured_ns - first.captured_ns, 1)
     sign = np.where(np.einsum("bi,bi->b", first.quat, second.quat) < 0, -1.0, 1.0)[:, None]

@@ -31,7 +31,9 @@ def write_error(path: Path, error: Exception) -> ConfigError:
 
 
 class TakeNames:
-    """Names of files of which every stay of a person gets one: {id}, or the id appended from the second on."""
+    """Names of files of which every stay of a person gets one: {id}, or the id appended from the second
+    on.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

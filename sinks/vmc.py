@@ -1,7 +1,7 @@
 """VMC protocol 3.1: avatars in VSeeFace, Warudo, VNyan, Unity, Unreal and Blender move with a person.
 
-The protocol knows no persons: each gets a port, `port`, `port + 1`, ..., which is kept until the person is lost.
-Axes are Unity's: left-handed, y up, metres. Packets stay below 1500 bytes.
+The protocol knows no persons: each gets a port, `port`, `port + 1`, ..., which is kept until the person is
+lost. Axes are Unity's: left-handed, y up, metres. Packets stay below 1500 bytes.
 """
 
 import socket
@@ -14,7 +14,6 @@ from sinks.humanoid import BONES, RigFrame, rig_frame
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, Pose, PoseFrame
 from stream.protocols import ComponentContext
-from stream.security import is_loopback
 
 MAX_PACKET_BYTES = 1500
 _IMMEDIATELY = struct.pack(">Q", 1)
@@ -67,7 +66,7 @@ class VMC:
             self._socket = socket.socket(info[0], socket.SOCK_DGRAM)
         except OSError as error:
             raise SinkUnavailable(f"{self._context.name}: {self.endpoint}: {error}") from error
-        self._address = info[4][0], self._settings.port
+        self._address = str(info[4][0]), self._settings.port
 
     def close(self) -> None:
         if self._socket is None:

@@ -10,8 +10,8 @@ from stream.files.strict_yaml import parse
 def apply_change(tree: dict[str, Any], change: str) -> None:
     """Set the value at `key.sub=value` in the tree of a config; creates missing sections.
 
-    A first key `source` or `sink` stands for the only source or sink. ConfigError when there are several, when
-    the text has no `=`, or when the path leads through a value that is not a mapping.
+    A first key `source` or `sink` stands for the only source or sink. ConfigError when there are several,
+    when the text has no `=`, or when the path leads through a value that is not a mapping.
     """
     path, equals, text = change.partition("=")
     change = masked(change)

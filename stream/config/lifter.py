@@ -102,7 +102,9 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return default_blend_frames(lag) if self.blend == "auto" else self.blend
 
     def check(self, spec: LifterSpec) -> None:
-        """Raise ConfigError for weights that cannot lift live, and for a lag, hop or blend beyond their window."""
+        """Raise ConfigError for weights that cannot lift live, and for a lag, hop or blend beyond their
+        window.
+        """
         frames, lag = spec.frames, self.lag_frames(spec.frames)
         if spec.output != "sequence":
             raise ConfigError(

@@ -178,7 +178,9 @@ class _Solver:
         self.twist[:, _CHEST] = np.where(ok, Twist.MEASURED, Twist.HELD)
 
     def place_along(self, bones: list[int]) -> None:
-        """Turn bones into their directions by the smallest rotation, so that they twist with their parents."""
+        """Turn bones into their directions by the smallest rotation, so that they twist with their
+        parents.
+        """
         direction = self._local(bones, self._directions[:, bones])
         known = self._known[:, bones]
         self._set(bones, shortest_arcs(np.broadcast_to(_REST[bones], direction.shape), direction), known)

@@ -8,46 +8,7 @@ from stream.messages import Header, Pose
 from stream.postprocess.batch import PoseBatch
 from stream.postprocess.joint_rotations import JointRotations, Twist
 from stream.rig import HUMANOID
-from stream.rotations import turns
-
-HZ = 50
-B = HUMANOID.index
-REST = np.zeros((19, 3))
-for bone, length in (
-    ("Chest", 0.22), ("Neck", 0.25), ("Head", 0.1), ("LeftUpperArm", 0.16), ("RightUpperArm", 0.16),
-    ("LeftLowerArm", 0.28), ("RightLowerArm", 0.28), ("LeftHand", 0.25), ("RightHand", 0.25),
-    ("LeftLowerLeg", 0.43), ("RightLowerLeg", 0.43), ("LeftFoot", 0.42), ("RightFoot", 0.42),
-):  # fmt: skip
-    REST[B[bone]] = HUMANOID.directions[HUMANOID.parents[B[bone]]] * length
-REST[B["LeftShoulder"]] = REST[B["RightShoulder"]] = REST[B["Neck"]]
-REST[B["LeftUpperLeg"]], REST[B["RightUpperLeg"]] = (0.12, 0, 0), (-0.12, 0, 0)
-HEAD_TOP = 0.14 * HUMANOID.directions[B["Head"]]
-CAMERA = np.diag([1.0, -1.0, -1.0])  # a person who faces the camera, in the camera's axes
-
-
-def joints(**bones: np.ndarray) -> np.ndarray:
-    """Joint positions (17, 3) of a person who faces the camera, with these bones turned."""
-    local = np.broadcast_to(np.eye(3), (19, 3, 3)).copy()
-    local[0] = CAMERA
-    for name, turned in bones.items():
-        local[B[name]] = local[B[name]] @ turned
-    return joints_of(local)
-
-
-def joints_of(local: np.ndarray) -> np.ndarray:
-    heads, world = HUMANOID.forward(local, REST, np.zeros(3)), HUMANOID.world_rotations(local)
-    xyz = np.zeros((17, 3))
-    for bone, joint in enumerate(HUMANOID.heads):
-        xyz[joint] = heads[bone]
-    xyz[10] = heads[B["Head"]] + world[B["Head"]] @ HEAD_TOP
-    return xyz
-
-
-def about(x: float = 0, y: float = 0, z: float = 0) -> np.ndarray:
-    """Rotation by these degrees about one of the axes."""
-    axis = np.array([x, y, z], float)
-    angle = np.linalg.norm(axis)
-    return turns(axis / max(angle, 1e-12), np.radians(angle))
+from tests.rig_examples import HZ, REST, B, about, dance, joints
 
 
 def rotated(
@@ -79,29 +40,6 @@ def kinematics(rotations) -> np.ndarray:
         world.append(turn if parent < 0 else world[parent] * turn)
         heads.append(np.zeros(3) if parent < 0 else heads[parent] + world[parent].apply(rotations.rest[bone]))
     return np.array(heads)
-
-
-def dance(seconds: float) -> list[np.ndarray]:
-    """A person who swings all limbs, bends elbows and knees, and turns around."""
-    frames = []
-    for t in np.arange(round(seconds * HZ)) / HZ:
-        swing, bend = np.sin(2.3 * t), 50 + 45 * np.sin(1.7 * t)
-        frames.append(
-            joints(
-                Hips=about(y=70 * t),
-                Chest=about(y=20 * swing),
-                Head=about(y=15 * swing),
-                LeftUpperArm=about(z=60 * swing) @ about(x=30 * swing),
-                LeftLowerArm=about(y=-bend),
-                RightUpperArm=about(z=-50 * swing),
-                RightLowerArm=about(y=bend),
-                LeftUpperLeg=about(x=-40 * swing),
-                LeftLowerLeg=about(x=bend),
-                RightUpperLeg=about(x=-40 * (1 + swing)),
-                RightLowerLeg=about(x=bend),
-            )
-        )
-    return frames
 
 
 def test_a_t_pose_has_no_rotation_but_that_of_the_hips():

@@ -37,7 +37,9 @@ class Transform(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A shape for RViz. points (N, 3) m: of a list; scale: line width or diameter in x, height of text in z."""
+    """A shape for RViz. points (N, 3) m: of a list; scale: line width or diameter in x, height of text in
+    z.
+    """
 
     frame_id: str
     namespace: str

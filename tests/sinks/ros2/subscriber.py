@@ -38,7 +38,8 @@ def main(domain: int, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for topic, reader in readers.items():
-            received += [(topic, sample.serialize(use_version_2=False)) for sample in reader.take(100)]
+            samples = [sample for sample in reader.take(100) if sample.sample_info.valid_data]
+            received += [(topic, sample.serialize(use_version_2=False)) for sample in samples]
         time.sleep(0.01)
     sys.stdout.buffer.write(pickle.dumps(received))
     del handle

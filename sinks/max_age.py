@@ -30,8 +30,8 @@ class MaxAge:
         if clock.now_ns() >= self._next_warning_ns:
             self._next_warning_ns = clock.now_ns() + _WARN_EVERY_NS
             log.warning(
-                "%s: %d poses were older than %.0f ms and not sent (the last one %.0f ms); lower lifter.lag or "
-                "raise sinks.%s.max_age_ms",
+                "%s: %d poses were older than %.0f ms and not sent (the last one %.0f ms); lower lifter.lag "
+                "or raise sinks.%s.max_age_ms",
                 *(name, self._dropped, self._max_age_ms, age_ms, name),
             )
         return True

@@ -153,9 +153,10 @@ def configuration(interface: str, peers: tuple[str, ...]) -> str:
     named = [*peers, *(["127.0.0.1"] if loopback else [])]
     entries = "".join(f'<Peer Address="{peer}"/>' for peer in named)
     allow = "false" if loopback else "default"
+    no_multicast = ' multicast="false"' if loopback else ""
     return (
         "<CycloneDDS><Domain><General><Interfaces>"
-        f'<NetworkInterface name="{interface}"{" multicast=" + chr(34) + "false" + chr(34) if loopback else ""}/>'
+        f'<NetworkInterface name="{interface}"{no_multicast}/>'
         f"</Interfaces><AllowMulticast>{allow}</AllowMulticast></General>"
         f"<Discovery><ParticipantIndex>auto</ParticipantIndex><Peers>{entries}</Peers></Discovery>"
         "</Domain></CycloneDDS>"

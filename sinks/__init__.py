@@ -5,6 +5,15 @@ SINKS = {
     "mqtt": "sinks.mqtt:MQTT",
     "jsonl": "sinks.jsonl:JSONL",
     "npz": "sinks.npz:NPZ",
+    "bvh": "sinks.bvh:BVH",
+    "gltf": "sinks.gltf:GLTF",
+    "mcap": "sinks.mcap:MCAP",
+    "vmc": "sinks.vmc:VMC",
+    "ros2": "sinks.ros2:ROS2",
+    "sonic": "sinks.sonic:SONIC",
     "console": "sinks.console:Console",
     "memory": "sinks.memory:Memory",
 }
+
+# Sinks whose output is made of joint rotations; `lifter.rotations: auto` computes them for these.
+ROTATION_SINKS = frozenset(("bvh", "gltf", "mcap", "vmc", "ros2", "sonic"))

@@ -157,6 +157,36 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rotations:
+    """Joint rotations of one person on the B bones of the rig (`Meta.rig`).
+
+    quat (B, 4) float32 unit quaternions in the order x, y, z, w: each bone's rotation relative to its parent;
+    the first turns rest axes (x to the person's left, y up, z ahead) into the axes of the frame's `frame_id`.
+    rest (B, 3) float32 m: each bone's head from its parent's head, in rest axes. twist (B,) uint8, how the
+    rotation about the bone's own axis is known: 0 assumed, 1 measured, 2 held.
+    """
+
+    quat: F32
+    rest: F32
+    twist: U8
+
+    def __post_init__(self) -> None:
+        _check_array("rotations quat", self.quat, (None, 4), _FLOAT32)
+        bones = self.quat.shape[0]
+        _check_array("rotations rest", self.rest, (bones, 3), _FLOAT32)
+        _check_array("rotations twist", self.twist, (bones,), _UINT8)
+
+
+@dataclass(frozen=True, slots=True)
+class RigInfo:
+    """The rig that `Rotations` refer to: bone names, parent bone or -1, joint at each bone's head or -1."""
+
+    bones: tuple[str, ...]
+    parents: tuple[int, ...]
+    heads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Pose:
     """One person in 3D.
 
@@ -176,6 +206,7 @@ class Pose:
     root_status: RootStatus = "none"
     kp2d: F32 | None = None
     contact: Contact | None = None
+    rotations: Rotations | None = None
 
     def __post_init__(self) -> None:
         _check_array("pose xyz", self.xyz, (None, 3), _FLOAT32)
@@ -269,6 +300,7 @@ class Meta:
     model: ModelInfo
     intrinsics: Intrinsics | None = None
     extrinsics: Extrinsics | None = None
+    rig: RigInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)

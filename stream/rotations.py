@@ -33,14 +33,7 @@ def quaternion_from_matrix(matrix: F64) -> Quaternion:
 
 def matrix_from_quaternion(quat_xyzw: Quaternion) -> F64:
     """The rotation matrix (3, 3) of a quaternion, which is normalised first."""
-    x, y, z, w = np.array(quat_xyzw) / np.linalg.norm(quat_xyzw)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return matrices(np.array(quat_xyzw) / np.linalg.norm(quat_xyzw))
 
 
 def axis_rotation(axis: int, angle_rad: float) -> F64:
@@ -74,3 +67,71 @@ def level_axes(up: F64, forward: F64) -> F64:
     level = forward - (forward @ up) * up
     level /= np.linalg.norm(level)
     return np.stack([level, np.cross(up, level), up])
+
+
+def quaternions(matrices: F64) -> F64:
+    """Rotation matrices (..., 3, 3) as unit quaternions (..., 4) in the order x, y, z, w (Shepperd 1978)."""
+    m = matrices
+    trace = np.trace(m, axis1=-2, axis2=-1)
+    diagonal = np.stack([m[..., 0, 0], m[..., 1, 1], m[..., 2, 2], trace], axis=-1)
+    largest = diagonal.argmax(axis=-1)
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 2, 0] + m[..., 0, 2], m[..., 2, 1] + m[..., 1, 2]
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    # Each row is 4 q_i q for one component q_i; the largest component gives the most exact one.
+    rows = np.stack(
+        [
+            np.stack([1 + xx - yy - zz, xy, xz, wx], axis=-1),
+            np.stack([xy, 1 - xx + yy - zz, yz, wy], axis=-1),
+            np.stack([xz, yz, 1 - xx - yy + zz, wz], axis=-1),
+            np.stack([wx, wy, wz, 1 + trace], axis=-1),
+        ],
+        axis=-2,
+    )
+    quats = np.take_along_axis(rows, largest[..., None, None], axis=-2)[..., 0, :]
+    quats /= np.linalg.norm(quats, axis=-1, keepdims=True)
+    return np.asarray(quats)
+
+
+def matrices(quats_xyzw: F64) -> F64:
+    """Unit quaternions (..., 4) in the order x, y, z, w as rotation matrices (..., 3, 3)."""
+    x, y, z, w = np.moveaxis(np.asarray(quats_xyzw, np.float64), -1, 0)
+    return np.stack(
+        [
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], axis=-1),
+            np.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], axis=-1),
+            np.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], axis=-1),
+        ],
+        axis=-2,
+    )
+
+
+def shortest_arcs(start: F64, end: F64) -> F64:
+    """The smallest rotations (..., 3, 3) that turn unit vectors `start` (..., 3) into `end` (..., 3).
+
+    For opposite vectors the axis is undefined; any axis across `start` is taken.
+    """
+    cross = np.cross(start, end)
+    cosine = np.einsum("...i,...i->...", start, end)
+    skew = np.zeros((*cross.shape, 3))
+    skew[..., 0, 1], skew[..., 0, 2], skew[..., 1, 2] = -cross[..., 2], cross[..., 1], -cross[..., 0]
+    skew -= np.swapaxes(skew, -1, -2)
+    near = 1 + cosine > 1e-9
+    factor = np.where(near, 1 / np.where(near, 1 + cosine, 1.0), 0.0)
+    arcs: F64 = np.eye(3) + skew + skew @ skew * factor[..., None, None]
+    if not near.all():
+        smallest = np.eye(3)[np.abs(start).argmin(axis=-1)]
+        axis = np.cross(start, smallest)
+        axis /= np.linalg.norm(axis, axis=-1, keepdims=True)
+        half_turns = 2 * axis[..., :, None] * axis[..., None, :] - np.eye(3)
+        arcs = np.where(near[..., None, None], arcs, half_turns)
+    return arcs
+
+
+def turns(axes: F64, angles_rad: F64) -> F64:
+    """Rotations (..., 3, 3) about unit vectors `axes` (..., 3) by `angles_rad` (...): Rodrigues' formula."""
+    x, y, z = np.moveaxis(axes, -1, 0)
+    zero = np.zeros_like(x)
+    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*axes.shape, 3)
+    sine, cosine = np.sin(angles_rad)[..., None, None], np.cos(angles_rad)[..., None, None]
+    return np.asarray(np.eye(3) + sine * skew + (1 - cosine) * (skew @ skew))

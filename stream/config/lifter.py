@@ -49,6 +49,7 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     lost. Longer gaps are not interpolated.
 
     kp2d: Publish the 2D keypoints with the poses.
+    rotations: Publish joint rotations with the poses; auto computes them when a sink needs them.
     """
 
     weights: str = "small"
@@ -64,6 +65,7 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_score: float = 0.05
     predict_s: float = 0.5
     kp2d: bool = False
+    rotations: bool | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         if self.hop != "auto" and self.hop < 1:

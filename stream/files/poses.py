@@ -11,6 +11,7 @@
                       root (N, 3) float32 m, NaN if unknown
                       kp2d (N, J, 3) float32 px and score, all NaN without keypoints
                       contact (N, 2) int8: left and right foot, 1 in contact with the floor, 0 not, -1 unknown
+                      quat (N, B, 4), rest (N, B, 3) float32, twist (N, B) uint8: `Rotations`, optional
         joints (J,) str and parents (J,) int64, if a `meta` contains them
         metas (S,) str: the last `meta` of each source, in JSON
 """
@@ -26,7 +27,20 @@ from numpy.typing import NDArray
 
 from stream.errors import ConfigError, DecodeError, ShapeError
 from stream.files.cache import write_atomically
-from stream.messages import Contact, Header, Latency, Meta, ModelInfo, Pose, PoseFrame, WindowInfo
+from stream.messages import (
+    F32,
+    U8,
+    Contact,
+    Header,
+    Latency,
+    Meta,
+    ModelInfo,
+    Pose,
+    PoseFrame,
+    Rotations,
+    WindowInfo,
+)
+from stream.rig import HUMANOID
 from stream.wire.codec import decode, encode
 
 _FRAME: dict[str, Any] = {
@@ -40,7 +54,11 @@ _PERSON: dict[str, Any] = {
     "origin": np.uint8,
     **dict.fromkeys(("xyz", "score", "root", "kp2d"), np.float32),
     "contact": np.int8,
+    "quat": np.float32,
+    "rest": np.float32,
+    "twist": np.uint8,
 }
+_OPTIONAL = ("contact", "quat", "rest", "twist")  # not in older files, or in poses without rotations
 _UNKNOWN_CONTACT = -1
 _FRAME_BYTES, _PERSON_BYTES = 1500, 1000  # estimated memory of Python objects besides the arrays
 
@@ -79,6 +97,9 @@ class PoseTable:
     def write(self, path: Path) -> None:
         """Write the file atomically; needs the table's memory a second time. OSError on failure."""
         arrays = _columns(self._frames, _FRAME) | _columns(self._persons, _PERSON)
+        if np.isnan(arrays["quat"]).all():
+            for name in ("quat", "rest", "twist"):
+                del arrays[name]
         for meta in self._metas.values():
             if self._joints in (0, len(meta.joints)):
                 arrays |= {"joints": np.array(meta.joints, str), "parents": np.array(meta.parents)}
@@ -107,7 +128,16 @@ def _person(frame: int, person: Pose) -> tuple[Any, ...]:
         np.full(3, np.nan, np.float32) if person.root is None else person.root,
         np.full((joints, 3), np.nan, np.float32) if person.kp2d is None else person.kp2d.copy(),
         [_UNKNOWN_CONTACT if foot is None else foot for foot in (contact.left, contact.right)],
+        *_rotation_rows(person.rotations),
     )
+
+
+def _rotation_rows(rotations: Rotations | None) -> tuple[F32, F32, U8]:
+    if rotations is not None:
+        return rotations.quat.copy(), rotations.rest.copy(), rotations.twist.copy()
+    bones = len(HUMANOID.bones)
+    nothing = np.full((bones, 4), np.nan, np.float32)
+    return nothing, nothing[:, :3], np.zeros(bones, np.uint8)
 
 
 def _columns(rows: list[tuple[Any, ...]], types: dict[str, Any]) -> dict[str, NDArray[Any]]:
@@ -147,13 +177,16 @@ def _rows(path: Path) -> Iterator[PoseFrame]:
     names = [*_FRAME, *_PERSON]
     try:
         with np.load(path, allow_pickle=False) as file:
-            table = {name: file[name] for name in names if name in file or name != "contact"}
+            table = {name: file[name] for name in names if name in file or name not in _OPTIONAL}
         # Older files have no contacts.
         table.setdefault("contact", np.full((len(table["frame"]), 2), _UNKNOWN_CONTACT, np.int8))
         ends = np.searchsorted(table["frame"], np.arange(len(table["seq"])), side="right")
         for index, end in enumerate(ends):
             start = ends[index - 1] if index else 0
-            persons = tuple(_pose({name: table[name][row] for name in _PERSON}) for row in range(start, end))
+            persons = tuple(
+                _pose({name: table[name][row] for name in _PERSON if name in table})
+                for row in range(start, end)
+            )
             yield _pose_frame({name: table[name][index] for name in _FRAME}, persons, table["time_ns"][0])
     except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile, ShapeError) as error:
         raise ConfigError(f"{path}: expected the arrays of recorded poses: {error}") from None
@@ -170,7 +203,14 @@ def _pose(row: dict[str, Any]) -> Pose:
         root_status=str(row["root_status"]),  # type: ignore[arg-type]
         kp2d=None if np.isnan(row["kp2d"]).all() else row["kp2d"],
         contact=_contact(row["contact"].tolist()),
+        rotations=_rotations(row),
     )
+
+
+def _rotations(row: dict[str, Any]) -> Rotations | None:
+    if "quat" not in row or np.isnan(row["quat"]).any():
+        return None
+    return Rotations(row["quat"], row["rest"], row["twist"])
 
 
 def _contact(feet: list[int]) -> Contact | None:

@@ -19,6 +19,7 @@ from stream.messages import (
     Mask,
     Pose,
     RootStatus,
+    Rotations,
     State,
     WindowInfo,
 )
@@ -46,6 +47,18 @@ class BatchFrame:
     dropped: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class BatchRotations:
+    """Rotations of the P persons of a batch on the rig's B bones (`stream.rig`), NaN for lost persons.
+
+    quat (P, B, 4) float32, x y z w, local; rest (P, B, 3) float32 m; twist (P, B) uint8.
+    """
+
+    quat: F32
+    rest: F32
+    twist: U8
+
+
 class PoseBatch:
     """Frames of any sources, those of one source in order of capture, and the P people in them.
 
@@ -66,6 +79,7 @@ class PoseBatch:
         self.root: F32 = np.full((people, 3), np.nan, np.float32)
         self.root_status: list[RootStatus] = ["none"] * people
         self.contact: list[Contact | None] = [None] * people
+        self.rotations: BatchRotations | None = None
 
     @classmethod
     def from_poses(
@@ -104,7 +118,14 @@ class PoseBatch:
             self.root_status[row],
             self.keypoints[row] if kp2d and self.states[row] != "lost" else None,
             self.contact[row],
+            self._rotations(row),
         )
+
+    def _rotations(self, row: int) -> Rotations | None:
+        rotations = self.rotations
+        if rotations is None or self.states[row] == "lost":
+            return None
+        return Rotations(rotations.quat[row], rotations.rest[row], rotations.twist[row])
 
 
 class PostProcessor(Protocol):

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lifter import load
+from sinks import ROTATION_SINKS
 from sources.detected import DetectorSource
 from sources.reconnecting import ReconnectingSource
 from stream import skeletons
@@ -22,6 +23,7 @@ from stream.health import Health
 from stream.messages import Message, Meta, Mode, ModelInfo, Status
 from stream.postprocess.assemble import FrameAssembler, Publisher
 from stream.postprocess.batch import PostProcessor
+from stream.postprocess.joint_rotations import RIG_INFO, JointRotations
 from stream.postprocess.smoothing import Smoother
 from stream.protocols import ComponentContext, Detector, FrameSource, Sink, Source
 from stream.runtime.batch_lifter import BatchLifter
@@ -60,6 +62,7 @@ class Pipeline:
         self._cameras = Cameras(config.scene.cameras, config.scene.fov_deg)
         # Subscribers get a camera's placement before the first pose that depends on it.
         self._placements = CameraPlacements(config.scene.world.camera_pose)
+        self._with_rotations = self._needs_rotations()
         self.source_threads = [self._source_thread(component) for component in config.sources.values()]
         self.lossless = not any(source.live for source in self.source_threads)
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
@@ -117,6 +120,12 @@ class Pipeline:
             partial(self._cameras.to_assumed, focal=self.spec.focal),
         )
 
+    def _needs_rotations(self) -> bool:
+        wanted = self.config.lifter.rotations
+        if wanted == "auto":
+            return any(sink.type in ROTATION_SINKS for sink in self.config.sinks.values())
+        return wanted
+
     def _post_processors(self, context: ComponentContext) -> list[PostProcessor]:
         smoothing, scene, steps = self.config.smoothing, self.config.scene, list[PostProcessor]()
         if smoothing.one_euro is not None or smoothing.bones:
@@ -124,6 +133,8 @@ class Pipeline:
         if scene.enabled:
             steps.append(RootPosition(scene))
             steps.append(WorldFrame(scene.world, scene.contact, context, self._placements))
+        if self._with_rotations:
+            steps.append(JointRotations())  # last: they depend on the final axes
         return steps
 
     # Life
@@ -227,4 +238,5 @@ class Pipeline:
             model=self._model,
             intrinsics=self._cameras.get(camera, size_wh).intrinsics if scene.enabled else None,
             extrinsics=extrinsics,
+            rig=RIG_INFO if self._with_rotations else None,
         )

@@ -11,6 +11,7 @@ message that a reader would refuse.
 
 import math
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from stream.messages import (
     Meta,
     Pose,
     PoseFrame,
+    Rotations,
     Status,
 )
 from stream.wire import schema as documents
@@ -160,9 +162,17 @@ def _pose(document: documents.PersonSchema) -> Pose:
             root_status=document.root.status,
             kp2d=None if document.kp2d is None else unpack("kp2d", document.kp2d, 3),
             contact=document.contact,
+            rotations=_rotations(document),
         )
     except ShapeError as error:
         raise DecodeError(f"person {document.id!r}: {error}") from error
+
+
+def _rotations(document: documents.PersonSchema) -> Rotations | None:
+    quat, rest, twist = document.quat, document.rest, document.twist
+    if quat is None or rest is None or twist is None:
+        return None
+    return Rotations(unpack("quat", quat, 4), unpack("rest", rest, 3), unpack_origin(twist))
 
 
 def _person_schema(pose: Pose, format: Format) -> documents.PersonSchema:
@@ -177,7 +187,15 @@ def _person_schema(pose: Pose, format: Format) -> documents.PersonSchema:
         root=documents.RootSchema(None if pose.root is None else tuple(pose.root.tolist()), pose.root_status),
         kp2d=None if pose.kp2d is None else pack(pose.kp2d, format),
         contact=pose.contact,
+        **_rotation_fields(pose.rotations, format),
     )
+
+
+def _rotation_fields(rotations: Rotations | None, format: Format) -> dict[str, Any]:
+    if rotations is None:
+        return {}
+    quat, rest = (pack(array, format) for array in (rotations.quat, rotations.rest))
+    return {"quat": quat, "rest": rest, "twist": pack_origin(rotations.twist, format)}
 
 
 def _keypoint_frame(document: documents.KeypointDocument, clock: Clock, seq: int) -> KeypointFrame:
@@ -241,6 +259,10 @@ def _pose_violation(pose: Pose) -> str | None:
         violation = "conf: expected scores from 0 to 1"
     elif pose.root is not None and _any(~np.isfinite(pose.root)):
         violation = "root: expected finite numbers; an unknown root is None"
+    elif pose.rotations is not None and not (
+        np.isfinite(pose.rotations.quat).all() and np.isfinite(pose.rotations.rest).all()
+    ):
+        violation = "quat, rest: expected finite numbers"
     return violation and f"person {pose.id!r}: {violation}"
 
 

@@ -4,7 +4,8 @@ Every document begins with `v: 1` and `schema`, one of `KINDS`; times are Unix n
 
     pose3d       session source seq t_capture_ns t_publish_ns lat_ms mode lag hop window frame_id
                  units skeleton model dropped
-                 persons [{id, state, score, xyz, conf, origin, root {pos, status}, kp2d?, contact?}]
+                 persons [{id, state, score, xyz, conf, origin, root {pos, status}, kp2d?, contact?,
+                          quat?, rest?, twist?}]
     keypoints2d  skeleton size_wh persons [{kp, id?}] source? seq? t_capture_ns?
     meta         session source skeleton joints parents flip_pairs size_wh frame_id units model
                  intrinsics? extrinsics?
@@ -22,7 +23,7 @@ import msgspec
 
 from stream.camera_info import Extrinsics, Intrinsics
 from stream.errors import DecodeError, EncodeError
-from stream.messages import Contact, Latency, Mode, ModelInfo, RootStatus, State, WindowInfo
+from stream.messages import Contact, Latency, Mode, ModelInfo, RigInfo, RootStatus, State, WindowInfo
 
 VERSION = 1
 MAX_BYTES = 1 << 20  # holds hundreds of persons; bounds the memory and time that decoding takes
@@ -38,6 +39,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 NAME = r"^[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}\Z"
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
 _Joints = msgspec.Meta(max_length=1024)  # more than any skeleton has
+Quat = Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)]
 Row = Annotated[list[float | None], msgspec.Meta(max_length=3)]
 Rows = bytes | Annotated[list[Row], _Joints]
 Floats = bytes | Annotated[list[float], _Joints]
@@ -70,6 +72,9 @@ class PersonSchema(msgspec.Struct, kw_only=True, omit_defaults=True):
     root: RootSchema
     kp2d: Rows | None = None
     contact: Contact | None = None
+    quat: bytes | Annotated[list[Quat], _Joints] | None = None
+    rest: Rows | None = None
+    twist: Origins | None = None
 
 
 class PoseDocument(msgspec.Struct, kw_only=True):
@@ -132,6 +137,7 @@ class MetaDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     model: ModelInfo
     intrinsics: Intrinsics | None = None
     extrinsics: Extrinsics | None = None
+    rig: RigInfo | None = None
 
 
 class StatusDocument(msgspec.Struct, kw_only=True):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
+from cyclonedds.domain import DomainParticipant
 from scipy.spatial.transform import Rotation
 
 from sinks.ros2 import ROS2
@@ -173,3 +175,18 @@ def test_ids_given_by_senders_become_five_letters_and_digits(id: str):
 def test_settings_that_cannot_work_are_refused(settings: dict):
     with pytest.raises(ConfigError, match=r"ros2.*: expected"):
         ROS2.Settings(**settings)
+
+
+def test_topics_have_the_type_names_of_ros(domain: int):
+    with opened(ROS2(ROS2.Settings(domain=domain), ComponentContext("ros2"))):
+        participant = DomainParticipant(domain)
+        reader = BuiltinDataReader(participant, BuiltinTopicDcpsPublication)
+        found = {sample.topic_name: sample.type_name for sample in reader.take(100)}
+    assert found == {
+        "rt/tf": "tf2_msgs::msg::dds_::TFMessage_",
+        "rt/tf_static": "tf2_msgs::msg::dds_::TFMessage_",
+        "rt/poselift/markers": "visualization_msgs::msg::dds_::MarkerArray_",
+        "rt/humans/bodies/tracked": "hri_msgs::msg::dds_::IdsList_",
+        "rt/diagnostics": "diagnostic_msgs::msg::dds_::DiagnosticArray_",
+        "ros_discovery_info": "rmw_dds_common::msg::dds_::ParticipantEntitiesInfo_",
+    }

@@ -35,9 +35,7 @@ def listener(folder: Path) -> Path:
     """Compile the subscriber."""
     program = folder / "fastdds_listener"
     source = Path(__file__).with_name("fastdds_listener.cpp")
-    subprocess.run(
-        ["g++", "-O1", "-std=c++17", "-o", program, source, "-lfastrtps", "-lfastcdr"], check=True
-    )
+    subprocess.run(["g++", "-O1", "-std=c++17", "-o", program, source, "-lfastrtps", "-lfastcdr"], check=True)
     return program
 
 
@@ -92,9 +90,7 @@ def captured_from(start_ns: int) -> list[PoseFrame]:
     frames = []
     for frame in pose_frames(dance(4), "a3f9k"):
         unix_ns = frame.header.captured_unix_ns - UNIX_NS + start_ns
-        frames.append(
-            with_keypoints(replace(frame, header=replace(frame.header, captured_unix_ns=unix_ns)))
-        )
+        frames.append(with_keypoints(replace(frame, header=replace(frame.header, captured_unix_ns=unix_ns))))
     return frames
 
 

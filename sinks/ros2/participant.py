@@ -137,9 +137,7 @@ def _struct(name: str, dds_name: str, **options: Any) -> Any:
         if length is not None:
             kind = types.array[kind, length] if length else types.sequence[kind]
         members[field] = kind
-    return idl.make_idl_struct(
-        dds_name.rpartition("::")[2], dds_name.replace("::", "."), members, **options
-    )
+    return idl.make_idl_struct(dds_name.rpartition("::")[2], dds_name.replace("::", "."), members, **options)
 
 
 class _CycloneDDS:

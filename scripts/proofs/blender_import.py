@@ -1,6 +1,6 @@
 """Runs inside Blender: imports a .bvh or .glb file and writes the heads of all bones in some frames as JSON.
 
-blender --background --factory-startup --python-exit-code 3 --python blender_import.py -- FILE FPS OUTPUT ROW...
+blender --background --python-exit-code 3 --python blender_import.py -- FILE FPS OUTPUT ROWS
 """
 
 import builtins

@@ -33,7 +33,7 @@ _NODE_COMPONENTS: dict[str, dict[str, object]] = {
         "platform": "sensor",
         "device_class": "duration",
         "unit_of_measurement": "ms",
-        "value_template": "{{ value_json.report.stages_ms.age.p50 | default(none) }}",
+        "value_template": "{{ (value_json.report.stages_ms.age | default({})).p50 | default(none) }}",
     },
 }
 
@@ -82,7 +82,7 @@ class HomeAssistant:
         return msgspec.json.encode(document)
 
     def _device(self) -> dict[str, object]:
-        device = {
+        device: dict[str, object] = {
             "identifiers": [f"poselift_{self._node}"],
             "name": self._node,
             "manufacturer": "poselift",

@@ -6,5 +6,6 @@ SINKS = {
     "jsonl": "sinks.jsonl:JSONL",
     "npz": "sinks.npz:NPZ",
     "console": "sinks.console:Console",
+    "browser": "sinks.browser:Browser",
     "memory": "sinks.memory:Memory",
 }

@@ -1,0 +1,196 @@
+// What was received: a ring of frames per source, in display axes (metres, x right, y ahead, z up).
+
+export const KEPT_MS = 30_000;
+export const STAGES = ["capture", "detect", "queue", "lift", "post"];
+export const STALE_MS = 1000;
+const ALIVE_MS = 2600; // metas come every second
+const RATE_MS = 2000;
+const ANKLE_M = 0.085;
+const MAX_SOURCES = 64;
+const MAX_IDS = 500;
+
+export const isOptical = (frameId) => frameId === "" || frameId.endsWith("_optical_frame");
+
+// Slots are given out in order of appearance; an id keeps its slot, and with it its colour.
+class Slots {
+  constructor() {
+    this.byId = new Map();
+    this.next = 0;
+  }
+
+  of(id) {
+    if (!this.byId.has(id)) {
+      if (this.byId.size >= MAX_IDS) this.byId.delete(this.byId.keys().next().value);
+      this.byId.set(id, this.next++);
+    }
+    return this.byId.get(id);
+  }
+}
+
+function byName(meta) {
+  const joints = meta?.joints ?? [];
+  const parents = meta?.parents ?? [];
+  const index = (name) => joints.indexOf(name);
+  return {
+    joints,
+    parents,
+    bones: parents.map((parent, joint) => [joint, parent]).filter(([, parent]) => parent >= 0),
+    right: new Set((meta?.flip_pairs ?? []).map(([, right]) => right)),
+    ankles: [index("left_ankle"), index("right_ankle")],
+    torso: ["left_shoulder", "right_shoulder", "right_hip", "left_hip"].map(index),
+    head: [index("neck_nose"), index("head_top")],
+  };
+}
+
+export class Source {
+  constructor(name, slots) {
+    this.name = name;
+    this.slots = slots;
+    this.meta = null;
+    this.skeleton = byName(null);
+    this.frames = [];
+    this.aliveAt = -Infinity;
+    this.floor = null;
+    this.roots = new Map();
+  }
+
+  describe(meta, now) {
+    this.aliveAt = now;
+    if (this.meta && JSON.stringify(meta) === JSON.stringify(this.meta)) return;
+    this.meta = meta;
+    this.skeleton = byName(meta);
+  }
+
+  get newest() {
+    return this.frames[this.frames.length - 1];
+  }
+
+  add(doc, now, offset_ms) {
+    const t = doc.t_capture_ns / 1e6;
+    if (this.frames.length && (t < this.newest.t - 1000 || doc.session !== this.newest.session)) this.reset();
+    const optical = isOptical(doc.frame_id);
+    const frame = {
+      t, arrived: now, seq: doc.seq, session: doc.session, optical, age: now + offset_ms - t, mode: doc.mode,
+      lat: STAGES.map((stage) => doc.lat_ms[stage]), hop: doc.hop, lag: doc.lag, dropped: doc.dropped,
+      persons: doc.persons.map((person) => this.person(person, optical)), floor: 0,
+    };
+    this.updateFloor(frame);
+    this.frames.push(frame);
+    this.aliveAt = now;
+    let old = 0;
+    while (this.frames[old].t < t - KEPT_MS) old++;
+    if (old) this.frames.splice(0, old);
+  }
+
+  reset() {
+    this.frames = [];
+    this.floor = null;
+    this.roots.clear();
+  }
+
+  person(person, optical) {
+    const slot = this.slots.of(`${this.name}/${person.id}`);
+    let root = person.root.pos;
+    if (root) {
+      if (this.roots.size > MAX_IDS) this.roots.clear();
+      this.roots.set(person.id, root);
+    } else root = this.roots.get(person.id) ?? null;
+    const placed = root !== null;
+    root ??= [1.2 * (slot % 8), 0, 0]; // no position is known: people stand side by side
+    const at = new Float32Array(3 * person.xyz.length);
+    person.xyz.forEach(([x, y, z], joint) => {
+      if (x === null) return at.fill(NaN, 3 * joint, 3 * joint + 3);
+      at.set(optical ? [x + root[0], z + root[2], -y - root[1]] : [x + root[0], y + root[1], z + root[2]], 3 * joint);
+    });
+    return {
+      id: person.id, slot, state: person.state, score: person.score, at, placed,
+      conf: Float32Array.from(person.conf), origin: Uint8Array.from(person.origin),
+      root: optical ? [root[0], root[2], -root[1]] : root, rootStatus: person.root.status,
+      contact: person.contact ?? null,
+      kp2d: person.kp2d ? Float32Array.from(person.kp2d.flat(), (value) => value ?? NaN) : null,
+    };
+  }
+
+  // In a camera's axes no floor is known: it is put below the lowest feet of the last seconds.
+  updateFloor(frame) {
+    if (frame.optical) {
+      let low = Infinity;
+      for (const { at } of frame.persons) {
+        for (let n = 2; n < at.length; n += 3) if (at[n] < low) low = at[n];
+      }
+      if (low < Infinity) {
+        low -= ANKLE_M;
+        this.floor ??= low;
+        this.floor += (low - this.floor) * (low < this.floor ? 0.2 : 0.01);
+      }
+    }
+    frame.floor = frame.optical ? this.floor ?? 0 : 0;
+  }
+
+  // "empty": the sender is there, but no person is in sight.
+  health(now) {
+    const newest = this.newest;
+    if (newest && now - newest.arrived < STALE_MS) {
+      return newest.persons.some(({ state }) => state !== "lost") ? "live" : "empty";
+    }
+    const alive = now - this.aliveAt < ALIVE_MS;
+    if (alive && (!newest || newest.persons.every(({ state }) => state === "lost"))) return "empty";
+    return "stale";
+  }
+
+  rate(now) {
+    let n = this.frames.length;
+    while (n > 0 && this.frames[n - 1].arrived > now - RATE_MS) n--;
+    const recent = this.frames.slice(n);
+    if (recent.length < 2) return recent.length / (RATE_MS / 1000);
+    // Frames come in bursts of `hop`; their own times give the true rate.
+    const span = recent[recent.length - 1].t - recent[0].t;
+    return span > 0 ? (1000 * (recent.length - 1)) / span : 0;
+  }
+
+  // The frame to show now: bursts are spread over their own times, at the cost of the longest recent wait.
+  liveFrame(now) {
+    const frames = this.frames;
+    const newest = this.newest;
+    if (!newest) return null;
+    let offset = -Infinity;
+    for (let n = frames.length - 1; n >= 0 && frames[n].arrived > now - 2000; n--) {
+      offset = Math.max(offset, frames[n].arrived - frames[n].t);
+    }
+    const t = now - offset;
+    if (!(t < newest.t) || t < newest.t - 1000) return newest;
+    return frameAt(frames, t);
+  }
+}
+
+export function frameAt(frames, t) {
+  let low = 0;
+  let high = frames.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (frames[middle].t <= t) low = middle;
+    else high = middle - 1;
+  }
+  return frames[low] ?? null;
+}
+
+export class Store {
+  constructor() {
+    this.sources = new Map();
+    this.slots = new Slots();
+    this.status = null;
+  }
+
+  source(name) {
+    if (!this.sources.has(name) && this.sources.size < MAX_SOURCES) {
+      this.sources.set(name, new Source(name, this.slots));
+    }
+    return this.sources.get(name);
+  }
+
+  receive(doc, now, offset_ms) {
+    if (doc.schema === "pose3d") this.source(doc.source)?.add(doc, now, offset_ms);
+    else if (doc.schema === "meta") this.source(doc.source)?.describe(doc, now);
+    else if (doc.schema === "status") this.status = { report: doc.report, arrived: now };
+  }
+}

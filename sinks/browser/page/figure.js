@@ -34,7 +34,7 @@ export function drawShadow(context, projection, person, skeleton) {
     context.lineTo(b[0], b[1]);
   }
   context.strokeStyle = theme.shadow;
-  context.lineWidth = Math.max(2, (projection.focal * 0.09) / foot[2]);
+  context.lineWidth = Math.max(2, (projection.focal * 0.06) / foot[2]);
   context.stroke();
 }
 

@@ -5,7 +5,7 @@ const KEY_TURN = 0.09;
 const KEY_PAN_PX = 30;
 const TAP_PX = 5;
 
-// on: {orbit, changed(), pointed(x, y) or pointed(null), tapped(x, y), key(event)}
+// on: {moved() after a zoom or a pan, pointed(x, y) or pointed(null), tapped(x, y), key(event)}
 export function listen(canvas, orbit, on) {
   const pointers = new Map();
   let moved = 0;
@@ -32,10 +32,12 @@ export function listen(canvas, orbit, on) {
       const after = Math.hypot(x - other[0], y - other[1]);
       orbit.zoom(before / Math.max(after, 1));
       orbit.pan(dx / 2, dy / 2, height());
-    } else if (event.buttons & 2 || event.shiftKey) orbit.pan(dx, dy, height());
-    else orbit.turn(-dx * TURN_PER_PX, dy * TURN_PER_PX);
+      on.moved();
+    } else if (event.buttons & 2 || event.shiftKey) {
+      orbit.pan(dx, dy, height());
+      on.moved();
+    } else orbit.turn(-dx * TURN_PER_PX, dy * TURN_PER_PX);
     pointers.set(event.pointerId, [x, y]);
-    on.changed();
   });
   for (const name of ["pointerup", "pointercancel"]) {
     canvas.addEventListener(name, (event) => {
@@ -47,7 +49,7 @@ export function listen(canvas, orbit, on) {
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     orbit.zoom(Math.exp(event.deltaY * 0.0012));
-    on.changed();
+    on.moved();
   }, { passive: false });
 
   document.addEventListener("keydown", (event) => {
@@ -57,10 +59,11 @@ export function listen(canvas, orbit, on) {
     if (arrows && event.target.id !== "scrub") {
       if (event.shiftKey) orbit.pan(-KEY_PAN_PX * arrows[0], KEY_PAN_PX * arrows[1], height());
       else orbit.turn(KEY_TURN * arrows[0], KEY_TURN * arrows[1]);
-    } else if (event.key === "+" || event.key === "=") orbit.zoom(0.9);
-    else if (event.key === "-") orbit.zoom(1 / 0.9);
-    else if (!on.key(event)) return;
+      if (event.shiftKey) on.moved();
+    } else if ("+=-".includes(event.key)) {
+      orbit.zoom(event.key === "-" ? 1 / 0.9 : 0.9);
+      on.moved();
+    } else if (!on.key(event)) return;
     event.preventDefault();
-    on.changed();
   });
 }

@@ -17,6 +17,7 @@ const WORLD = "\u0000world";
 const MAX_VIEWS = 16;
 const PANEL_MS = 200; // numbers and curves change at most this often
 const HIT_PX = 14;
+const FOLLOW_MS = 900;
 const ORIGINS = ["absent", "observed", "interpolated", "predicted"];
 
 const store = new Store();
@@ -27,7 +28,9 @@ const app = {
   paused: null, // {t, frames: Map of name to frames} while paused
   pointer: null,
   fittedTo: null,
+  following: true, // the view moves with the people until a person moves or zooms it
   drawnKey: "",
+  drawnAt: 0,
   panelsAt: 0,
   drawn: [],
   targets: [],
@@ -165,22 +168,45 @@ function items(now) {
 
 // Drawing
 
+// Where the view must look to show all people; null without people.
+function place(shown) {
+  const found = extent(shown);
+  const aspect = $("scene").clientWidth / $("scene").clientHeight;
+  if (found) found.distance *= Math.max(1, 0.8 / aspect);
+  return found;
+}
+
 function fit(shown, now, ease) {
-  const place = extent(shown);
-  if (!place) return false;
+  const goal = place(shown);
+  if (!goal) return false;
+  app.following = true;
   const [{ source, frame }] = shown;
   const ahead = cameraPlace(source, frame)?.turn([0, 0, 1]) ?? (frame.optical ? [0, 1, 0] : [1, 0, 0]);
   orbit.base = Math.atan2(ahead[0], ahead[1]);
-  const aspect = $("scene").clientWidth / $("scene").clientHeight;
-  place.distance *= Math.max(1, 0.8 / aspect);
-  if (ease) orbit.easeTo(place, now);
-  else orbit.set({ ...place, azimuth: orbit.base + 0.5, elevation: 0.22 });
+  if (ease) orbit.easeTo(goal, now);
+  else orbit.set({ ...goal, azimuth: orbit.base + 0.5, elevation: 0.22 });
   return true;
+}
+
+// Moves the view slowly after the people; it comes closer more slowly than it backs off.
+function follow(shown, elapsed_ms) {
+  if (!app.following || app.paused || orbit.goal || app.selected === WALL || shown.some(({ stale }) => stale)) return;
+  const goal = place(shown);
+  if (!goal) return;
+  const share = 1 - Math.exp(-elapsed_ms / FOLLOW_MS);
+  const { x, y, z, distance } = orbit.values;
+  const backOff = share * (goal.distance > distance ? 1 : 0.3);
+  orbit.set({
+    x: x + share * (goal.x - x), y: y + share * (goal.y - y), z: z + share * (goal.z - z),
+    distance: distance + backOff * (goal.distance - distance),
+  });
 }
 
 function rects(count, width, height) {
   if (app.selected !== WALL) return [{ x: 0, y: 0, width, height }];
-  const columns = Math.ceil(Math.sqrt((count * width) / height / 1.3));
+  const side = (columns) => Math.min(width / columns, (1.3 * height) / Math.ceil(count / columns));
+  let columns = 1;
+  for (let n = 2; n <= count; n++) if (side(n) > side(columns)) columns = n;
   const rows = Math.ceil(count / columns);
   return Array.from({ length: count }, (_, n) => ({
     x: ((n % columns) * width) / columns, y: (Math.floor(n / columns) * height) / rows,
@@ -192,6 +218,7 @@ function drawStage(shown, now) {
   const { context, width, height } = fitted($("scene"));
   const wall = app.selected === WALL;
   const sources = wall ? selectedSources() : [null];
+  drawBackground(context, { x: 0, y: 0, width, height });
   app.targets = [];
   app.tiles = rects(sources.length, width, height).map((rect, n) => ({ rect, source: sources[n] }));
   for (const { rect, source } of app.tiles) {
@@ -278,6 +305,8 @@ function draw(now) {
   requestAnimationFrame(draw);
   orbit.step(now);
   const shown = items(now);
+  follow(shown, Math.min(100, now - app.drawnAt));
+  app.drawnAt = now;
   if (app.fittedTo !== app.selected && fit(shown, now, false)) app.fittedTo = app.selected;
   const canvas = $("scene");
   const frames = shown.map(({ frame, stale }) => `${frame.seq}${stale}`).join();
@@ -327,7 +356,7 @@ function tapped(x, y) {
 }
 
 listen($("scene"), orbit, {
-  changed: () => {},
+  moved: () => (app.following = false),
   pointed: (x, y) => {
     app.pointer = x === null ? null : [x, y];
     showPointed();

@@ -64,7 +64,7 @@ function number(element, value, unit) {
 
 export function showNumbers(source, frame, now, live) {
   const fresh = frame && (!live || now - source.newest.arrived < STALE_MS);
-  const age = fresh && frame.mode !== "offline" ? Math.max(0, frame.age) : null;
+  const age = fresh && frame.mode !== "offline" ? Math.max(0, live ? source.age(now) : frame.age) : null;
   number($("age"), age === null ? null : age < 9950 ? age.toFixed(0) : (age / 1000).toFixed(0), age < 9950 ? "ms" : "s");
   number($("rate"), source ? source.rate(now).toFixed(1) : null, "/s");
   number($("hop"), frame ? String(frame.hop) : null, frame?.lag ? `lag ${frame.lag}` : "");
@@ -177,7 +177,9 @@ export function showPeople(frame, grey) {
     list.children[n].className = person.state;
     swatch.style.background = colours(person.slot, grey).main;
     setText(name, person.id);
-    setText(place, person.placed ? `${person.state}  ${Math.hypot(x, y).toFixed(1)} m ${feet}` : `${person.state} ${feet}`);
+    const state = grey ? "stale" : person.state;
+    const distance = person.placed ? `${Math.hypot(x, y).toFixed(1)} m` : "";
+    setText(place, [state, distance, grey ? "" : feet].filter(Boolean).join("  "));
     setText(score, person.state === "lost" ? "–" : `${Math.round(100 * person.score)} %`);
   });
 }

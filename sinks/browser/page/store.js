@@ -138,10 +138,20 @@ export class Source {
     return "stale";
   }
 
-  rate(now) {
+  recent(now) {
     let n = this.frames.length;
     while (n > 0 && this.frames[n - 1].arrived > now - RATE_MS) n--;
-    const recent = this.frames.slice(n);
+    return this.frames.slice(n);
+  }
+
+  // Median age on arrival over the last seconds.
+  age(now) {
+    const ages = this.recent(now).map(({ age }) => age).sort((a, b) => a - b);
+    return ages[ages.length >> 1] ?? 0;
+  }
+
+  rate(now) {
+    const recent = this.recent(now);
     if (recent.length < 2) return recent.length / (RATE_MS / 1000);
     // Frames come in bursts of `hop`; their own times give the true rate.
     const span = recent[recent.length - 1].t - recent[0].t;

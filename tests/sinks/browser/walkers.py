@@ -1,5 +1,6 @@
 """Walking people as pose frames, and a thread that sends them to a sink like a camera does."""
 
+import math
 import threading
 import time
 from dataclasses import replace
@@ -41,7 +42,7 @@ def frame(t_s: float, persons: int = 2, source: str = "cam0", world: bool = Fals
     values = {
         "persons": poses,
         "session": "s1",
-        "latency_ms": Latency(4.0, 11.0 + 3 * np.sin(t_s), 2.0, 9.0 + 2 * np.sin(3 * t_s), 0.6),
+        "latency_ms": Latency(4.0, 11.0 + 3 * math.sin(t_s), 2.0, 9.0 + 2 * math.sin(3 * t_s), 0.6),
         "model": ModelInfo("small", "00"),
         "frame_id": "world" if world else f"{source}_optical_frame",
         "hop": 1,

@@ -30,7 +30,8 @@ const app = {
   fittedTo: null,
   following: true, // the view moves with the people until a person moves or zooms it
   drawnKey: "",
-  drawnAt: 0,
+  framesKey: "",
+  followedAt: 0,
   panelsAt: 0,
   drawn: [],
   targets: [],
@@ -67,13 +68,13 @@ function shared() {
 }
 
 function choices() {
-  const names = [...store.sources.keys()];
+  const names = [...store.sources.keys()].sort();
   if (names.length < 2) return names;
   return [WALL, ...(shared().length ? [WORLD] : []), ...names];
 }
 
 function selectedSources() {
-  if (app.selected === WALL) return [...store.sources.values()].slice(0, MAX_VIEWS);
+  if (app.selected === WALL) return [...store.sources.keys()].sort().slice(0, MAX_VIEWS).map((name) => store.sources.get(name));
   if (app.selected === WORLD) return shared().map((name) => store.sources.get(name));
   return [store.sources.get(app.selected)].filter(Boolean);
 }
@@ -188,18 +189,28 @@ function fit(shown, now, ease) {
   return true;
 }
 
-// Moves the view slowly after the people; it comes closer more slowly than it backs off.
-function follow(shown, elapsed_ms) {
-  if (!app.following || app.paused || orbit.goal || app.selected === WALL || shown.some(({ stale }) => stale)) return;
-  const goal = place(shown);
-  if (!goal) return;
+// A view moved a part of the way to another one; it comes closer more slowly than it backs off.
+function between({ x, y, z, distance }, goal, elapsed_ms) {
   const share = 1 - Math.exp(-elapsed_ms / FOLLOW_MS);
-  const { x, y, z, distance } = orbit.values;
   const backOff = share * (goal.distance > distance ? 1 : 0.3);
-  orbit.set({
+  return {
     x: x + share * (goal.x - x), y: y + share * (goal.y - y), z: z + share * (goal.z - z),
     distance: distance + backOff * (goal.distance - distance),
-  });
+  };
+}
+
+// Moves the view slowly after the people.
+function follow(shown, elapsed_ms) {
+  if (app.selected === WALL) {
+    for (const item of shown) {
+      const goal = extent([item]);
+      if (goal) item.source.view = between(item.source.view ?? goal, goal, elapsed_ms);
+    }
+    return;
+  }
+  if (!app.following || app.paused || orbit.goal || shown.some(({ stale }) => stale)) return;
+  const goal = place(shown);
+  if (goal) orbit.set(between(orbit.values, goal, elapsed_ms));
 }
 
 function rects(count, width, height) {
@@ -228,7 +239,7 @@ function drawStage(shown, now) {
     context.clip();
     drawBackground(context, rect);
     const inside = source ? shown.filter((item) => item.source === source) : shown;
-    const target = wall && inside.length ? { ...orbit.values, ...extent(inside) } : orbit.values;
+    const target = { ...orbit.values, ...source?.view };
     const projection = orbit.projection(rect, target);
     app.targets.push(...drawScene(context, projection, target, inside, { joints: true, names: !wall }));
     context.restore();
@@ -305,11 +316,14 @@ function draw(now) {
   requestAnimationFrame(draw);
   orbit.step(now);
   const shown = items(now);
-  follow(shown, Math.min(100, now - app.drawnAt));
-  app.drawnAt = now;
   if (app.fittedTo !== app.selected && fit(shown, now, false)) app.fittedTo = app.selected;
   const canvas = $("scene");
   const frames = shown.map(({ frame, stale }) => `${frame.seq}${stale}`).join();
+  if (frames !== app.framesKey) {
+    follow(shown, Math.min(100, now - app.followedAt));
+    app.framesKey = frames;
+    app.followedAt = now;
+  }
   const key = `${frames} ${orbit.version} ${canvas.clientWidth} ${canvas.clientHeight} ${app.selected} ${app.paused?.t}`;
   const changed = key !== app.drawnKey;
   if (changed) {
@@ -374,8 +388,9 @@ for (const button of document.querySelectorAll("#views button")) {
 $("pause").onclick = () => (app.paused ? goLive() : pause());
 $("live").onclick = goLive;
 $("scrub").oninput = () => {
+  const seconds = Number($("scrub").value);
   pause();
-  if (app.paused) pause(app.paused.end + 1000 * Number($("scrub").value));
+  if (app.paused) pause(app.paused.end + 1000 * seconds);
 };
 $("help-button").onclick = () => $("help").showModal();
 $("token-form").onsubmit = () => connection.setToken($("token").value);

@@ -62,8 +62,9 @@ export function describe(view) {
   const { link, paused, shown, now } = view;
   const broken = ofLink(link, now);
   if (paused) {
-    const back = ((paused.end - paused.t) / 1000).toFixed(1);
-    return { name: "paused", health: broken?.health ?? "", text: `Paused, ${back} s back` };
+    const back = (paused.end - paused.t) / 1000;
+    const text = back < 0.05 ? "Paused" : `Paused, ${back.toFixed(1)} s back`;
+    return { name: "paused", health: broken?.health ?? "", text };
   }
   if (broken && (broken.name !== "connecting" || !shown.length)) return broken;
   return ofData(view);

@@ -11,17 +11,19 @@ const MAX_IDS = 500;
 
 export const isOptical = (frameId) => frameId === "" || frameId.endsWith("_optical_frame");
 
-// Slots are given out in order of appearance; an id keeps its slot, and with it its colour.
+// A person's slot decides the colour: the first one that no other person in sight has; an id keeps its slot.
 class Slots {
   constructor() {
     this.byId = new Map();
-    this.next = 0;
   }
 
-  of(id) {
+  of(id, others) {
     if (!this.byId.has(id)) {
+      const taken = new Set(others.map((other) => this.byId.get(other)));
+      let slot = 0;
+      while (taken.has(slot)) slot++;
       if (this.byId.size >= MAX_IDS) this.byId.delete(this.byId.keys().next().value);
-      this.byId.set(id, this.next++);
+      this.byId.set(id, slot);
     }
     return this.byId.get(id);
   }
@@ -43,9 +45,10 @@ function byName(meta) {
 }
 
 export class Source {
-  constructor(name, slots) {
+  constructor(name) {
     this.name = name;
-    this.slots = slots;
+    this.slots = new Slots();
+    this.view = null; // where its view in the wall looks
     this.meta = null;
     this.skeleton = byName(null);
     this.frames = [];
@@ -72,7 +75,7 @@ export class Source {
     const frame = {
       t, arrived: now, seq: doc.seq, session: doc.session, optical, age: now + offset_ms - t, mode: doc.mode,
       lat: STAGES.map((stage) => doc.lat_ms[stage]), hop: doc.hop, lag: doc.lag, dropped: doc.dropped,
-      persons: doc.persons.map((person) => this.person(person, optical)), floor: 0,
+      persons: doc.persons.map((person) => this.person(person, optical, doc.persons)), floor: 0,
     };
     this.updateFloor(frame);
     this.frames.push(frame);
@@ -88,8 +91,9 @@ export class Source {
     this.roots.clear();
   }
 
-  person(person, optical) {
-    const slot = this.slots.of(`${this.name}/${person.id}`);
+  person(person, optical, persons) {
+    const inSight = [...persons, ...(this.newest?.persons ?? [])].map(({ id }) => id);
+    const slot = this.slots.of(person.id, inSight.filter((id) => id !== person.id));
     let root = person.root.pos;
     if (root) {
       if (this.roots.size > MAX_IDS) this.roots.clear();
@@ -187,13 +191,12 @@ export function frameAt(frames, t) {
 export class Store {
   constructor() {
     this.sources = new Map();
-    this.slots = new Slots();
     this.status = null;
   }
 
   source(name) {
     if (!this.sources.has(name) && this.sources.size < MAX_SOURCES) {
-      this.sources.set(name, new Source(name, this.slots));
+      this.sources.set(name, new Source(name));
     }
     return this.sources.get(name);
   }

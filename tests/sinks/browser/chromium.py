@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class Chromium:
         behaviour = {"behavior": "allow", "downloadPath": str(self.downloads)}
         page.call("Browser.setDownloadBehavior", **behaviour)
         page.call("Page.navigate", url=url)
+        page.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
         return page
 
     def close(self) -> None:
@@ -75,7 +77,10 @@ class Page:
     """One tab."""
 
     def __init__(self, address: str) -> None:
-        self._socket: ClientConnection = connect(address, max_size=None, compression=None, ping_interval=None)
+        self._resources = ExitStack()
+        self._socket: ClientConnection = self._resources.enter_context(
+            connect(address, max_size=None, compression=None, ping_interval=None)
+        )
         self._ids = itertools.count(1)
         self.complaints: list[str] = []  # errors and violations of the security policy
 
@@ -95,7 +100,9 @@ class Page:
     def _note(self, message: dict[str, Any]) -> None:
         parameters = message.get("params", {})
         if message.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(parameters["exceptionDetails"]["exception"].get("description", "exception"))
+            self.complaints.append(
+                parameters["exceptionDetails"]["exception"].get("description", "exception")
+            )
         elif message.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
             entry = parameters["entry"]
             if "ERR_CONNECTION_REFUSED" not in entry["text"]:
@@ -152,7 +159,9 @@ class Page:
         clip = {}
         if selector:
             box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-            x, y, width, height = self.evaluate(f"(({{x, y, width, height}}) => [x, y, width, height])({box})")
+            x, y, width, height = self.evaluate(
+                f"(({{x, y, width, height}}) => [x, y, width, height])({box})"
+            )
             clip = {"clip": {"x": x, "y": y, "width": width, "height": height, "scale": 1}}
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"])
         return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
@@ -168,7 +177,7 @@ class Page:
     def close(self) -> None:
         """Close the tab."""
         self.call("Page.close")
-        self._socket.close()
+        self._resources.close()
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str = "the condition") -> None:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -109,7 +110,7 @@ class Sender:
         self.sink, self.persons, self.sources = sink, persons, sources
         self.world = False
         self.poses = self.metas = True
-        self.changes: dict = {}
+        self.edit: Callable[[PoseFrame], PoseFrame] = lambda made: made
         self.sent: list[PoseFrame] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="walkers", daemon=True)
@@ -129,8 +130,8 @@ class Sender:
                 if self.metas and number % HZ == 0:
                     self.sink.send(meta(source, self.world))
                 if self.poses:
-                    made = frame(number / HZ + 3 * index, self.persons, source, self.world, **self.changes)
-                    made = replace(made, header=replace(made.header, seq=number))
+                    made = frame(number / HZ + 3 * index, self.persons, source, self.world)
+                    made = self.edit(replace(made, header=replace(made.header, seq=number)))
                     self.sink.send(made)
                     self.sent.append(made)
             number += 1

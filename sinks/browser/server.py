@@ -37,7 +37,7 @@ HANDSHAKE_TIMEOUT_S = 5.0
 PING_S = 5.0  # a page that answers no ping for this long is disconnected
 WRITE_BUFFER_BYTES = 1 << 18  # per page; beyond it messages wait in the page's queue, which is bounded
 CLOSE_TIMEOUT_S = 1.0
-SPARE_CONNECTIONS = 32  # TCP connections beyond those of pages: files of the page, handshakes
+MAX_HANDSHAKES = 32  # connections that have not become a page's socket: files of the page, silent ones
 
 
 class ViewerServer:
@@ -52,7 +52,7 @@ class ViewerServer:
         self._name, self._health, self._clock = name, health, clock
         self._clients: set[Client] = set()
         self._descriptions: dict[str, bytes] = {}
-        self._connections = 0
+        self._handshakes: dict[ServerConnection, None] = {}  # in order of arrival
         self._exporting = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._server: Server | None = None
@@ -123,21 +123,23 @@ class ViewerServer:
         await self._server.wait_closed()
 
     def _connection_class(self) -> type[ServerConnection]:
-        """Connections that are counted; those beyond the limit are dropped before they are read."""
-        server = self
+        """Connections of which only so many may be in their handshake: the oldest of them is dropped."""
+        handshakes = self._handshakes
 
-        class CountedConnection(ServerConnection):
+        class LimitedConnection(ServerConnection):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                server._connections += 1
                 super().connection_made(transport)
-                if server._connections > server._max_clients + SPARE_CONNECTIONS:
-                    self.transport.abort()
+                handshakes[self] = None
+                if len(handshakes) > MAX_HANDSHAKES:
+                    oldest = next(iter(handshakes))
+                    del handshakes[oldest]
+                    oldest.transport.abort()
 
             def connection_lost(self, exc: Exception | None) -> None:
-                server._connections -= 1
+                handshakes.pop(self, None)
                 super().connection_lost(exc)
 
-        return CountedConnection
+        return LimitedConnection
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """The answer to an HTTP request; None to go on with a socket's handshake."""
@@ -171,6 +173,7 @@ class ViewerServer:
         return text_response(HTTPStatus.OK, "ok")
 
     async def _serve_client(self, connection: ServerConnection) -> None:
+        self._handshakes.pop(connection, None)
         if len(self._clients) >= self._max_clients:  # two handshakes at once
             await connection.close(1013, "too many viewers")
             return

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from websockets.asyncio.server import ServerConnection
 
-MAX_WAITING = 32  # pose messages; a slow page misses the oldest ones
+MAX_WAITING = 64  # pose messages; a slow page misses the oldest ones
 MAX_DESCRIPTIONS = 256  # meta and status messages, of which only the newest per topic waits
 
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e14)]

@@ -22,7 +22,7 @@ from stream.wire.codec import decode
 
 READ_TIMEOUT_S = 0.1
 META_INTERVAL_NS = 1_000_000_000
-LOOP_PAUSE_NS = 1_500_000_000  # between the end of a recording and its repetition
+LOOP_PAUSE_S = 0.5  # between the end of a recording and its repetition
 MAX_GAP_NS = 3_000_000_000  # longer gaps of a recording are shortened
 
 
@@ -78,7 +78,7 @@ def play(
             )
             seq += 1
             send(replace(frame, header=header, published_unix_ns=start_unix_ns + offset_ns, mode="live"))
-        clock.wait(stop, LOOP_PAUSE_NS / 1e9)
+        clock.wait(stop, LOOP_PAUSE_S)
 
 
 def _offsets_ns(frames: list[PoseFrame]) -> Iterator[int]:

@@ -14,10 +14,10 @@ export function colours(slot, grey) {
 }
 
 // Projected joints: [x, y, depth] or null for each.
-function projected(projection, person, floor) {
+function projected(projection, person) {
   const points = [];
   for (let n = 0; n < person.at.length; n += 3) {
-    const [x, y, z] = [person.at[n], person.at[n + 1], person.at[n + 2] - floor];
+    const [x, y, z] = [person.at[n], person.at[n + 1], person.at[n + 2]];
     points.push(x === x ? projection.point(x, y, z) : null);
   }
   return points;
@@ -57,7 +57,7 @@ export function drawContacts(context, projection, person, skeleton) {
 
 // Draws the body; returns the projected joints, for pointing at them.
 export function drawBody(context, projection, person, skeleton, style) {
-  const points = projected(projection, person, style.floor);
+  const points = projected(projection, person);
   const colour = colours(person.slot, style.grey);
   const parts = [];
   for (const [joint, parent] of skeleton.bones) {
@@ -149,10 +149,10 @@ function joints(context, projection, person, points) {
   });
 }
 
-export function drawName(context, projection, person, skeleton, floor) {
+export function drawName(context, projection, person, skeleton) {
   const [, top] = skeleton.head;
   const joint = top >= 0 ? top : 0;
-  const point = projection.point(person.at[3 * joint], person.at[3 * joint + 1], person.at[3 * joint + 2] - floor + 0.22);
+  const point = projection.point(person.at[3 * joint], person.at[3 * joint + 1], person.at[3 * joint + 2] + 0.22);
   if (!point) return;
   context.font = "600 12px system-ui, sans-serif";
   context.textAlign = "center";

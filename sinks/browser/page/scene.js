@@ -33,12 +33,12 @@ export function drawScene(context, projection, target, items, options) {
   }
   people.sort((a, b) => depth(projection, b.person) - depth(projection, a.person));
   const targets = [];
-  for (const { person, source, frame, alpha, stale } of people) {
+  for (const { person, source, alpha, stale } of people) {
     context.globalAlpha = alpha;
-    const style = { floor: frame.floor, grey: stale, joints: options.joints };
+    const style = { grey: stale, joints: options.joints };
     const points = drawBody(context, projection, person, source.skeleton, style);
     targets.push({ person, source, points });
-    if (people.length <= MAX_NAMES && options.names) drawName(context, projection, person, source.skeleton, frame.floor);
+    if (people.length <= MAX_NAMES && options.names) drawName(context, projection, person, source.skeleton);
   }
   context.globalAlpha = 1;
   return targets;
@@ -82,6 +82,7 @@ function trail(context, projection, { person, frame, frames, stale, alpha }) {
   }
   context.strokeStyle = colours(person.slot, stale).main;
   context.lineWidth = 2.5;
+  context.lineCap = "butt";
   for (let k = 1; k < points.length; k++) {
     const [a, b] = [points[k - 1], points[k]];
     if (!a || !b) continue;
@@ -91,6 +92,7 @@ function trail(context, projection, { person, frame, frames, stale, alpha }) {
     context.lineTo(b[0], b[1]);
     context.stroke();
   }
+  context.lineCap = "round";
 }
 
 function floor(context, projection, target) {
@@ -198,7 +200,7 @@ export function extent(items) {
       if (state === "lost") continue;
       for (let n = 0; n < at.length; n += 3) {
         for (let axis = 0; axis < 3; axis++) {
-          const value = at[n + axis] - (axis === 2 ? frame.floor : 0);
+          const value = at[n + axis];
           if (value < low[axis]) low[axis] = value;
           if (value > high[axis]) high[axis] = value;
         }

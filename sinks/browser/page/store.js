@@ -53,7 +53,7 @@ export class Source {
     this.skeleton = byName(null);
     this.frames = [];
     this.aliveAt = -Infinity;
-    this.floor = null;
+    this.floors = new Map();
     this.roots = new Map();
   }
 
@@ -75,9 +75,9 @@ export class Source {
     const frame = {
       t, arrived: now, seq: doc.seq, session: doc.session, optical, age: now + offset_ms - t, mode: doc.mode,
       lat: STAGES.map((stage) => doc.lat_ms[stage]), hop: doc.hop, lag: doc.lag, dropped: doc.dropped,
-      persons: doc.persons.map((person) => this.person(person, optical, doc.persons)), floor: 0,
+      persons: doc.persons.map((person) => this.person(person, optical, doc.persons)),
     };
-    this.updateFloor(frame);
+    frame.floor = frame.persons.reduce((sum, { floor }) => sum + floor, 0) / Math.max(1, frame.persons.length);
     this.frames.push(frame);
     this.aliveAt = now;
     let old = 0;
@@ -87,7 +87,7 @@ export class Source {
 
   reset() {
     this.frames = [];
-    this.floor = null;
+    this.floors.clear();
     this.roots.clear();
   }
 
@@ -106,8 +106,10 @@ export class Source {
       if (x === null) return at.fill(NaN, 3 * joint, 3 * joint + 3);
       at.set(optical ? [x + root[0], z + root[2], -y - root[1]] : [x + root[0], y + root[1], z + root[2]], 3 * joint);
     });
+    const floor = optical ? this.floorOf(person.id, at) : 0;
+    for (let n = 2; floor !== 0 && n < at.length; n += 3) at[n] -= floor;
     return {
-      id: person.id, slot, state: person.state, score: person.score, at, placed,
+      id: person.id, slot, floor, state: person.state, score: person.score, at, placed,
       conf: Float32Array.from(person.conf), origin: Uint8Array.from(person.origin),
       root: optical ? [root[0], root[2], -root[1]] : root, rootStatus: person.root.status,
       contact: person.contact ?? null,
@@ -115,20 +117,18 @@ export class Source {
     };
   }
 
-  // In a camera's axes no floor is known: it is put below the lowest feet of the last seconds.
-  updateFloor(frame) {
-    if (frame.optical) {
-      let low = Infinity;
-      for (const { at } of frame.persons) {
-        for (let n = 2; n < at.length; n += 3) if (at[n] < low) low = at[n];
-      }
-      if (low < Infinity) {
-        low -= ANKLE_M;
-        this.floor ??= low;
-        this.floor += (low - this.floor) * (low < this.floor ? 0.2 : 0.01);
-      }
-    }
-    frame.floor = frame.optical ? this.floor ?? 0 : 0;
+  // In a camera's axes no floor is known, and the camera may be tilted: every person is put on the grid by
+  // the lowest joint of the last seconds. Returns by how much the person is lowered.
+  floorOf(id, at) {
+    let low = Infinity;
+    for (let n = 2; n < at.length; n += 3) if (at[n] < low) low = at[n];
+    const before = this.floors.get(id);
+    if (low === Infinity) return before ?? 0;
+    low -= ANKLE_M;
+    const floor = before === undefined ? low : before + (low - before) * (low < before ? 0.2 : 0.01);
+    if (this.floors.size > MAX_IDS) this.floors.clear();
+    this.floors.set(id, floor);
+    return floor;
   }
 
   // "empty": the sender is there, but no person is in sight.

@@ -175,9 +175,11 @@ def test_other_machines_can_reach_the_viewer_only_with_a_token(monkeypatch: pyte
     with pytest.raises(ConfigError, match="at least 8 characters, got 5"):
         Browser(settings, ComponentContext("view"))
     monkeypatch.setenv("VIEW_TEST_TOKEN", TOKEN)
-    with opened(Browser(settings, ComponentContext("view"))) as sink:
-        with page_socket(sink, tuple(PROTOCOLS)) as client:
-            assert json.loads(client.recv(timeout=5.0))["schema"] == "viewer"
+    with (
+        opened(Browser(settings, ComponentContext("view"))) as sink,
+        page_socket(sink, tuple(PROTOCOLS)) as client,
+    ):
+        assert json.loads(client.recv(timeout=5.0))["schema"] == "viewer"
 
 
 @pytest.mark.parametrize(
@@ -289,11 +291,11 @@ def test_a_slow_browser_misses_the_oldest_poses_and_keeps_the_newest(viewer: Bro
 
 def test_a_large_message_ends_its_connection_alone(viewer: Browser):
     with page_socket(viewer) as other, page_socket(viewer) as attacker:
-        with pytest.raises(ConnectionClosed) as closed:
+        with suppress(ConnectionClosed):
             attacker.send("x" * 10_000_000)
             while True:
                 attacker.recv(timeout=5.0)
-        assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
+        assert attacker.close_code in (1006, 1009)
         viewer.send(frame(0.0))
         assert len(poses(other, 1)) == 1
 

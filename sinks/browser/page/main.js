@@ -8,7 +8,7 @@ import { drawKeypoints, drawLatency, drawStrip, makeStages, paintStages, setText
 import { Recorder } from "./recorder.js";
 import { cameraPlace, drawBackground, drawScene, extent } from "./scene.js";
 import { describe } from "./state.js";
-import { KEPT_MS, STALE_MS, Store, frameAt, isOptical } from "./store.js";
+import { KEPT_MS, STALE_MS, Store, frameAt, indexAt, isOptical } from "./store.js";
 import { fitted, onThemeChange } from "./theme.js";
 
 const $ = (id) => document.getElementById(id);
@@ -142,7 +142,7 @@ function step(direction) {
   const source = selectedSources()[0];
   const frames = source && app.paused?.frames.get(source.name);
   if (!frames?.length) return;
-  const index = frames.indexOf(frameAt(frames, app.paused.t)) + direction;
+  const index = indexAt(frames, app.paused.t) + direction;
   pause(frames[Math.min(frames.length - 1, Math.max(0, index))].t);
 }
 

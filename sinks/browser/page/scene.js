@@ -1,7 +1,7 @@
 // Draws the 3D view: floor, axes, cameras, trails and people of one or several sources.
 
 import { colours, drawBody, drawContacts, drawName, drawShadow } from "./figure.js";
-import { frameAt } from "./store.js";
+import { indexAt } from "./store.js";
 import { theme } from "./theme.js";
 
 const GRID_M = 1;
@@ -52,8 +52,7 @@ function depth(projection, person) {
 // People of a frame, and those who were lost less than a second before it, fading.
 function visiblePeople({ source, frame, frames, stale }) {
   const shown = new Map();
-  const since = frameAt(frames, frame.t - FADE_MS);
-  for (let n = frames.indexOf(since); n >= 0 && n < frames.length && frames[n].t <= frame.t; n++) {
+  for (let n = Math.max(0, indexAt(frames, frame.t - FADE_MS)); n < frames.length && frames[n].t <= frame.t; n++) {
     for (const person of frames[n].persons) {
       if (person.state === "lost") continue;
       const alpha = (person.state === "predicted" ? 0.6 : 1) * (1 - (frame.t - frames[n].t) / FADE_MS);
@@ -72,8 +71,8 @@ function visiblePeople({ source, frame, frames, stale }) {
 function trail(context, projection, { person, frame, frames, stale, alpha }) {
   if (!person.placed) return;
   const points = [];
-  let n = frames.indexOf(frameAt(frames, frame.t - TRAIL_MS));
-  for (let last = -Infinity; n >= 0 && n < frames.length && frames[n].t <= frame.t; n++) {
+  let n = Math.max(0, indexAt(frames, frame.t - TRAIL_MS));
+  for (let last = -Infinity; n < frames.length && frames[n].t <= frame.t; n++) {
     if (frames[n].t - last < 90) continue;
     const earlier = frames[n].persons.find(({ id, state }) => id === person.id && state !== "lost");
     if (!earlier?.placed) continue;

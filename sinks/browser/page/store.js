@@ -177,7 +177,8 @@ export class Source {
   }
 }
 
-export function frameAt(frames, t) {
+// Index of the newest frame that is not newer than t; 0 when all are, -1 without frames.
+export function indexAt(frames, t) {
   let low = 0;
   let high = frames.length - 1;
   while (low < high) {
@@ -185,8 +186,10 @@ export function frameAt(frames, t) {
     if (frames[middle].t <= t) low = middle;
     else high = middle - 1;
   }
-  return frames[low] ?? null;
+  return frames.length ? low : -1;
 }
+
+export const frameAt = (frames, t) => frames[indexAt(frames, t)] ?? null;
 
 export class Store {
   constructor() {

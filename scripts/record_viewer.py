@@ -13,7 +13,6 @@ from tests.sinks.browser.chromium import Chromium
 from tests.sinks.browser.walkers import Sender
 
 FILLED_S = 31.0  # until the timeline is full
-COLOURS = 128  # few, for a small file
 
 
 def main(path: str, scheme: str = "light", size: str = "1280x720") -> None:
@@ -33,7 +32,7 @@ def main(path: str, scheme: str = "light", size: str = "1280x720") -> None:
             image = Image.fromarray(page.screenshot())
         finally:
             chromium.close()
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.save(path, optimize=True)
 
 
 if __name__ == "__main__":

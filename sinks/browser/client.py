@@ -30,7 +30,7 @@ class Keep(msgspec.Struct, tag="keep"):
 class Export(msgspec.Struct, tag="export"):
     """Asks for a file of the frames captured between two times, of one source or of all."""
 
-    format: Literal["npz", "bvh", "glb", "mcap"]
+    format: Literal["npz", "bvh", "glb"]
     from_ms: Milliseconds
     to_ms: Milliseconds
     source: str | None = None
@@ -46,6 +46,7 @@ class Client:
 
     def __init__(self, connection: ServerConnection) -> None:
         self.keep_from_ms: float | None = None
+        self.exporting: asyncio.Task[None] | None = None
         self.dropped = 0
         self._connection = connection
         self._poses: deque[bytes] = deque(maxlen=MAX_WAITING)

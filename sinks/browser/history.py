@@ -5,16 +5,21 @@ from collections import deque
 
 from stream.messages import Meta, PoseFrame
 
-KEPT_S = 30.0  # always kept: as much as the page lets people scrub
+KEPT_S = 30.0  # always kept: as much as the timeline of the page shows
+MAX_POSES = 100_000  # some 200 MB
 
 
 class History:
-    """Frames of the last 30 s, and of a recording under way up to `max_s`; used by several threads."""
+    """Frames of the last 30 s, and of a recording under way up to `max_s`; used by several threads.
+
+    At most MAX_POSES poses of persons are kept.
+    """
 
     def __init__(self, max_s: float) -> None:
         self._max_s = max_s
         self._lock = threading.Lock()
         self._frames: deque[PoseFrame] = deque()
+        self._poses = 0
         self._metas: dict[str, Meta] = {}
         self._keep_from_ms: float | None = None
 
@@ -32,12 +37,13 @@ class History:
         """Append a frame and drop those that are too old."""
         with self._lock:
             self._frames.append(frame)
+            self._poses += len(frame.persons)
             newest_ms = frame.header.captured_unix_ns / 1e6
             oldest_ms = newest_ms - 1000 * KEPT_S
             if self._keep_from_ms is not None:
                 oldest_ms = max(min(oldest_ms, self._keep_from_ms - 1), newest_ms - 1000 * self._max_s)
-            while self._frames[0].header.captured_unix_ns / 1e6 < oldest_ms:
-                self._frames.popleft()
+            while self._poses > MAX_POSES or self._frames[0].header.captured_unix_ns / 1e6 < oldest_ms:
+                self._poses -= len(self._frames.popleft().persons)
 
     def between(self, from_ms: float, to_ms: float, source: str | None) -> tuple[list[PoseFrame], list[Meta]]:
         """Frames captured between two times, of one source or of all, and the metas of their sources."""

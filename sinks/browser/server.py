@@ -211,8 +211,11 @@ class ViewerServer:
             case Keep(from_ms):
                 client.keep_from_ms = from_ms
                 self._update_keep()
-            case Export():
-                await self._export(client, request)
+            case Export() if client.exporting is None or client.exporting.done():
+                client.exporting = asyncio.create_task(self._export(client, request))
+            case Export(format):
+                reason = "another file is being made"
+                await client.answer({"schema": "file", "error": reason, "format": format})
 
     def _update_keep(self) -> None:
         times = [client.keep_from_ms for client in self._clients if client.keep_from_ms is not None]
@@ -220,15 +223,15 @@ class ViewerServer:
 
     async def _export(self, client: Client, request: Export) -> None:
         frames, metas = self._history.between(request.from_ms, request.to_ms, request.source)
-        try:
-            async with self._exporting:  # one at a time, so that pages cannot fill the memory
-                suffix, body = await asyncio.to_thread(export.export, request.format, frames, metas)
-        except (PoseliftError, KeyError) as error:
-            reason = str(error) if isinstance(error, PoseliftError) else f"{request.format} cannot be written"
-            await client.answer({"schema": "file", "error": reason, "format": request.format})
-            return
-        document = {"schema": "file", "suffix": suffix, "format": request.format, "bytes": len(body)}
-        await client.answer(document, body)
+        document: dict[str, object] = {"schema": "file", "format": request.format}
+        with suppress(ConnectionClosed):
+            try:
+                async with self._exporting:  # one at a time, so that pages cannot fill the memory
+                    suffix, body = await asyncio.to_thread(export.export, request.format, frames, metas)
+            except PoseliftError as error:
+                await client.answer(document | {"error": str(error)})
+            else:
+                await client.answer(document | {"suffix": suffix, "bytes": len(body)}, body)
 
 
 def _header(headers: Headers, name: str) -> str:

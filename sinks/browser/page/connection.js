@@ -41,7 +41,7 @@ export class Connection {
     try {
       const headers = token ? { Authorization: `Bearer ${encoded(token)}` } : {};
       access = await fetch("access", { headers, cache: "no-store" });
-      if (access.status === 401) return this.onState("token", "");
+      if (access.status === 401) return this.onState("token", token ? "This token is wrong." : "");
       if (access.status === 503) {
         this.onState("full", (await access.text()).trim());
         return void setTimeout(() => this.connect(), MAX_RETRY_MS);

@@ -47,7 +47,9 @@ function received(doc, now) {
 function linkChanged(state, text) {
   if (state !== app.link.state) app.link = { state, text, since: performance.now(), at: new Date() };
   if (state === "open") recorder.resume();
-  if (state === "token" && !$("token-dialog").open) $("token-dialog").showModal();
+  if (state !== "token") return;
+  if (text) setText($("token-note"), text);
+  if (!$("token-dialog").open) $("token-dialog").showModal();
 }
 
 // Sources
@@ -393,6 +395,7 @@ $("scrub").oninput = () => {
   if (app.paused) pause(app.paused.end + 1000 * seconds);
 };
 $("help-button").onclick = () => $("help").showModal();
+$("token-dialog").oncancel = (event) => event.preventDefault();
 $("token-form").onsubmit = () => connection.setToken($("token").value);
 onThemeChange(() => {
   paintStages();

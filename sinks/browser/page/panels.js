@@ -90,20 +90,24 @@ export function paintStages() {
   document.querySelectorAll("#stages i").forEach((swatch, n) => (swatch.style.background = theme.stages[n]));
 }
 
-// Stacked areas: where the milliseconds between capture and sending went.
+// Stacked areas: where the milliseconds between capture and sending went. The line is the age on arrival.
 export function drawLatency(frames, end) {
   const { context, width, height } = fitted($("latency"));
   context.clearRect(0, 0, width, height);
   const columns = Math.max(1, Math.floor(width / 2));
   const sums = Array.from({ length: columns }, () => null);
-  for (const { t, lat } of frames) {
+  const ages = Array.from({ length: columns }, () => null);
+  for (const { t, lat, age, mode } of frames) {
     const column = Math.floor(((t - end) / KEPT_MS + 1) * columns);
     if (column < 0 || column >= columns) continue;
+    if (mode !== "offline") ages[column] = Math.max(ages[column] ?? 0, age);
     const total = (values) => values.reduce((sum, value) => sum + value, 0);
     if (!sums[column] || total(lat) > total(sums[column])) sums[column] = lat;
   }
   const totals = sums.filter(Boolean).map((lat) => lat.reduce((sum, value) => sum + value, 0)).sort((a, b) => a - b);
-  const high = Math.max(5, 1.15 * (totals[Math.floor(0.98 * totals.length)] ?? 0));
+  const known = ages.filter((age) => age !== null).sort((a, b) => a - b);
+  const usual = (values) => values[Math.floor(0.95 * values.length)] ?? 0;
+  const high = Math.max(5, 1.2 * usual(totals), 1.2 * usual(known));
   sums.forEach((lat, column) => {
     if (!lat) return;
     let y = height;
@@ -114,6 +118,13 @@ export function drawLatency(frames, end) {
       y -= part;
     });
   });
+  context.strokeStyle = theme.text;
+  context.lineWidth = 1.2;
+  context.beginPath();
+  ages.forEach((age, column) => {
+    if (age !== null) context.lineTo(((column + 0.5) * width) / columns, height - Math.min(1, age / high) * height);
+  });
+  context.stroke();
   context.strokeStyle = theme.line;
   context.lineWidth = 1;
   context.strokeRect(0.5, 0.5, width - 1, height - 1);

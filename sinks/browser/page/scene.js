@@ -8,7 +8,7 @@ const GRID_M = 1;
 const GRID_LINES = 8; // to each side of the target
 const TRAIL_MS = 4000;
 const FADE_MS = 1000;
-const MAX_NAMES = 8;
+const MAX_NAMES = 12;
 
 export function drawBackground(context, rect) {
   const gradient = context.createLinearGradient(0, rect.y, 0, rect.y + rect.height);
@@ -26,9 +26,9 @@ export function drawScene(context, projection, target, items, options) {
   for (const { source, frame } of items) camera(context, projection, source, frame);
   const people = items.flatMap((item) => visiblePeople(item));
   for (const item of people) trail(context, projection, item);
-  for (const { person, source, alpha } of people) {
+  for (const { person, source, alpha, stale } of people) {
     context.globalAlpha = alpha;
-    drawContacts(context, projection, person, source.skeleton);
+    if (!stale) drawContacts(context, projection, person, source.skeleton);
     drawShadow(context, projection, person, source.skeleton);
   }
   people.sort((a, b) => depth(projection, b.person) - depth(projection, a.person));

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sinks.browser import history as history_module
 from sinks.browser.export import NothingToExport, export, rate_hz, with_rotations
 from sinks.browser.history import History
 from stream.messages import PoseFrame
@@ -94,6 +95,14 @@ def test_a_recording_keeps_more_up_to_a_limit():
     history.keep_from(None)
     history.add(made[-1])
     assert len(history.between(0, 1e14, None)[0]) == 62
+
+
+def test_crowds_are_kept_for_a_shorter_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(history_module, "MAX_POSES", 30)
+    history = History(max_s=60.0)
+    for one in frames(20, hz=10.0, persons=3):
+        history.add(one)
+    assert seqs(history.between(0, 1e14, None)) == list(range(10, 20))
 
 
 def test_an_interval_has_the_frames_captured_in_it():

@@ -6,6 +6,8 @@ import logging
 import os
 import re
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -190,6 +192,12 @@ def test_settings_that_cannot_work_are_refused(settings: dict):
         Browser.Settings(**settings)
 
 
+def test_without_websockets_the_package_to_install_is_named():
+    program = "import sys; sys.modules['websockets'] = None; import sinks.browser"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ConfigError: The viewer needs a package: pip install 'poselift[view]'" in run.stderr
+
+
 def test_a_taken_port_is_reported_as_unavailable(viewer: Browser):
     second = Browser(Browser.Settings(port=port_of(viewer)), ComponentContext("second"))
     with pytest.raises(SinkUnavailable, match="cannot be bound"):
@@ -324,6 +332,19 @@ def test_an_export_without_poses_is_answered_in_words(viewer: Browser):
         client.send('{"type": "export", "format": "npz", "from_ms": 0, "to_ms": 1}')
         answer = json.loads(client.recv(timeout=5.0))
     assert answer == {"schema": "file", "format": "npz", "error": "no poses in this time"}
+
+
+def test_a_page_gets_one_file_at_a_time(viewer: Browser):
+    for n in range(60):
+        viewer.send(frame(n / 30, persons=4))
+    with page_socket(viewer, max_size=None) as client:
+        client.recv(timeout=5.0)
+        for _ in range(2):
+            client.send('{"type": "export", "format": "glb", "from_ms": 0, "to_ms": 1e13}')
+        answers = [json.loads(client.recv(timeout=10.0)) for _ in range(2)]
+        data = client.recv(timeout=10.0)
+    assert answers[0] == {"schema": "file", "format": "glb", "error": "another file is being made"}
+    assert answers[1] == {"schema": "file", "format": "glb", "suffix": ".zip", "bytes": len(data)}
 
 
 def test_a_plain_request_with_garbage_is_refused(viewer: Browser):

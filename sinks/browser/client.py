@@ -1,4 +1,4 @@
-"""One connected page: what waits to be sent to it, and what it may ask for."""
+"""One connected page: its queue of messages, and the requests that it can send."""
 
 import asyncio
 import contextlib
@@ -16,19 +16,19 @@ Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e14)]
 
 
 class Ping(msgspec.Struct, tag="ping"):
-    """Asks for the server's clock; `sent` comes back unchanged."""
+    """Request for the server's clock; the answer repeats `sent`."""
 
     sent: float
 
 
 class Keep(msgspec.Struct, tag="keep"):
-    """Asks the server to keep frames from a capture time on, in Unix milliseconds; null: no longer."""
+    """Request to keep the frames captured from this Unix time on; null ends it."""
 
     from_ms: Milliseconds | None
 
 
 class Export(msgspec.Struct, tag="export"):
-    """Asks for a file of the frames captured between two times, of one source or of all."""
+    """Request for a file of the frames captured between two Unix times, of one source or of all."""
 
     format: Literal["npz", "bvh", "glb"]
     from_ms: Milliseconds
@@ -71,7 +71,7 @@ class Client:
             await self._connection.send(body)
 
     async def run(self, handle: Callable[["Client", Request], Awaitable[None]]) -> None:
-        """Send what is queued and handle requests, until the page disconnects."""
+        """Send the queued messages and handle requests, until the page disconnects."""
         sender = asyncio.create_task(self._send())
         try:
             async for text in self._connection:

@@ -1,7 +1,7 @@
 """The viewer's server: serves the page and sends messages to it, in a thread of its own.
 
-A slow page misses its own oldest poses and delays no other. A page sends at most small requests; everything
-it may ask for is in `sinks.browser.client`.
+A slow page misses its own oldest poses and delays no other. Pages send small requests only, which are defined
+in `sinks.browser.client`.
 """
 
 import asyncio

@@ -28,8 +28,8 @@ class Browser:
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """host: address of the interface to serve on; any but this machine's own loopback needs a token.
 
-        port: 0 picks a free one. token: what a browser must know to connect; ${NAME} takes it from the
-        environment variable NAME. hosts: further names under which browsers reach this machine.
+        port: 0 picks a free one. token: secret that browsers must send to connect; ${NAME} takes it from
+        the environment variable NAME. hosts: further names under which browsers reach this machine.
         max_clients: browsers that may be connected at once. max_recording_s: longest recording that the page
         can download.
         """

@@ -107,7 +107,7 @@ def view(
     port: Annotated[int, typer.Option(help="Port of the page; 0 picks a free one.")] = 8765,
     token: Annotated[
         str | None,
-        typer.Option(envvar="POSELIFT_VIEW_TOKEN", help="What browsers must know to connect."),
+        typer.Option(envvar="POSELIFT_VIEW_TOKEN", help="Secret that browsers must send to connect."),
     ] = None,
 ) -> None:
     """Show published or recorded poses in the browser.

@@ -96,7 +96,7 @@ export class Connection {
     const document_ = JSON.parse(data);
     switch (document_.schema) {
       case "pong": {
-        // The answer with the shortest round trip tells the server's clock best.
+        // The answer with the shortest round trip gives the server's clock best.
         const roundTrip_ms = now - document_.sent;
         this.bestRoundTrip_ms += 1; // so that a drifting clock is followed
         if (roundTrip_ms <= this.bestRoundTrip_ms) {

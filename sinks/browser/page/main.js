@@ -1,4 +1,4 @@
-// The viewer: brings what arrives, what people do and what is drawn together.
+// The viewer: connects the received messages, the input and the drawing.
 
 import { Connection } from "./connection.js";
 import { jointAngle } from "./figure.js";
@@ -30,10 +30,10 @@ const app = {
   fittedTo: null,
   following: true, // the view moves with the people until a person moves or zooms it
   drawnKey: "",
+  fading: false,
   framesKey: "",
   followedAt: 0,
   panelsAt: 0,
-  drawn: [],
   targets: [],
 };
 const connection = new Connection(received, (file, data) => recorder.receive(file, data), linkChanged);
@@ -165,7 +165,9 @@ function items(now) {
     const frames = app.paused ? app.paused.frames.get(source.name) ?? [] : source.frames;
     const frame = app.paused ? frameAt(frames, app.paused.t) : source.liveFrame(now);
     const stale = !app.paused && frame !== null && now - source.newest.arrived > STALE_MS;
-    return frame ? [{ source, frame, frames, stale }] : [];
+    // Time goes on after the newest frame, so that lost people fade even when no further frame comes.
+    const t = app.paused ? app.paused.t : frame === source.newest ? frame.t + now - frame.arrived : frame?.t;
+    return frame ? [{ source, frame, frames, stale, t }] : [];
   });
 }
 
@@ -320,19 +322,18 @@ function draw(now) {
   const shown = items(now);
   if (app.fittedTo !== app.selected && fit(shown, now, false)) app.fittedTo = app.selected;
   const canvas = $("scene");
-  const frames = shown.map(({ frame, stale }) => `${frame.seq}${stale}`).join();
+  const frames = shown.map(({ frame, stale }) => `${frame.arrived}${stale}`).join();
   if (frames !== app.framesKey) {
     follow(shown, Math.min(100, now - app.followedAt));
     app.framesKey = frames;
     app.followedAt = now;
   }
-  const key = `${frames} ${orbit.version} ${canvas.clientWidth} ${canvas.clientHeight} ${app.selected} ${app.paused?.t}`;
+  const key = `${frames} ${orbit.version} ${canvas.clientWidth} ${canvas.clientHeight} ${app.selected} ${app.paused?.t} ${app.fading ? now >> 5 : ""}`;
   const changed = key !== app.drawnKey;
   if (changed) {
     app.drawnKey = key;
     drawStage(shown, now);
-    app.drawn.push(now);
-    while (app.drawn[0] < now - 2000) app.drawn.shift();
+    app.fading = app.targets.some(({ fading }) => fading);
     canvas.dataset.drawn = String(Number(canvas.dataset.drawn ?? 0) + 1);
     canvas.dataset.people = String(app.targets.length);
   }
@@ -344,7 +345,7 @@ function draw(now) {
   }
 }
 
-// What people do
+// Input
 
 function key(event) {
   const now = performance.now();

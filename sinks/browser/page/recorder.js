@@ -43,7 +43,7 @@ export class Recorder {
     this.onChange();
   }
 
-  // After a reconnection the server must be asked again to keep frames.
+  // A new connection must request again that frames are kept.
   resume() {
     if (this.interval) this.connection.send({ type: "keep", from_ms: this.interval.from });
   }

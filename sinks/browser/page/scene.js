@@ -18,7 +18,7 @@ export function drawBackground(context, rect) {
   context.fillRect(rect.x, rect.y, rect.width, rect.height);
 }
 
-// Draws sources that share their axes. items: [{source, frame, frames, stale}]; returns projected joints.
+// Draws sources that share their axes. items: [{source, frame, frames, stale, t}]; returns projected joints.
 export function drawScene(context, projection, target, items, options) {
   context.lineCap = context.lineJoin = "round";
   floor(context, projection, target);
@@ -33,11 +33,11 @@ export function drawScene(context, projection, target, items, options) {
   }
   people.sort((a, b) => depth(projection, b.person) - depth(projection, a.person));
   const targets = [];
-  for (const { person, source, alpha, stale } of people) {
+  for (const { person, source, alpha, stale, fading } of people) {
     context.globalAlpha = alpha;
     const style = { grey: stale, joints: options.joints };
     const points = drawBody(context, projection, person, source.skeleton, style);
-    targets.push({ person, source, points });
+    targets.push({ person, source, points, fading });
     if (people.length <= MAX_NAMES && options.names) drawName(context, projection, person, source.skeleton);
   }
   context.globalAlpha = 1;
@@ -49,21 +49,17 @@ function depth(projection, person) {
   return Number.isNaN(value) ? 0 : value;
 }
 
-// People of a frame, and those who were lost less than a second before it, fading.
-function visiblePeople({ source, frame, frames, stale }) {
+// People of a frame, and lost ones, which fade within a second.
+function visiblePeople({ source, frame, frames, stale, t }) {
   const shown = new Map();
   for (let n = Math.max(0, indexAt(frames, frame.t - FADE_MS)); n < frames.length && frames[n].t <= frame.t; n++) {
     for (const person of frames[n].persons) {
       if (person.state === "lost") continue;
-      const alpha = (person.state === "predicted" ? 0.6 : 1) * (1 - (frame.t - frames[n].t) / FADE_MS);
-      shown.set(person.id, { person, source, frame, frames, alpha, stale });
+      const fading = frames[n] !== frame;
+      const left = fading ? 0.6 * (1 - (t - frames[n].t) / FADE_MS) : 1;
+      const alpha = left * (person.state === "predicted" ? 0.6 : 1) * (stale ? 0.7 : 1);
+      shown.set(person.id, { person, source, frame, frames, alpha, stale, fading });
     }
-  }
-  const now = new Set(frame.persons.filter(({ state }) => state !== "lost").map(({ id }) => id));
-  for (const [id, item] of shown) {
-    if (now.has(id)) item.alpha = item.person.state === "predicted" ? 0.6 : 1;
-    else item.alpha *= 0.6;
-    if (stale) item.alpha *= 0.7;
   }
   return [...shown.values()].filter(({ alpha }) => alpha > 0.02);
 }

@@ -25,7 +25,7 @@ function people(shown) {
   return shown.reduce((sum, { frame }) => sum + living(frame), 0);
 }
 
-// What the sender reports about its own parts, such as a camera that is lost.
+// Problems that the sender reports about its parts, such as a lost camera.
 function trouble(sources, status) {
   for (const { name } of sources) {
     const state = status?.report.states?.[name];

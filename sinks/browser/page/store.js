@@ -1,4 +1,4 @@
-// What was received: a ring of frames per source, in display axes (metres, x right, y ahead, z up).
+// Received frames: a ring per source, in display axes (metres, x right, y ahead, z up).
 
 export const KEPT_MS = 30_000;
 export const STAGES = ["capture", "detect", "queue", "lift", "post"];

@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -62,6 +63,24 @@ class Chromium:
         page.call("Page.navigate", url=url)
         page.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
         return page
+
+    def cpu_s(self) -> float:
+        """CPU time in seconds that all its processes have used."""
+        parents, used = {}, {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # the process has ended
+                continue
+            parents[int(folder.name)], used[int(folder.name)] = (
+                int(fields[1]),
+                int(fields[11]) + int(fields[12]),
+            )
+
+        def belongs(process: int) -> bool:
+            return process == self._process.pid or (process in parents and belongs(parents[process]))
+
+        return sum(ticks for process, ticks in used.items() if belongs(process)) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """End the browser."""

@@ -50,7 +50,7 @@ def test_one_person_makes_one_file():
     ]  # fmt: skip
 
 
-def test_rotations_that_the_sender_left_out_are_the_ones_it_would_have_sent():
+def test_missing_rotations_are_computed_as_a_node_computes_them():
     complete = pose_frames(dance(0.5))
     bare = [
         replace(one, persons=tuple(replace(person, rotations=None) for person in one.persons))
@@ -64,7 +64,7 @@ def test_rotations_that_the_sender_left_out_are_the_ones_it_would_have_sent():
         )
 
 
-def test_nothing_to_export_is_said_in_words():
+def test_an_export_without_poses_raises_an_error_with_the_reason():
     with pytest.raises(NothingToExport, match="no poses in this time"):
         export("npz", [], [])
     empty = [replace(one, persons=()) for one in frames(3)]

@@ -9,6 +9,7 @@ import pytest
 
 from sinks.browser import Browser
 from stream.files.poses import read
+from stream.messages import Pose
 from stream.protocols import ComponentContext, opened
 from tests.sinks.browser.chromium import Chromium, Page, wait_until
 from tests.sinks.browser.walkers import SKELETON, Sender, meta, status
@@ -108,6 +109,19 @@ def test_a_lost_person_fades_and_leaves(page: Page, sender: Sender):
     sender.persons = 1
     page.wait_for("document.getElementById('scene').dataset.people == 1")
     assert page.text("#state-text") == "Live: 1 person"
+
+
+def test_people_announced_as_lost_fade_although_no_further_frame_arrives(page: Page, sender: Sender):
+    page.wait_for_state("live")
+    sender.poses = False
+    last = sender.sent[-1]
+    nan = np.full((17, 3), np.nan, np.float32)
+    zero = np.zeros(17, np.float32)
+    lost = tuple(Pose(person.id, "lost", nan, zero, zero.astype(np.uint8)) for person in last.persons)
+    sender.sink.send(replace(last, persons=lost))
+    page.wait_for_state("empty")
+    page.wait_for("document.getElementById('scene').dataset.people == 0")
+    assert page.text("#message") == "No person in sight"
 
 
 def test_colours_stay_with_ids(page: Page, sender: Sender):

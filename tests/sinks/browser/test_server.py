@@ -1,4 +1,4 @@
-"""The viewer's server against strangers: wrong origins, missing tokens, floods, silence, large messages."""
+"""The viewer's server under attack: wrong origins, missing tokens, floods, silence, large messages."""
 
 import base64
 import json
@@ -160,7 +160,7 @@ def test_without_the_token_there_are_no_poses(guarded: Browser, caplog: pytest.L
     assert ENCODED not in logged
 
 
-def test_tokens_that_cannot_be_read_are_no_tokens():
+def test_malformed_tokens_count_as_missing():
     assert bearer_token("Basic abc") is None
     assert bearer_token("Bearer \xff") is None
     assert subprotocol_token("poselift.v1, other") is None
@@ -215,7 +215,7 @@ def test_a_closed_sink_sends_nothing_and_opens_again(viewer: Browser):
         sink.close()
 
 
-def test_further_browsers_than_allowed_are_turned_away_in_words():
+def test_browsers_beyond_the_limit_are_refused_with_the_reason():
     with opened(Browser(Browser.Settings(port=0, max_clients=2), ComponentContext("view"))) as sink:
         with page_socket(sink), page_socket(sink):
             assert get(sink, "access")[:2] == (
@@ -318,7 +318,7 @@ def test_a_large_message_ends_its_connection_alone(viewer: Browser):
         b"\xff",
     ],
 )
-def test_requests_that_make_no_sense_are_ignored(viewer: Browser, request_: str | bytes):
+def test_invalid_requests_are_ignored(viewer: Browser, request_: str | bytes):
     with page_socket(viewer) as client:
         client.send(request_)
         client.send('{"type": "ping", "sent": 5}')
@@ -326,7 +326,7 @@ def test_requests_that_make_no_sense_are_ignored(viewer: Browser, request_: str 
     assert (answers[1]["schema"], answers[1]["sent"]) == ("pong", 5)
 
 
-def test_an_export_without_poses_is_answered_in_words(viewer: Browser):
+def test_an_export_without_poses_is_answered_with_the_reason(viewer: Browser):
     with page_socket(viewer) as client:
         client.recv(timeout=5.0)
         client.send('{"type": "export", "format": "npz", "from_ms": 0, "to_ms": 1}')

@@ -1,4 +1,4 @@
-"""`poselift view` and `--view`: the address is printed, and the page's server sends what it should."""
+"""`poselift view` and `--view` print the address of a server that sends the poses to pages."""
 
 import io
 import json
@@ -144,7 +144,7 @@ def test_run_with_view_serves_a_page_with_keypoints(tiny_weights: Path):
         (("--host", "0.0.0.0"), "token"),
     ],
 )
-def test_what_cannot_be_shown_is_explained(
+def test_targets_that_cannot_be_shown_are_explained(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str
 ):
     with pytest.raises(SystemExit) as ended:

@@ -213,7 +213,9 @@ def _import_own_component(place: str, where: str) -> Any:
             f"{where}.type: {place!r} cannot be imported: {error}; is the folder of the module on PYTHONPATH?"
         ) from None
     if not hasattr(make, "Settings"):
-        raise ConfigError(f"{where}.type: expected a class with a msgspec struct `Settings`, {place!r} has none")
+        raise ConfigError(
+            f"{where}.type: expected a class with a msgspec struct `Settings`, {place!r} has none"
+        )
     return make
 
 

@@ -27,8 +27,8 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 def shell_lines(path: Path) -> list[str]:
-    """Commands of the shell blocks without their comments."""
-    lines = "".join(blocks(path, "(?:ba)?sh")).splitlines()
+    """Commands of the shell blocks without their comments, each in one line."""
+    lines = re.sub(r"\\\n\s*", "", "".join(blocks(path, "(?:ba)?sh"))).splitlines()
     return [line for line in (re.sub(r"\s+#.*", "", line) for line in lines) if line]
 
 

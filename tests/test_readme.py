@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import typer
 import yaml
 import zmq
 
+from stream.cli.live import VIEW_CHANGES
 from stream.cli.main import app, main
 from stream.config.load import CONFIGS, load, resolve
 from stream.files import poses as pose_files
@@ -42,7 +44,10 @@ def run_commands() -> list[tuple[str, list[str]]]:
     """Config and `--set` changes of every `poselift run` and `poselift check` of a packaged config."""
     packaged = {path.stem for path in CONFIGS.glob("*.yaml")}
     words = [shlex.split(line)[1:] for line in sorted(set(commands()))]
-    return [(line[1], line[3::2]) for line in words if line[0] in ("run", "check") and line[1] in packaged]
+    lines = [line for line in words if line[0] in ("run", "check") and line[1] in packaged]
+    changes = [[change for option, change in pairwise(line) if option == "--set"] for line in lines]
+    view = [VIEW_CHANGES if "--view" in line else () for line in lines]
+    return [(line[1], [*first, *then]) for line, first, then in zip(lines, view, changes, strict=True)]
 
 
 @pytest.mark.parametrize("line", sorted(set(commands())))
@@ -54,7 +59,10 @@ def test_every_command_in_the_documents_is_valid(line: str):
 
 
 @pytest.mark.parametrize(("config", "changes"), run_commands(), ids=str)
-def test_every_packaged_config_in_the_documents_loads_with_its_changes(config: str, changes: list[str]):
+def test_every_packaged_config_in_the_documents_loads_with_its_changes(
+    config: str, changes: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("POSELIFT_VIEW_TOKEN", 32 * "a")
     assert load(config, changes).sources
 
 

@@ -42,7 +42,7 @@ class ROS2:
         peers: addresses of machines that multicast does not reach.
         distro: which distribution the node announces itself to: humble, jazzy (and later), or none for no
         node name.
-        max_age_ms: poses older than this are not sent.
+        max_age_ms: older poses are not sent; their persons count as lost.
         """
 
         domain: int = 0
@@ -89,8 +89,8 @@ class ROS2:
 
     def send(self, message: Message) -> None:
         """Publish a pose frame, keep a camera's `meta`, report a status as diagnostics."""
-        if isinstance(message, PoseFrame) and self._max_age.exceeded(message):
-            return
+        if isinstance(message, PoseFrame):
+            message = self._max_age.fresh(message)
         for converted in self._converter.convert(message):
             self._write(converted)
 

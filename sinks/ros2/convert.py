@@ -78,6 +78,18 @@ class RosConverter:
                 data = ros.diagnostic_array(message.unix_ns, message.node, rows)
                 yield RosMessage(DIAGNOSTICS, DIAGNOSTICS_TYPE, data)
 
+    def end(self, stamp_ns: int) -> Iterator[RosMessage]:
+        """Messages that remove all persons, for the end of the run."""
+        for name, camera in self._cameras.items():
+            optical = f"{name}_optical_frame"
+            markers: list[ros.Marker] = []
+            for person in camera.persons.values():
+                markers += delete_markers(optical, name, person.name)
+            camera.persons.clear()
+            if markers:
+                yield RosMessage(MARKERS, MARKERS_TYPE, ros.marker_array(stamp_ns, markers))
+            yield RosMessage(TRACKED, IDS_TYPE, ros.ids_list(stamp_ns, optical, []))
+
     def _poses(self, frame: PoseFrame) -> Iterator[RosMessage]:
         name, stamp_ns = frame.header.source, frame.header.captured_unix_ns
         camera = self._cameras.setdefault(name, _Camera())

@@ -83,7 +83,10 @@ class ROS2:
             self._announce(topic, type_name)
 
     def close(self) -> None:
+        """Remove all persons, then leave the network."""
         if self._participant is not None:
+            for message in self._converter.end(self._context.clock.unix_ns()):
+                self._write(message)
             self._participant.close()
             self._participant = None
 

@@ -201,3 +201,14 @@ def test_topics_have_the_type_names_of_ros(domain: int):
         "rt/diagnostics": "diagnostic_msgs::msg::dds_::DiagnosticArray_",
         "ros_discovery_info": "rmw_dds_common::msg::dds_::ParticipantEntitiesInfo_",
     }
+
+
+def test_closing_removes_all_persons(domain: int):
+    subscriber = Subscriber(domain, 3.0)
+    with opened(ROS2(ROS2.Settings(domain=domain, max_age_ms=1e15), ComponentContext("ros2"))) as sink:
+        time.sleep(0.7)
+        for frame in pose_frames([joints()] * 5, "a3f9k"):
+            sink.send(frame)
+    received = subscriber.messages()
+    assert [marker.action for marker in received["/poselift/markers"][-1].markers] == [2, 2, 2]
+    assert received["/humans/bodies/tracked"][-1].ids == []

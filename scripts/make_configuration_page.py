@@ -52,7 +52,8 @@ poselift run webcam.yaml --set sinks.zeromq.port=5600 --set lifter.lag=4
 ```
 
 In `--set`, `source.` and `sink.` stand for the only source or sink of a config. The name of a packaged
-config can stand in place of a file: `poselift run webcam`. Unknown keys are errors.
+config can stand in place of a file: `poselift run webcam`. Unknown keys are errors. `type: module:Class`
+names a source, detector or sink of your own: [extend.md](extend.md).
 
 This page is generated from the code by `python scripts/{Path(__file__).name}`.
 """

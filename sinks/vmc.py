@@ -130,7 +130,7 @@ class VMC:
         try:
             for packet in packets:
                 self._socket.sendto(packet, (host, first + port))
-        except ConnectionError:  # no program listens there yet; UDP has nothing to reconnect
+        except ConnectionError:  # Windows reports that no program listens; UDP has nothing to reconnect
             self._context.health.increment(self._context.name, "drop.refused")
         except OSError as error:
             raise SinkUnavailable(f"{self._context.name}: {self.endpoint}: {error}") from error

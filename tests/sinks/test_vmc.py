@@ -175,3 +175,21 @@ def test_persons_absent_from_a_frame_free_their_port():
     (messages,) = sent(*first, *second).early
     states = [message[1:] for message in messages if message[0] == "/VMC/Ext/OK"]
     assert states == [(1, 3, 0, 1), (1, 3, 0, 1), (1, 3, 0, 0), (0,), (1, 3, 0, 1), (1, 3, 0, 1)]
+
+
+def test_a_receiver_may_start_late_and_come_back():
+    frames = pose_frames([joints()] * 30)
+    with ExitStack() as stack:
+        receiver = Receiver(1, stack)
+    context = ComponentContext("vmc", clock=FakeClock())
+    with opened(VMC(VMC.Settings(port=receiver.port), context)) as sink:  # no program listens now
+        for frame in frames[:10]:
+            sink.send(frame)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+            back.bind(("127.0.0.1", receiver.port))
+            back.settimeout(1.0)
+            for frame in frames[10:20]:
+                sink.send(frame)
+            assert back.recv(65536).startswith(b"#bundle")
+        for frame in frames[20:]:
+            sink.send(frame)

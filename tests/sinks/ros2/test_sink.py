@@ -212,3 +212,20 @@ def test_closing_removes_all_persons(domain: int):
     received = subscriber.messages()
     assert [marker.action for marker in received["/poselift/markers"][-1].markers] == [2, 2, 2]
     assert received["/humans/bodies/tracked"][-1].ids == []
+
+
+def test_a_late_subscriber_gets_the_static_transforms_and_the_description(domain: int):
+    frames = pose_frames([joints()] * 60, "a3f9k")
+    sink = ROS2(ROS2.Settings(domain=domain, max_age_ms=1e15), ComponentContext("ros2"))
+    with opened(sink):
+        sink.send(meta())
+        for frame in frames[:5]:
+            sink.send(frame)
+        subscriber = Subscriber(domain, 2.5)
+        for frame in frames[5:]:
+            sink.send(frame)
+            time.sleep(0.02)
+        received = subscriber.messages()
+    assert received["/tf_static"][0].transforms[0].child_frame_id == "cam0_optical_frame"
+    assert "body_a3f9k" in received["/humans/bodies/a3f9k/urdf"][0].data
+    assert 0 < len(received["/tf"]) <= 55  # nothing of the time before

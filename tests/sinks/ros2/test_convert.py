@@ -1,4 +1,4 @@
-"""The tree of frames that two cameras and several persons make: one parent per frame, all static ones kept."""
+"""The tree of frames that two cameras and several persons make: one parent per frame, no static one lost."""
 
 from dataclasses import replace
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.arguments import ConfigArgument
+from stream.cli.arguments import ConfigArgument, NodeKeyOption, SecretKeyOption
 from stream.cli.output import print_line
 
 app = typer.Typer()
@@ -79,12 +79,17 @@ def listen(
     seconds: Annotated[
         float | None, typer.Option(help="Stop after so many seconds; default: at Ctrl-C.")
     ] = None,
+    key: SecretKeyOption = None,
+    node_key: NodeKeyOption = None,
     prefix: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Print rate and age of published poses.
 
-    Subscribes to a `poselift run` and prints a line every second until Ctrl-C.
+    Subscribes to a `poselift run` and prints a line every second until Ctrl-C. A node with CURVE needs --key
+    and --node-key; `poselift keys` makes them.
     """
     from stream.cli.listen import listen
+    from stream.security import client_keys
 
-    listen(endpoint, source=source, as_json=as_json, output=output, seconds=seconds, prefix=prefix)
+    keys = client_keys(key, node_key)
+    listen(endpoint, source, as_json=as_json, output=output, seconds=seconds, prefix=prefix, keys=keys)

@@ -11,7 +11,7 @@ except ImportError:
         "(`from stream import subscribe` works without them.)"
     )
 
-from stream.cli import files, live, measure, models, research
+from stream.cli import files, keys, live, measure, models, research
 from stream.errors import ConfigError, PoseliftError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for commands in (live, files, models, measure, research):
+for commands in (live, files, keys, models, measure, research):
     app.registered_commands += commands.app.registered_commands
 
 

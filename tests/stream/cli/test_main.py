@@ -32,7 +32,7 @@ def poses(path: Path) -> list[PoseFrame]:
 
 
 COMMANDS = (
-    *("demo", "run", "check", "listen", "lift", "models", "calibrate"),
+    *("demo", "run", "check", "listen", "lift", "models", "calibrate", "keys"),
     *("flops", "import-weights", "train", "evaluate", "plot", "lag-curve", "report", "bench"),
 )
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.arguments import ConfigArgument, NodeKeyOption, SecretKeyOption
+from stream.cli.arguments import ConfigArgument, NodeKeyOption, SecretKeyOption, require_choice
 from stream.cli.output import print_line
 
 app = typer.Typer()
@@ -36,17 +36,27 @@ def demo(
 
 
 @app.command()
-def run(config: ConfigArgument, changes: Changes = None) -> None:
+def run(
+    config: ConfigArgument,
+    changes: Changes = None,
+    log: Annotated[
+        str, typer.Option(help="Format of the log: text, or json for one line of JSON per record.")
+    ] = "text",
+) -> None:
     """Run a config: sources in, 3D poses out.
 
     Reads the sources, lifts keypoints to 3D poses and publishes them through the sinks, until the sources end
     or Ctrl-C. `poselift check CONFIG` prints every setting of a config; `poselift listen` prints the
-    published poses.
+    published poses. With --log json everything is logged to stderr.
     """
+    from stream.cli.json_log import log_as_json, log_line
     from stream.config.load import load
     from stream.runtime.service import run
 
-    run(load(config, changes or ()), print_line)
+    require_choice("--log", log, ("text", "json"))
+    if log == "json":
+        log_as_json()
+    run(load(config, changes or ()), log_line if log == "json" else print_line)
 
 
 @app.command()

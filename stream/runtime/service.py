@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 from stream.config.load import Config
 from stream.health import health_line
+from stream.runtime.notify import Notifier
 from stream.runtime.pipeline import Pipeline
+from stream.runtime.watchdog import Watchdog
 
 log = logging.getLogger("poselift")
 
@@ -22,18 +24,29 @@ def run(config: Config, print_line: Callable[[str], None]) -> None:
 
     Raises the error that ended it early.
     """
-    pipeline = Pipeline(config)
+    pipeline, notifier = Pipeline(config), Notifier()
     with stopped_by_signals(pipeline.stop), pipeline:
-        for line in endpoints(pipeline):
+        lines = list(endpoints(pipeline))
+        notifier.ready(", ".join(lines))
+        for line in lines:
             print_line(line)
-        supervise(pipeline, print_line)
+        try:
+            supervise(pipeline, print_line, notifier)
+        finally:
+            notifier.stopping()
     print_line(f"stopped. {health_line(pipeline.status().report)}")
     if pipeline.error is not None:
         raise pipeline.error
 
 
-def supervise(pipeline: Pipeline, print_line: Callable[[str], None]) -> None:
-    """Repeat the meta messages and report health until the pipeline is done."""
+def supervise(
+    pipeline: Pipeline, print_line: Callable[[str], None], notifier: Notifier | None = None
+) -> None:
+    """Repeat the meta messages, watch the threads and report health until the pipeline is done.
+
+    notifier: gets a sign of life about once a second while all threads run.
+    """
+    watchdog = Watchdog(pipeline.health, pipeline.clock)
     clock, interval_ns = pipeline.clock, pipeline.config.status_s * 1e9
     reported_ns = clock.now_ns()
     if pipeline.wait(_ANNOUNCE_S):
@@ -41,6 +54,9 @@ def supervise(pipeline: Pipeline, print_line: Callable[[str], None]) -> None:
     gc.freeze()  # loaded objects stay alive; scanning them for garbage takes tens of milliseconds
     while not pipeline.wait(_ANNOUNCE_S):
         pipeline.announce()
+        watchdog.check()
+        if notifier and watchdog.alive:
+            notifier.alive(health_line(pipeline.health.report()))
         if clock.now_ns() - reported_ns >= interval_ns:
             reported_ns = clock.now_ns()
             print_line(health_line(pipeline.status().report))

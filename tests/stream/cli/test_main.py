@@ -32,7 +32,7 @@ def poses(path: Path) -> list[PoseFrame]:
 
 
 COMMANDS = (
-    *("demo", "run", "check", "listen", "lift", "models", "calibrate", "keys"),
+    *("demo", "run", "check", "listen", "lift", "models", "calibrate", "keys", "doctor"),
     *("flops", "import-weights", "train", "evaluate", "plot", "lag-curve", "report", "bench"),
 )
 

@@ -131,5 +131,5 @@ class LatestFrameReader:
 
 
 def _checksum(image: U8) -> int:
-    """Checksum of every fourth pixel of every fourth row; the noise of a sensor changes it with every frame."""
+    """Checksum of every fourth pixel of every fourth row; a sensor's noise changes it with every frame."""
     return zlib.crc32(image[::4, ::4].tobytes())

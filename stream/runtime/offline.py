@@ -59,10 +59,16 @@ def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iter
         {
             "sources": {_name(source): _source(source)},
             "lifter": {"lag": "half", "predict_s": 1.0, "kp2d": True, **lifter},
-            "sinks": {"output": {"type": OUTPUTS[output.suffix], "path": str(output)}},
+            "sinks": {"output": _sink(output)},
         },
         changes,
     )
+
+
+def _sink(output: Path) -> dict[str, Any]:
+    settings = {"type": OUTPUTS[output.suffix], "path": str(output), "overwrite": True}
+    # Lifting again makes the same file, so that no journal is needed.
+    return settings | ({"journal": False} if output.suffix == ".npz" else {})
 
 
 def count(source: Path) -> int | None:

@@ -12,6 +12,7 @@ from stream.health import health_line
 from stream.runtime.notify import Notifier
 from stream.runtime.pipeline import Pipeline
 from stream.runtime.watchdog import Watchdog
+from stream.tracking.lifecycle import max_gap_s
 
 log = logging.getLogger("poselift")
 
@@ -46,7 +47,8 @@ def supervise(
 
     notifier: gets a sign of life about once a second while all threads run.
     """
-    watchdog = Watchdog(pipeline.health, pipeline.clock)
+    gap_s = max_gap_s(pipeline.config.lifter.predict_s)
+    watchdog = Watchdog(pipeline.health, pipeline.clock, gap_s)
     clock, interval_ns = pipeline.clock, pipeline.config.status_s * 1e9
     reported_ns = clock.now_ns()
     if pipeline.wait(_ANNOUNCE_S):

@@ -1,4 +1,4 @@
-"""Notices threads that hang and queues that stay full: logs and counts them, once per episode.
+"""Notices threads that hang, queues that stay full and cameras that are too slow: logs and counts them once.
 
 A hanging thread cannot be ended from within the process. `alive` is then False: the service sends no sign
 of life to systemd and the `prometheus` sink answers 503 at /healthz, so that the supervisor restarts it.
@@ -12,17 +12,25 @@ from stream.health import Health, stalled_threads
 log = logging.getLogger("poselift")
 
 STALLED_S = 30.0  # without a turn of a source or lift thread
+RATE_S = 10.0  # over which the frame rate of a camera is measured
 FULL_S = 20.0  # in which a queue drops without a pause
 # Drops of queues whose reader is too slow; a camera that is faster than its detector drops on purpose.
 _FULL_QUEUES = ("sink_slow", "subscriber_slow", "broker_slow", "reader_behind", "lifter_behind")
 
 
 class Watchdog:
-    """Looks at the health of a node; `check` is called about once a second."""
+    """Looks at the health of a node; `check` is called about once a second.
 
-    def __init__(self, health: Health, clock: Clock) -> None:
+    max_gap_s: seconds without a detection after which a person is lost.
+    """
+
+    def __init__(self, health: Health, clock: Clock, max_gap_s: float) -> None:
         self._health = health
         self._clock = clock
+        self._max_gap_s = max_gap_s
+        self._rates_from_ns = clock.now_ns()
+        self._frames: dict[str, int] = {}  # by camera, at `_rates_from_ns`
+        self._slow: set[str] = set()
         self._stalled: set[str] = set()
         self._full: dict[str, _FullQueue] = {}
 
@@ -35,6 +43,7 @@ class Watchdog:
         """Log and count what has begun to hang or to overflow since the last call."""
         self._check_threads()
         self._check_queues()
+        self._check_rates()
 
     def _check_threads(self) -> None:
         stalled = stalled_threads(self._health, self._clock.now_ns(), STALLED_S)
@@ -60,6 +69,28 @@ class Watchdog:
                     "%s: has dropped messages (%s) for %.0f s without a pause: it is too slow for this rate",
                     *(component, reason, FULL_S),
                 )
+
+    def _check_rates(self) -> None:
+        """A camera slower than `max_gap_s` loses every person between two frames."""
+        now_ns = self._clock.now_ns()
+        seconds = (now_ns - self._rates_from_ns) / 1e9
+        if seconds < RATE_S:
+            return
+        frames = {camera: self._health.counter(camera, "frames") for camera in self._cameras(now_ns)}
+        for camera, count in frames.items():
+            rate_hz = (count - self._frames.get(camera, count)) / seconds
+            if 0 < rate_hz < 1 / self._max_gap_s and camera not in self._slow:
+                self._slow.add(camera)
+                self._health.increment(camera, "slow")
+                log.warning(
+                    "%s: %.1f frames per second; a person is lost after %.2f s without a frame and then gets "
+                    "a new id: set lifter.predict_s to %.1f or more",
+                    *(camera, rate_hz, self._max_gap_s, 2 / rate_hz),
+                )
+        self._rates_from_ns, self._frames = now_ns, frames
+
+    def _cameras(self, now_ns: int) -> list[str]:
+        return list(self._health.ages_s("frame", now_ns))
 
 
 class _FullQueue:

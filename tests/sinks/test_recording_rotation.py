@@ -21,6 +21,7 @@ from stream.messages import PoseFrame
 from stream.protocols import ComponentContext, opened
 from stream.wire.codec import decode
 from tests.examples import meta, pose_frame
+from tests.rig_examples import joints, pose_frames
 
 ROOT = Path(__file__).parents[2]
 KINDS: dict[str, Any] = {"jsonl": JSONL, "npz": NPZ, "mcap": MCAP}
@@ -41,8 +42,8 @@ def record(kind: str, folder: Path, count: int, **settings: object) -> None:
     )
     with opened(sink):
         sink.send(meta())
-        for seq in range(count):
-            sink.send(pose_frame(seq))
+        for frame in pose_frames([joints()] * count):
+            sink.send(frame)
             clock.advance(1)
 
 
@@ -100,12 +101,12 @@ import sys, time
 from sinks.{kind} import {name}
 from stream.errors import ConfigError
 from stream.protocols import ComponentContext
-from tests.examples import pose_frame
+from tests.rig_examples import joints, pose_frames
 sink = {name}({name}.Settings(path={path!r}), ComponentContext("record"))
 sink.open()
 try:
-    for seq in range(10_000):
-        sink.send(pose_frame(seq))
+    for seq, frame in enumerate(pose_frames([joints()] * 400)):
+        sink.send(frame)
         print(seq, flush=True)
         time.sleep({pause_s})
     sink.close()

@@ -13,6 +13,7 @@ SINKS = {
     "sonic": "sinks.sonic:SONIC",
     "prometheus": "sinks.prometheus:Prometheus",
     "console": "sinks.console:Console",
+    "browser": "sinks.browser:Browser",
     "memory": "sinks.memory:Memory",
 }
 

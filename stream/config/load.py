@@ -30,6 +30,7 @@ from stream.tracking.tracker import Tracker
 _PACKAGED = Path(__file__).parent / "packaged"
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "configs"
 
+_SECRET_KEYS = ("password", "token")
 DEFAULT_NODE = "poselift"
 DEFAULT_STATUS_S = 5.0
 
@@ -213,9 +214,9 @@ def import_component(place: str) -> Any:
 
 
 def _masked(value: Any) -> Any:
-    """The same values with the passwords in URLs masked."""
+    """The same values with passwords, tokens, and the passwords in URLs masked."""
     if isinstance(value, dict):
-        return {key: _masked(item) for key, item in value.items()}
+        return {key: "***" if item and key in _SECRET_KEYS else _masked(item) for key, item in value.items()}
     return masked(value) if isinstance(value, str) else value
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/consumers.py
 
-The last line is JSON: us (microseconds per pose), bytes (per pose, on the wire or in the file), and kept (share
-of the poses in the file of a process that was killed after 9.7 s).
+The last line is JSON: us (microseconds per pose), bytes (per pose, on the wire or in the file), and kept
+(share of the poses in the file of a process that was killed after 9.7 s).
 """
 
 import json

@@ -9,7 +9,7 @@ import importlib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sources import DETECTORS, FRAME_SOURCES, SOURCES
 from stream.config.changes import apply_change
 from stream.config.convert import reject_unknown, require_mapping, suggestion, to_struct
 from stream.config.lifter import LifterSettings
+from stream.config.secrets import Secrets
 from stream.errors import ConfigError, masked
 from stream.postprocess.smoothing import Smoother
 from stream.protocols import ComponentContext
@@ -32,6 +33,7 @@ CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf
 
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:Class
 
+_SECRET_KEYS = ("password", "token")
 DEFAULT_NODE = "poselift"
 DEFAULT_STATUS_S = 5.0
 
@@ -85,9 +87,11 @@ class Config:
     scene: RootPosition.Settings
     sinks: dict[str, ComponentConfig]
     status_s: float
+    # Not a setting: the `${...}` references, which `to_dict` shows in place of their values.
+    secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as plain values for YAML, with all defaults; passwords in URLs are masked."""
+        """The config as plain values for YAML, with all defaults; shows no passwords and no secrets."""
         shown: dict[str, Any] = _masked(
             {
                 "node": self.node,
@@ -100,7 +104,7 @@ class Config:
                 "status_s": self.status_s,
             }
         )
-        return shown
+        return self.secrets.restore(shown)
 
 
 def load(path: str | Path, changes: Iterable[str] = ()) -> Config:
@@ -134,11 +138,22 @@ def find(path: str | Path) -> Path:
 
 
 def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
-    """Check a config of plain values and fill in defaults; changes and errors as for `load`."""
+    """Check a config of plain values and fill in defaults; changes and errors as for `load`.
+
+    `${NAME}` in a text becomes an environment variable, `${file:PATH}` the text of a file.
+    """
     tree = require_mapping(tree, "the config")
     for change in changes:
         apply_change(tree, change)
-    reject_unknown(tree, (field.name for field in fields(Config)), "the config")
+    secrets = Secrets()
+    try:
+        return _resolve(secrets.fill_in(tree), secrets)
+    except ConfigError as error:
+        raise ConfigError(secrets.hide(str(error))) from None
+
+
+def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:
+    reject_unknown(tree, (field.name for field in fields(Config) if field.name != "secrets"), "the config")
     sources = _named(tree.get("sources"), "sources", "sources: {cam0: {type: opencv, url: 0}}")
     sinks = _named(tree.get("sinks"), "sinks", "sinks: {zeromq: {type: zeromq}}")
     if shared := sources.keys() & sinks.keys():
@@ -148,7 +163,7 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
         )
     source_configs = {name: _source(name, settings) for name, settings in sources.items()}
     return Config(
-        node=_name(tree.get("node", DEFAULT_NODE), "node"),
+        node=check_name(tree.get("node", DEFAULT_NODE), "node"),
         sources=source_configs,
         lifter=to_struct(LifterSettings, _section(tree, "lifter"), "lifter"),
         tracking=to_struct(Tracker.Settings, _section(tree, "tracking"), "tracking"),
@@ -156,6 +171,7 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
         scene=_scene(_section(tree, "scene"), source_configs),
         sinks={name: _component(name, settings, SINKS, f"sinks.{name}") for name, settings in sinks.items()},
         status_s=_seconds(tree.get("status_s", DEFAULT_STATUS_S)),
+        secrets=secrets,
     )
 
 
@@ -220,9 +236,9 @@ def _import_own_component(place: str, where: str) -> Any:
 
 
 def _masked(value: Any) -> Any:
-    """The same values with the passwords in URLs masked."""
+    """The same values with passwords, tokens, and the passwords in URLs masked."""
     if isinstance(value, dict):
-        return {key: _masked(item) for key, item in value.items()}
+        return {key: "***" if item and key in _SECRET_KEYS else _masked(item) for key, item in value.items()}
     return masked(value) if isinstance(value, str) else value
 
 
@@ -230,12 +246,13 @@ def _named(value: object, where: str, example: str) -> dict[str, dict[str, Any]]
     if not value:
         raise ConfigError(f"{where}: expected at least one, for example {example}")
     return {
-        _name(name, where): require_mapping(settings, f"{where}.{name}")
+        check_name(name, where): require_mapping(settings, f"{where}.{name}")
         for name, settings in require_mapping(value, where).items()
     }
 
 
-def _name(value: object, where: str) -> str:
+def check_name(value: object, where: str) -> str:
+    """`value` if it is a name; ConfigError otherwise."""
     # Names become parts of topics, where characters such as / and + separate levels or match several.
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
         raise ConfigError(f"{where}: expected a name of letters, digits, '_', '-' or '.', got {value!r}")

@@ -71,7 +71,9 @@ class Pipeline:
         self.source_threads = [self._source_thread(component) for component in config.sources.values()]
         self.lossless = not any(source.live for source in self.source_threads)
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
-        self._lift_thread = LiftThread(self._batch_lifter(), self.source_threads, self.clock, self.on_error)
+        self._lift_thread = LiftThread(
+            self._batch_lifter(), self.source_threads, self.clock, self.on_error, self.on_lift_turn
+        )
 
     def _load_lifter(self) -> "Runner":
         settings = self.config.lifter
@@ -211,6 +213,9 @@ class Pipeline:
 
     def on_frames(self) -> None:
         self._lift_thread.wake()
+
+    def on_lift_turn(self) -> None:
+        self.health.touch("lift", "loop", self.clock.now_ns())
 
     def on_error(self, component: str, error: Exception) -> None:
         """Keep the reason and end the run: it cannot go on without a source or the lifter."""

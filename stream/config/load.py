@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -72,6 +72,9 @@ class Config:
     sinks: Consumers of the poses by name.
 
     status_s: Seconds between status messages and health lines.
+
+    workers: Processes among which the sources are divided, each with a lifter of its own; 1 runs everything
+    in this process, auto uses one process per core but one, and no more than there are sources.
     """
 
     node: str
@@ -82,6 +85,7 @@ class Config:
     scene: RootPosition.Settings
     sinks: dict[str, ComponentConfig]
     status_s: float
+    workers: int | Literal["auto"] = 1
 
     def to_dict(self) -> dict[str, Any]:
         """The config as plain values for YAML, with all defaults; passwords in URLs are masked."""
@@ -95,6 +99,7 @@ class Config:
                 "scene": msgspec.to_builtins(self.scene),
                 "sinks": {name: sink.to_dict() for name, sink in self.sinks.items()},
                 "status_s": self.status_s,
+                "workers": self.workers,
             }
         )
         return shown
@@ -153,6 +158,7 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
         scene=_scene(_section(tree, "scene"), source_configs),
         sinks={name: _component(name, settings, SINKS, f"sinks.{name}") for name, settings in sinks.items()},
         status_s=_seconds(tree.get("status_s", DEFAULT_STATUS_S)),
+        workers=_workers(tree.get("workers", 1), len(source_configs)),
     )
 
 
@@ -224,3 +230,14 @@ def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"status_s: expected a number of seconds above 0, got {value!r}")
     return float(value)
+
+
+def _workers(value: object, sources: int) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= sources:
+        raise ConfigError(
+            f"workers: expected 1 to {sources}, the number of sources, which are divided among the workers, "
+            f"or auto, got {value!r}"
+        )
+    return value

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from stream.config.load import Config
 from stream.health import health_line
 from stream.runtime.pipeline import Pipeline
+from stream.runtime.supervisor import Supervisor, worker_count
 
 log = logging.getLogger("poselift")
 
@@ -22,6 +23,9 @@ def run(config: Config, print_line: Callable[[str], None]) -> None:
 
     Raises the error that ended it early.
     """
+    if worker_count(config) > 1:
+        run_workers(config, print_line)
+        return
     pipeline = Pipeline(config)
     with stopped_by_signals(pipeline.stop), pipeline:
         for line in endpoints(pipeline):
@@ -30,6 +34,18 @@ def run(config: Config, print_line: Callable[[str], None]) -> None:
     print_line(f"stopped. {health_line(pipeline.status().report)}")
     if pipeline.error is not None:
         raise pipeline.error
+
+
+def run_workers(config: Config, print_line: Callable[[str], None]) -> None:
+    """Run `config` with its sources divided among processes; output and errors as for `run`."""
+    supervisor = Supervisor(config)
+    with stopped_by_signals(supervisor.stop), supervisor:
+        for name, endpoint in supervisor.relay.endpoints().items():
+            print_line(f"{name}: {endpoint or config.sinks[name].type}")
+        supervisor.run(print_line)
+    print_line(f"stopped. {health_line(supervisor.report())}")
+    if supervisor.relay.error is not None:
+        raise supervisor.relay.error
 
 
 def supervise(pipeline: Pipeline, print_line: Callable[[str], None]) -> None:

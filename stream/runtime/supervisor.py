@@ -54,6 +54,7 @@ class _Share:
     started_ns: int = 0
     not_before_ns: int = 0
     backoff: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))
+    failures: int = 0  # in a row, each soon after its start
 
 
 def divide(sources: list[str], workers: int) -> list[tuple[str, ...]]:
@@ -226,13 +227,14 @@ class Supervisor:
             )
 
     def _delay(self, share: _Share) -> None:
-        """Make a share wait that fails soon after every start."""
+        """Make a share wait that fails soon after every start; the first replacement comes at once."""
         now_ns = self._clock.now_ns()
         if now_ns - share.started_ns > _STABLE_NS:
+            share.failures = 0
             share.backoff.reset()
-            share.not_before_ns = now_ns
-        else:
-            share.not_before_ns = now_ns + round(share.backoff.next_delay_s() * 1e9)
+        share.failures += 1
+        delay_s = share.backoff.next_delay_s() if share.failures > 1 else 0.0
+        share.not_before_ns = now_ns + round(delay_s * 1e9)
 
     def _stop_workers(self) -> None:
         """Let the workers publish what is pending and end by themselves."""

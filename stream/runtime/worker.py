@@ -32,13 +32,15 @@ def run_worker(config: Config, address: str, orders: "Connection[None, Order]", 
         try:
             lifter = load_lifter(config.lifter)
             lifter.warm_up()
+            sink = ComponentConfig(SINK, SINK, WorkerSink, WorkerSink.Settings(address=address))
+            config = replace(config, sinks={SINK: sink})
+            # Built for its checks and its imports alone, so that the time after the order is short.
+            _require_live(Pipeline(config, lifter=lifter))
             reporter.report("ready")
             names = orders.recv()
             if names is not None:
                 sources = {name: config.sources[name] for name in names}
-                sink = ComponentConfig(SINK, SINK, WorkerSink, WorkerSink.Settings(address=address))
-                part = replace(config, sources=sources, sinks={SINK: sink})
-                _serve(Pipeline(part, lifter=lifter), orders, reporter)
+                _serve(Pipeline(replace(config, sources=sources), lifter=lifter), orders, reporter)
         except EOFError:
             pass
         except PoseliftError as error:
@@ -46,12 +48,15 @@ def run_worker(config: Config, address: str, orders: "Connection[None, Order]", 
             sys.exit(1)
 
 
-def _serve(pipeline: Pipeline, orders: "Connection[None, Order]", reporter: Reporter) -> None:
+def _require_live(pipeline: Pipeline) -> None:
     if recorded := [source.name for source in pipeline.source_threads if not source.live]:
         raise ConfigError(
             f"workers: expected live sources, got the recording {recorded[0]}, which another worker would "
             "start again from its beginning; set workers to 1"
         )
+
+
+def _serve(pipeline: Pipeline, orders: "Connection[None, Order]", reporter: Reporter) -> None:
     with pipeline:
         reporter.report("running")
         gc.freeze()  # loaded objects stay alive; scanning them for garbage takes tens of milliseconds

@@ -1,5 +1,6 @@
 """Workers as users run them: real processes that are killed, frozen and replaced under load."""
 
+import itertools
 import os
 import re
 import signal
@@ -160,7 +161,7 @@ def assert_in_order(frames: list[dict[str, Any]]) -> None:
     times = [frame["t_capture_ns"] for frame in frames]
     assert times == sorted(set(times))
     sessions = [frame["session"] for frame in frames]
-    changes = sum(one != other for one, other in zip(sessions, sessions[1:], strict=False))
+    changes = sum(one != other for one, other in itertools.pairwise(sessions))
     assert changes == len(set(sessions)) - 1
 
 

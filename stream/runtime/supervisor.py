@@ -31,7 +31,7 @@ from stream.runtime.worker_process import MAX_SILENCE_S, WorkerProcess
 
 log = logging.getLogger("poselift")
 
-_POLL_MS = 100
+_POLL_MS = 50  # how often the workers are looked after
 _STOP_S = 3.0  # for the workers to publish what is pending
 _STABLE_NS = 10_000_000_000  # a worker that ran this long is replaced without a delay
 _MAX_FAILED_STARTS = 5  # in a row
@@ -79,6 +79,7 @@ class Supervisor:
         self._started = self._failed_starts = 0
         self._stopping = False
         self._zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
         self._folder = Path()
 
     def __enter__(self) -> "Supervisor":
@@ -108,6 +109,8 @@ class Supervisor:
         while not self._stopping and not all(share.ended for share in self._shares):
             self._receive(_POLL_MS)
             now_ns = self._clock.now_ns()
+            if now_ns - looked_ns < _POLL_MS * 1e6:
+                continue
             if now_ns - looked_ns > MAX_SILENCE_S * 0.5e9:  # this process was held up: no worker is to blame
                 for worker in self._workers:
                     worker.heard_ns = now_ns
@@ -132,15 +135,18 @@ class Supervisor:
 
     def _start_worker(self) -> WorkerProcess:
         self._started += 1
-        return WorkerProcess(self._started, self._worker_config, self._folder, self._zmq, self._clock)
+        worker = WorkerProcess(self._started, self._worker_config, self._folder, self._zmq, self._clock)
+        self._poller.register(worker.socket, zmq.POLLIN)
+        return worker
+
+    def _kill(self, worker: WorkerProcess) -> None:
+        self._poller.unregister(worker.socket)
+        worker.kill()
 
     # Messages
 
     def _receive(self, timeout_ms: int) -> None:
-        poller = zmq.Poller()
-        for worker in self._workers:
-            poller.register(worker.socket, zmq.POLLIN)
-        waiting = dict(poller.poll(timeout_ms))
+        waiting = dict(self._poller.poll(timeout_ms))
         for worker in self._workers:
             if worker.socket in waiting:
                 worker.heard_ns = self._clock.now_ns()
@@ -195,7 +201,7 @@ class Supervisor:
                 for topic, payload in worker.last_messages():
                     self._handle(worker, topic, payload)
             exit_code = worker.exit_code
-            worker.kill()
+            self._kill(worker)
             self.relay.release(worker.number)
             self._node_health.end(worker.number)
             self._on_end(
@@ -239,7 +245,7 @@ class Supervisor:
     def _stop_workers(self) -> None:
         """Let the workers publish what is pending and end by themselves."""
         while self._spares:
-            self._spares.pop().kill()
+            self._kill(self._spares.pop())
         for worker in self._workers:
             worker.stop()
         until_ns = self._clock.now_ns() + round(_STOP_S * 1e9)

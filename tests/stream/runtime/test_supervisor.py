@@ -28,7 +28,7 @@ node: test
 workers: 2
 sources:
 {sources}
-lifter: {{weights: "{weights}", device: cpu, threads: 1}}
+lifter: {{weights: "{weights}", device: cpu, threads: 1, predict_s: 5}} # a busy machine must not lose people
 tracking: {{confirm_frames: 1}}
 sinks:
   zeromq: {{type: zeromq, port: {port}, queue: 1000}}

@@ -216,6 +216,22 @@ def test_a_frozen_worker_is_replaced_and_publishes_nothing_when_it_goes_on(node:
     assert node.wait_for(lambda: node.report["counters"].get("workers.replaced")) == 1
 
 
+def test_workers_end_by_themselves_when_the_supervisor_is_killed(node: Node):
+    pids = node.wait_for(lambda: node.has_spare() and {node.worker_of(name) for name in CAMERAS} - {None})
+    node.process.kill()
+    node.process.wait()
+    for pid in pids:
+        node.wait_for(lambda pid=pid: not is_running(pid))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_mistake_that_only_a_worker_notices_ends_the_node(tmp_path: Path):
     config = tmp_path / "wrong.yaml"
     sources = "a: {type: synthetic, pace: full}, b: {type: synthetic}"

@@ -12,6 +12,7 @@ SINKS = {
     "ros2": "sinks.ros2:ROS2",
     "sonic": "sinks.sonic:SONIC",
     "console": "sinks.console:Console",
+    "browser": "sinks.browser:Browser",
     "memory": "sinks.memory:Memory",
 }
 

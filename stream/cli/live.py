@@ -1,4 +1,4 @@
-"""Commands of live lifting: demo, run, check, listen."""
+"""Commands of live lifting: demo, run, check, listen, view."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,10 @@ Changes = Annotated[
         help="Change a setting of the config, e.g. --set sinks.zeromq.port=5600. Can be repeated.",
     ),
 ]
+ViewOption = Annotated[
+    bool, typer.Option("--view", help="Show the poses in the browser; prints the address of the page.")
+]
+VIEW_CHANGES = ("lifter.kp2d=true", "sinks.browser.type=browser")
 
 
 @app.command()
@@ -24,6 +28,7 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="The GIF file to write.")] = Path(
         "poselift-demo.gif"
     ),
+    view: ViewOption = False,
 ) -> None:
     """Lift a packaged recording live and draw the poses.
 
@@ -32,11 +37,11 @@ def demo(
     """
     from stream.cli.demo import demo
 
-    demo(output)
+    demo(output, VIEW_CHANGES if view else ())
 
 
 @app.command()
-def run(config: ConfigArgument, changes: Changes = None) -> None:
+def run(config: ConfigArgument, changes: Changes = None, view: ViewOption = False) -> None:
     """Run a config: sources in, 3D poses out.
 
     Reads the sources, lifts keypoints to 3D poses and publishes them through the sinks, until the sources end
@@ -46,7 +51,7 @@ def run(config: ConfigArgument, changes: Changes = None) -> None:
     from stream.config.load import load
     from stream.runtime.service import run
 
-    run(load(config, changes or ()), print_line)
+    run(load(config, (*(VIEW_CHANGES if view else ()), *(changes or ()))), print_line)
 
 
 @app.command()
@@ -88,3 +93,28 @@ def listen(
     from stream.cli.listen import listen
 
     listen(endpoint, source=source, as_json=as_json, output=output, seconds=seconds, prefix=prefix)
+
+
+@app.command()
+def view(
+    target: Annotated[
+        str, typer.Argument(help="ZeroMQ address of a `poselift run`, or a .npz or .jsonl file of poses.")
+    ] = "tcp://127.0.0.1:5555",
+    source: Annotated[str | None, typer.Option(help="Show this source only.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to serve the page on; other than loopback needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the page; 0 picks a free one.")] = 8765,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="POSELIFT_VIEW_TOKEN", help="Secret that browsers must send to connect."),
+    ] = None,
+) -> None:
+    """Show published or recorded poses in the browser.
+
+    Prints the address of the page and serves it until Ctrl-C. A recording is played again and again.
+    """
+    from sinks.browser import Browser
+    from stream.cli.view import view
+
+    view(target, source, Browser.Settings(host=host, port=port, token=token))

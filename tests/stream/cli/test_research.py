@@ -155,7 +155,7 @@ def test_weights_that_output_the_centre_frame_only_are_refused_live(poselift, tm
         (("mixste", "FILE", "-o", "x.bin"), "x.bin: expected an output ending in .safetensors"),
         (
             ("mixste", "FILE", "-o", "nowhere/x.safetensors", *as_options(MIXSTE)),
-            "nowhere/x.safetensors: the weights cannot be written there",
+            "nowhere/x.safetensors: the weights cannot be written",
         ),
         (("mixste", "cut.bin"), "cut.bin: expected a checkpoint saved by torch"),
         (("mixste", "evil.bin"), "evil.bin: expected "),

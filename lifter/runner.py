@@ -54,7 +54,7 @@ class Runner:
             choices = ", ".join(("auto", *engines.ENGINES))
             raise ConfigError(f"lifter.engine: expected one of {choices}, got {engine!r}")
         self.spec = spec
-        self.device = _device(device)
+        self.device = find_device(device)
         self.model = model.to(self.device).eval()
         threads = threads or max(1, (os.cpu_count() or 2) // 2)
         if self.device.type == "cpu":
@@ -167,7 +167,8 @@ def _windows_per_part(model: nn.Module, spec: LifterSpec) -> int:
     return max(1, _MAX_TENSOR_BYTES // (spec.frames * spec.joints * widest * 4))
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device of this name, "auto" for a GPU when there is one; ConfigError if this machine lacks it."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from lifter.data import h36m, mocap, motionbert, mpi3dhp
 from lifter.data.sequence import LabelledSequence
+from lifter.evaluation.protocol import Dataset
 from lifter.synthesis import test_clips
 from lifter.training.batch import TrainingBatch
 from lifter.training.dataset_batches import DatasetBatches
@@ -59,11 +60,17 @@ def held_out_sequences(recipe: Recipe, folder: Path, every: int) -> Iterator[Lab
     return islice(iter(_videos(recipe, folder, "test")), 0, None, every)
 
 
+def dataset_of(recipe: Recipe) -> Dataset:
+    """The dataset of a recipe, as `lifter.evaluation.protocol` names it."""
+    datasets: dict[str, Dataset] = {"h36m": "h36m", "mpi3dhp": "mpi3dhp", "motionbert": "motionbert"}
+    return datasets.get(_checked_settings(recipe)["type"], "other")
+
+
 def _videos(recipe: Recipe, folder: Path, split: str) -> Iterable[LabelledSequence]:
     settings = recipe.data
     if settings["type"] == "h36m":
         return h36m.read_h36m(
-            folder, split, settings.get("detector", "cpn_ft_h36m_dbb"), int(settings.get("every", 1))
+            folder, split, settings.get("detector", h36m.DETECTOR), int(settings.get("every", 1))
         )
     if settings["type"] == "mpi3dhp":
         return mpi3dhp.read_mpi3dhp(folder, split)

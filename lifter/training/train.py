@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from lifter import weights
-from lifter.evaluation.evaluate import evaluate
+from lifter.evaluation.evaluate import Combination, evaluate
 from lifter.evaluation.metrics import MEAN_OF_ROWS, MetricTable
+from lifter.evaluation.protocol import protocol_named
 from lifter.training import dry_run as dry
 from lifter.training import sources
 from lifter.training.loop import Trainer
@@ -66,7 +67,10 @@ def _run(recipe: Recipe, folder: Path) -> tuple[Path, MetricTable]:
 def _test(model: nn.Module, recipe: Recipe, folder: Path, every: int = 1) -> MetricTable:
     """Errors of a model on a recipe's test data, in the recipe's mode."""
     sequences = sources.held_out_sequences(recipe, folder, every)
-    return evaluate(model, recipe.lifter, sequences, recipe.pipeline, flip=recipe.test_flip)
+    dataset = sources.dataset_of(recipe)
+    protocol = protocol_named("ours" if dataset == "other" else "paper", recipe.lifter, dataset)
+    combination: Combination = "flip" if recipe.test_flip else "mean"
+    return evaluate(model, recipe.lifter, sequences, recipe.pipeline, combination, protocol)
 
 
 def initial_model(recipe: Recipe) -> nn.Module:

@@ -53,20 +53,53 @@ def evaluate(
             "pose: p-best, j-best."
         ),
     ] = "mean",
+    hypotheses: Annotated[
+        int | None, typer.Option(help="Hypotheses of a diffusion lifter (H); default: its own.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of a diffusion lifter (K); default: its own.")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="paper (windows, root and joints as in the evaluation of the release) or ours (every frame "
+            "once); default: paper for Human3.6M and MPI-INF-3DHP."
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    detector: Annotated[
+        str, typer.Option(help="Keypoints of Human3.6M: data_2d_h36m_DETECTOR.npz, such as gt.")
+    ] = "cpn_ft_h36m_dbb",
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Frames per second of the videos; default: as trained."),
+    ] = None,
 ) -> None:
     """Measure errors on data with known 3D poses.
 
-    Prints a row per action and a column per metric. docs/training.md describes the data.
+    Prints a row per action and a column per metric. docs/training.md describes the data and the protocols.
     """
-    from lifter.evaluation.score import score
+    from lifter.evaluation.score import ScoreSettings, score
 
     require_choice("--reading", reading, ("seq2seq", "seq2frame", "live"))
     require_choice("--aggregate", aggregate, ("mean", "jpma", "p-best", "j-best"))
     if flip and aggregate != "mean":
         raise ConfigError("--flip and --aggregate exclude each other: D3DP mirrors its hypotheses itself")
-    keypoints: Any = "clean" if clean else "detector"
-    combination = "flip" if flip else aggregate
-    table = score(weights, data, cast(Any, reading), keypoints, every, cast(Any, combination))
+    if protocol is not None:
+        require_choice("--protocol", protocol, ("paper", "ours"))
+    settings = ScoreSettings(
+        mode=cast(Any, reading),
+        combination=cast(Any, "flip" if flip else aggregate),
+        protocol=cast(Any, protocol),
+        keypoint_errors="clean" if clean else "detector",
+        detector=detector,
+        rate_hz=rate,
+        every=every,
+        hypotheses=hypotheses,
+        steps=steps,
+        device=device,
+    )
+    table = score(weights, data, settings)
     print(table.text() if aggregate == "mean" else f"{table.text()}\nhypotheses: {aggregate}")
 
 

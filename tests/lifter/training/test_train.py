@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from lifter import weights
-from lifter.evaluation.score import score
+from lifter.evaluation.score import ScoreSettings, score
 from lifter.spec import LifterSpec, Schedule
 from lifter.training import dry_run as dry
 from lifter.training import loop, recipe, sources, train
@@ -233,11 +233,16 @@ def test_weights_are_scored_on_videos_with_a_known_truth(folder: Path, tiny_weig
     np.savez(folder / "real.npz", **arrays)
     rows = score(tiny_weights, folder / "real.npz").rows()
     assert list(rows) == ["desk"]
-    live = score(tiny_weights, folder / "real.npz", mode="live").rows()["desk"]
+    live = score(tiny_weights, folder / "real.npz", ScoreSettings(mode="live")).rows()["desk"]
     assert set(live) == {"mpjpe", "p_mpjpe", "n_mpjpe", "pck", "auc"}
-    filmed = score(tiny_weights, folder / "test.npz", keypoint_errors="clean").rows()["clips"]["mpjpe"]
+    filmed = score(tiny_weights, folder / "test.npz", ScoreSettings(keypoint_errors="clean")).rows()["clips"][
+        "mpjpe"
+    ]
     assert (
-        filmed == score(tiny_weights, folder / "test.npz", keypoint_errors="clean").rows()["clips"]["mpjpe"]
+        filmed
+        == score(tiny_weights, folder / "test.npz", ScoreSettings(keypoint_errors="clean")).rows()["clips"][
+            "mpjpe"
+        ]
     )
     with pytest.raises(ConfigError, match="expected a folder with"):
         score(tiny_weights, folder / "none.npz")

@@ -98,9 +98,12 @@ class SequenceLifter:
             windows = (newest[:, None] + np.arange(1 - size, 1)).clip(0)
             return newest, self._lift(sequence, windows, slice(size - 1, size))[:, 0]
         if mode == "seq2frame" or self.spec.output == "centre":
-            windows = np.arange(length)[:, None] + np.arange(size) - size // 2
+            centres = np.arange(length) if sequence.valid is None else np.flatnonzero(sequence.valid)
+            if not len(centres):
+                return centres, np.zeros((0, *sequence.truth.shape[1:]), np.float32)
+            windows = centres[:, None] + np.arange(size) - size // 2
             centre = slice(size // 2, size // 2 + 1)
-            return np.arange(length), self._lift(sequence, windows.clip(0, length - 1), centre)[:, 0]
+            return centres, self._lift(sequence, windows.clip(0, length - 1), centre)[:, 0]
         windows, scored = self.protocol.place_windows(length, size)
         return windows[scored], self._lift(sequence, windows, slice(0, size))[scored]
 

@@ -9,7 +9,6 @@ Settings under `data:` by type; all files lie in the folder given with --data:
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,16 +47,17 @@ def training_batches(recipe: Recipe, folder: Path, processes: int = 1) -> BatchS
             raise ConfigError("data: motion capture has no epochs; set `stages` with steps instead")
         return MocapBatches(mocap.read_mocap(folder / settings["file"], settings.get("shares")), recipe)
     stride = int(settings.get("stride", recipe.lifter.frames))
-    return DatasetBatches(_videos(recipe, folder, "train"), recipe, stride, processes)
+    whole = settings["type"] == "motionbert"
+    return DatasetBatches(_videos(recipe, folder, "train"), recipe, stride, processes, whole)
 
 
-def held_out_sequences(recipe: Recipe, folder: Path, every: int) -> Iterator[LabelledSequence]:
-    """Every `every`-th test sequence of a recipe; none for a recipe without test data."""
+def held_out_sequences(recipe: Recipe, folder: Path) -> Iterator[LabelledSequence]:
+    """The test sequences of a recipe; none for a recipe without test data."""
     settings = _checked_settings(recipe)
     if settings["type"] == "motion":
         file = settings.get("test_file")
-        return test_clips.synthetic_sequences(folder / file, every=every) if file else iter(())
-    return islice(iter(_videos(recipe, folder, "test")), 0, None, every)
+        return test_clips.synthetic_sequences(folder / file) if file else iter(())
+    return iter(_videos(recipe, folder, "test"))
 
 
 def dataset_of(recipe: Recipe) -> Dataset:

@@ -1,6 +1,7 @@
 """Commands for research: FLOPs, import of released checkpoints, training, figures of the paper."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,6 +118,8 @@ def import_weights(
     ] = None,
     keep: Keep = None,
     at: At = None,
+    pruner: Pruner = "tps",
+    recoverer: Recoverer = "tri",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -129,14 +132,14 @@ def import_weights(
     """Convert a released checkpoint.
 
     Writes a .safetensors file. Every tensor must fit; code in the checkpoint is never run. --keep and --at
-    add H2OT's pruning to weights released without pruning.
+    add pruning to weights released without it; --recoverer centre makes a lifter of the centre frame.
     """
     from lifter.checkpoints.convert import import_weights
 
     output = output or Path(f"{file.stem}.safetensors")
     if output.suffix != ".safetensors":
         raise ConfigError(f"{output}: expected an output ending in .safetensors")
-    schedule = _schedule(keep, at, "tps", "tri")
+    schedule = _schedule(keep, at, pruner, recoverer)
     spec = import_weights(arch, file, output, schedule, **parse_settings(settings or []))
     print(f"{output}: {spec.arch}, {spec.frames} frames, {spec.output}, sha256 {spec.sha256[:12]}")
 
@@ -169,6 +172,8 @@ def train(
     from lifter.training.train import train
 
     weights = train(_recipe(config), data, changes or (), dry_run)
+    if os.environ.get("RANK", "0") != "0":  # of torchrun
+        return
     print(
         "dry run passed: the recipe starts, trains two steps and evaluates"
         if dry_run

@@ -9,10 +9,15 @@ import msgspec
 import typer
 
 from stream.cli.arguments import (
+    At,
     DeviceOption,
     JsonOption,
+    Keep,
+    Pruner,
+    Recoverer,
     WeightsArgument,
     parse_integers,
+    parse_schedule,
     require_choice,
 )
 from stream.cli.output import print_line, progress_bar
@@ -220,6 +225,20 @@ def bench(
             "--tune", help="Measure every engine and save the fastest, which `lifter.engine: auto` then uses."
         ),
     ] = False,
+    keep: Keep = None,
+    at: At = None,
+    pruner: Pruner = "tps",
+    recoverer: Recoverer = "tri",
+    paper: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Measure every row of this table of the paper (2, 3, 4, 8) beside the printed figures.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="For --paper 2: a folder with Human3.6M, for the frame noise.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Approximate measuring time per figure.")] = 3.0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure each figure very briefly, to check that all run.")
@@ -236,16 +255,26 @@ def bench(
     """
     from lifter.bench.benchmark import bench
     from lifter.bench.candidates import BenchPlan
+    from lifter.bench.paper_table import bench_paper_table
     from lifter.bench.tune import tune as tune_engines
 
     plan = BenchPlan(
-        model=arch or weights, device=device, dtype=dtype, threads=threads, engine=engine, seconds=seconds
+        model=arch or weights,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        engine=engine,
+        seconds=seconds,
+        schedule=parse_schedule(keep, at, pruner, recoverer),
     )
     if quick:
         plan = plan.shortened()
-    result = (tune_engines if tune else bench)(plan)
+    if paper is not None:
+        result, lines = bench_paper_table(paper, plan, data), _paper_lines
+    else:
+        result, lines = (tune_engines(plan), _tune_lines) if tune else (bench(plan), _bench_lines)
     if not as_json:
-        for line in _tune_lines(result) if tune else _bench_lines(result):
+        for line in lines(result):
             print(line)
     print(json.dumps(result))
     if output is not None:
@@ -286,6 +315,17 @@ def _bench_lines(result: dict[str, Any]) -> Iterable[str]:
     yield f"\nframes/s of a file: {result['offline_frames_per_s']:g}"
     yield f"matrix products, GFLOP/s: {_pairs(result['peak_gflops'])}"
     yield f"memory, MiB: {_pairs(result['memory_mib'])}"
+
+
+def _paper_lines(result: dict[str, Any]) -> Iterable[str]:
+    from lifter.machine import Machine
+
+    yield f"Table {result['table']} on {msgspec.convert(result['machine'], Machine).text()}"
+    columns = list(dict.fromkeys(name for row in result["rows"] for name in row if name != "model"))
+    yield f"{'model':<52}" + "".join(f"{name:>20}" for name in columns)
+    for row in result["rows"]:
+        values = ("-" if row.get(name) is None else f"{row[name]:g}" for name in columns)
+        yield f"{row['model']:<52}" + "".join(f"{value:>20}" for value in values)
 
 
 def _tune_lines(result: dict[str, Any]) -> Iterable[str]:

@@ -42,6 +42,7 @@ class Trainer:
 
     def __init__(self, model: nn.Module, recipe: Recipe, source: BatchSource, folder: Path) -> None:
         self.rank, self.device = _rank_and_device()
+        torch.backends.cuda.matmul.allow_tf32 = recipe.tf32
         self.model, self.recipe, self.source, self.folder = model.to(self.device), recipe, source, folder
         self.objective = Objective(self.model, recipe, self.rank)
         self.parallel: nn.Module = self.objective

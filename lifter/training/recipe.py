@@ -80,7 +80,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     start_from: a weights file whose values initialise the model, or its module `start_into`. start_paired: it
     holds a network of half the width, of which two copies are joined (`lifter.training.widen`).
     symmetric: a mirrored window gives the mirrored pose (`lifter.training.symmetry`).
-    amp: bfloat16 where that is faster. workers: processes that make batches ahead. evaluate_epochs: epochs
+    amp: bfloat16 where that is faster. tf32: shorter factors in float32 products on a GPU, as the paper's
+    torch 1.7 had by default. workers: processes that make batches ahead. evaluate_epochs: epochs
     between tests. checkpoint_minutes, log_steps: minutes between checkpoints, steps between lines of the log.
     out: the folder in which the run makes a folder of its own.
     """
@@ -94,6 +95,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batch: int = 4
     seed: int = 1
     amp: bool = False
+    tf32: bool = False
     flip: bool | Literal["both"] = True
     test_flip: bool = False
     pipeline: Literal["seq2seq", "seq2frame"] = "seq2seq"

@@ -209,7 +209,7 @@ def bench(
         typer.Option(help="Measure this architecture in full size with random weights, e.g. mixste."),
     ] = None,
     device: DeviceOption = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, tf32, bfloat16, float16.")] = "float32",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; default: half of the cores, as in `poselift run`.")
     ] = None,

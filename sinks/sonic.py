@@ -6,8 +6,8 @@ make the receiver start over. When the followed person is lost, nothing is sent.
 """
 
 import json
+from contextlib import ExitStack
 
-import msgspec
 import numpy as np
 import zmq
 
@@ -18,6 +18,7 @@ from stream.messages import F32, Message, PoseFrame
 from stream.protocols import ComponentContext
 from stream.rig import HUMANOID
 from stream.rotations import F64, matrices, quaternions
+from stream.security import BindingSettings
 
 HZ = 50
 WINDOW = 5  # frames in a message; each appears in five messages
@@ -61,7 +62,7 @@ _FROM_Y_UP = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 class SONIC:
     """Streams one person: the first one seen, until it is lost; then the next new one."""
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    class Settings(BindingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """host: address to listen on for the receiver.
         port: TCP port to listen on for the receiver.
         source: only persons of this source; null takes the first person of any.
@@ -78,6 +79,7 @@ class SONIC:
                 raise ConfigError(f"sonic port: expected 0 to 65535, got {self.port}")
             if not self.max_age_ms > 0:
                 raise ConfigError(f"sonic max_age_ms: expected more than 0, got {self.max_age_ms}")
+            self.check_binding("sonic", self.host)
 
     close_timeout_s = 1.0
 
@@ -85,6 +87,8 @@ class SONIC:
         self._settings = settings
         self._context = context
         self._max_age = MaxAge(settings.max_age_ms, context)
+        self._keys = settings.server_keys()
+        self._resources = ExitStack()
         self._socket: zmq.Socket[bytes] | None = None
         self._endpoint = f"tcp://{settings.host}:{settings.port}"
         self._person: tuple[str, str] | None = None
@@ -97,20 +101,22 @@ class SONIC:
         return self._endpoint
 
     def open(self) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.PUB)
+        context = self._resources.enter_context(zmq.Context())
+        self._socket = self._resources.enter_context(context.socket(zmq.PUB))
         self._socket.set(zmq.LINGER, 0)
         self._socket.set(zmq.SNDHWM, 8)
+        if self._keys is not None:
+            self._keys.apply(self._socket, self._resources)
         try:
             self._socket.bind(self._endpoint)
         except zmq.ZMQError as error:
-            self._socket.close()
+            self.close()
             raise SinkUnavailable(f"{self._context.name}: {self._endpoint}: {error}") from error
-        self._endpoint = self._socket.get(zmq.LAST_ENDPOINT).decode()
+        self._endpoint = self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._socket = None
+        self._resources.close()
 
     def send(self, message: Message) -> None:
         if not isinstance(message, PoseFrame):

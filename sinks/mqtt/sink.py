@@ -80,8 +80,8 @@ class MQTT:
         self._settings = settings
         self._context = context
         self.endpoint = f"mqtt://{settings.host}:{settings.port}/{settings.prefix}"
-        self._password = security.password(settings.username, settings.password_env)
-        self._tls = security.tls_context(settings.tls, settings.ca_file)
+        self._password = security.password(settings)
+        self._tls = security.tls_context(settings)
         discovery_prefix = settings.discovery_prefix if settings.discovery else None
         self._publications = Publications(
             *(settings.prefix, context.node, settings.format, settings.max_hz),

@@ -56,7 +56,7 @@ def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iter
         {
             "sources": {_name(source): _source(source)},
             "lifter": {"lag": "half", "predict_s": 1.0, "kp2d": True, **lifter},
-            "sinks": {"output": {"type": OUTPUTS[output.suffix], "path": str(output)}},
+            "sinks": {"output": _sink(output)},
         },
         changes,
     )
@@ -70,6 +70,16 @@ def check_output(source: Path, output: Path, suffixes: Iterable[str] = OUTPUTS) 
         raise ConfigError(f"{output}: the folder {output.parent} does not exist; make it first")
     if output.exists() and source.exists() and output.samefile(source):
         raise ConfigError(f"{output}: this is the input, which would be overwritten; choose another output")
+
+
+def _sink(output: Path) -> dict[str, Any]:
+    kind = OUTPUTS[output.suffix]
+    settings: dict[str, Any] = {"type": kind, "path": str(output)}
+    if kind in ("jsonl", "npz", "mcap"):
+        settings["overwrite"] = True
+    if kind == "npz":
+        settings["journal"] = False  # lifting again makes the same file
+    return settings
 
 
 def count(source: Path) -> int | None:

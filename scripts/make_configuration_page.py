@@ -52,7 +52,8 @@ poselift run webcam.yaml --set sinks.zeromq.port=5600 --set lifter.lag=4
 ```
 
 In `--set`, `source.` and `sink.` stand for the only source or sink of a config. The name of a packaged
-config can stand in place of a file: `poselift run webcam`. Unknown keys are errors.
+config can stand in place of a file: `poselift run webcam`. Unknown keys are errors. `type: module:Class`
+names a source, detector or sink of your own: [extend.md](extend.md).
 
 In a text, `${{NAME}}` stands for the environment variable NAME and `${{file:PATH}}` for the text of a file:
 a config then contains no password. `poselift check` prints the reference and not its value.

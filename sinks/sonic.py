@@ -12,6 +12,7 @@ import numpy as np
 import zmq
 
 from sinks.humanoid import SteadyRate, rig_frame
+from sinks.max_age import MaxAge
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import F32, Message, PoseFrame
 from stream.protocols import ComponentContext
@@ -65,16 +66,20 @@ class SONIC:
         """host: address to listen on for the receiver.
         port: TCP port to listen on for the receiver.
         source: only persons of this source; null takes the first person of any.
+        max_age_ms: older poses are not sent; their persons count as lost.
         """
 
         host: str = "127.0.0.1"
         port: int = 5556
         source: str | None = None
+        max_age_ms: float = 500.0
 
         def __post_init__(self) -> None:
             if not 0 <= self.port <= 65535:
                 raise ConfigError(f"sonic port: expected 0 to 65535, got {self.port}")
             self.check_binding("sonic", self.host)
+            if not self.max_age_ms > 0:
+                raise ConfigError(f"sonic max_age_ms: expected more than 0, got {self.max_age_ms}")
 
     close_timeout_s = 1.0
 
@@ -83,6 +88,7 @@ class SONIC:
         self._context = context
         self._keys = settings.server_keys()
         self._resources = ExitStack()
+        self._max_age = MaxAge(settings.max_age_ms, context)
         self._socket: zmq.Socket[bytes] | None = None
         self._endpoint = f"tcp://{settings.host}:{settings.port}"
         self._person: tuple[str, str] | None = None
@@ -118,14 +124,14 @@ class SONIC:
         source = message.header.source
         if self._settings.source not in (None, source):
             return
+        message = self._max_age.fresh(message)
+        present = {person.id for person in message.persons if person.state != "lost"}
+        if self._person is not None and self._person[0] == source and self._person[1] not in present:
+            self._person = None
         for person in message.persons:
             if self._person is None and person.state != "lost" and person.rotations is not None:
                 self._person, self._rate, self._window = (source, person.id), SteadyRate(HZ), []
-            if self._person != (source, person.id):
-                continue
-            if person.state == "lost":
-                self._person = None
-            elif (rig := rig_frame(message, person)) is not None:
+            if self._person == (source, person.id) and (rig := rig_frame(message, person)) is not None:
                 for frame in self._rate.push(rig):
                     self._publish(matrices(frame.quat))
 

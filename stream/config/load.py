@@ -1,7 +1,8 @@
 """Loads configs: finds the YAML file, applies `--set` changes, and checks it all.
 
 Each component declares its own settings (`Component.Settings`). This file imports the component named by
-`type` and converts its settings; a mistake raises ConfigError with what to type instead.
+`type` and converts its settings; a mistake raises ConfigError with what to type instead. A `type` such as
+`my_module:MyClass` imports a component from outside of poselift (docs/extend.md).
 """
 
 import importlib
@@ -31,6 +32,8 @@ _PACKAGED = Path(__file__).parent / "packaged"
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "configs"
 
 _SECRET_KEYS = ("password", "token")
+_PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:Class
+
 DEFAULT_NODE = "poselift"
 DEFAULT_STATUS_S = 5.0
 
@@ -186,8 +189,9 @@ def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _source(name: str, tree: dict[str, Any]) -> ComponentConfig:
-    where = f"sources.{name}"
-    if str(tree.get("type")) not in FRAME_SOURCES:
+    where, type_name = f"sources.{name}", str(tree.get("type"))
+    is_own_camera = "detector" in tree and _PLACE.fullmatch(type_name)
+    if type_name not in FRAME_SOURCES and not is_own_camera:
         return _component(name, tree, SOURCES | FRAME_SOURCES, where)
     tree = dict(tree)
     detector = require_mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
@@ -197,12 +201,15 @@ def _source(name: str, tree: dict[str, Any]) -> ComponentConfig:
 
 def _component(name: str, tree: dict[str, Any], table: Mapping[str, str], where: str) -> ComponentConfig:
     type_name = str(tree.get("type"))
-    if type_name not in table:
+    if type_name in table:
+        make = import_component(table[type_name])
+    elif _PLACE.fullmatch(type_name):
+        make = _import_own_component(type_name, where)
+    else:
         raise ConfigError(
-            f"{where}.type: expected one of {', '.join(table)}, got {type_name!r}"
+            f"{where}.type: expected one of {', '.join(table)}, or module:Class, got {type_name!r}"
             f"{suggestion(type_name, table)}"
         )
-    make = import_component(table[type_name])
     values = {key: value for key, value in tree.items() if key != "type"}
     return ComponentConfig(name, type_name, make, to_struct(make.Settings, values, where))
 
@@ -211,6 +218,21 @@ def import_component(place: str) -> Any:
     """The component class at `place`, such as "sources.opencv:OpenCV"."""
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _import_own_component(place: str, where: str) -> Any:
+    """The component class at `place` of a module that is not part of poselift; ConfigError without one."""
+    try:
+        make = import_component(place)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{where}.type: {place!r} cannot be imported: {error}; is the folder of the module on PYTHONPATH?"
+        ) from None
+    if not hasattr(make, "Settings"):
+        raise ConfigError(
+            f"{where}.type: expected a class with a msgspec struct `Settings`, {place!r} has none"
+        )
+    return make
 
 
 def _masked(value: Any) -> Any:

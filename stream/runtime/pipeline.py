@@ -7,6 +7,7 @@ sink threads:  pose frames, meta and status messages -> subscribers
 
 import logging
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,11 +47,15 @@ _QUEUE_MARGIN = 64  # messages a sink may be behind, besides the frames of one p
 class Pipeline:
     """A running config: enter to start, `wait` for the sources to end, leave to stop and flush.
 
-    Raises ConfigError at construction when the components do not fit together.
+    post_processors: steps of your own, which change lifted poses after smoothing and before people are placed
+    in the scene. Raises ConfigError at construction when the components do not fit together.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, clock: Clock | None = None, post_processors: Sequence[PostProcessor] = ()
+    ) -> None:
         self.config = config
+        self._own_post_processors = post_processors
         self.clock = clock or SystemClock()
         self.health = Health()
         self.session = str(uuid.uuid4())
@@ -132,6 +137,7 @@ class Pipeline:
         smoothing, scene, steps = self.config.smoothing, self.config.scene, list[PostProcessor]()
         if smoothing.one_euro is not None or smoothing.bones:
             steps.append(Smoother(smoothing, context))
+        steps += self._own_post_processors
         if scene.enabled:
             steps.append(RootPosition(scene))
             steps.append(WorldFrame(scene.world, scene.contact, context, self._placements))

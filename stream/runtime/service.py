@@ -4,11 +4,12 @@ import gc
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stream.config.load import Config
 from stream.health import health_line
+from stream.postprocess.batch import PostProcessor
 from stream.runtime.notify import Notifier
 from stream.runtime.pipeline import Pipeline
 from stream.runtime.watchdog import Watchdog
@@ -20,12 +21,14 @@ _ANNOUNCE_S = 1.0  # how often meta messages are repeated for late joiners
 _OPEN_S = 2.0  # how long the first lines wait for a sink to open
 
 
-def run(config: Config, print_line: Callable[[str], None]) -> None:
+def run(
+    config: Config, print_line: Callable[[str], None], post_processors: Sequence[PostProcessor] = ()
+) -> None:
     """Run `config`; prints a line per sink at the start, and the health every `status_s`.
 
-    Raises the error that ended it early.
+    post_processors: as for `Pipeline`. Raises the error that ended it early.
     """
-    pipeline, notifier = Pipeline(config), Notifier()
+    pipeline, notifier = Pipeline(config, post_processors=post_processors), Notifier()
     with stopped_by_signals(pipeline.stop), pipeline:
         lines = list(endpoints(pipeline))
         notifier.ready(", ".join(lines))

@@ -117,11 +117,12 @@ def _top_level() -> Iterator[str]:
     kinds = {
         "node": f"text; default `{json.dumps(DEFAULT_NODE)}`",
         "status_s": f"number; default `{DEFAULT_STATUS_S}`",
+        "workers": "whole number or `auto`; default `1`",
         "sources": "required",
         "sinks": "required",
     }
     for name, text in meaning.items():
-        link = "" if name in ("node", "status_s") else f" See [`{name}`](#{name})."
+        link = "" if name in ("node", "status_s", "workers") else f" See [`{name}`](#{name})."
         yield _entry(name, kinds.get(name, ""), text + link)
     yield ""
 

@@ -77,18 +77,18 @@ class SONIC:
         def __post_init__(self) -> None:
             if not 0 <= self.port <= 65535:
                 raise ConfigError(f"sonic port: expected 0 to 65535, got {self.port}")
-            self.check_binding("sonic", self.host)
             if not self.max_age_ms > 0:
                 raise ConfigError(f"sonic max_age_ms: expected more than 0, got {self.max_age_ms}")
+            self.check_binding("sonic", self.host)
 
     close_timeout_s = 1.0
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
+        self._max_age = MaxAge(settings.max_age_ms, context)
         self._keys = settings.server_keys()
         self._resources = ExitStack()
-        self._max_age = MaxAge(settings.max_age_ms, context)
         self._socket: zmq.Socket[bytes] | None = None
         self._endpoint = f"tcp://{settings.host}:{settings.port}"
         self._person: tuple[str, str] | None = None

@@ -93,13 +93,17 @@ class ZeroMQ:
 
     def send(self, message: Message) -> None:
         """Publish a message of any kind; SinkUnavailable when the socket is closed."""
+        if isinstance(message, PoseFrame):
+            message = wire.with_publish_time(message, self._context.clock)
+        self.send_encoded(topic_of(message), wire.encode(message))
+
+    def send_encoded(self, topic: bytes, payload: bytes) -> None:
+        """Publish an encoded message under `topic`; SinkUnavailable when the socket is closed."""
         import zmq
 
         if self._socket is None:
             raise SinkUnavailable(f"{self.endpoint} is not open")
-        if isinstance(message, PoseFrame):
-            message = wire.with_publish_time(message, self._context.clock)
-        parts = [topic_of(message), wire.encode(message)]
+        parts = [topic, payload]
         # A burst can outrun ZeroMQ's thread, which empties the queues: wait some milliseconds for it.
         for _ in range(MAX_SEND_WAIT_MS):
             if self._try_send(parts):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -31,9 +31,9 @@ from stream.tracking.tracker import Tracker
 _PACKAGED = Path(__file__).parent / "packaged"
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "configs"
 
-_SECRET_KEYS = ("password", "token")
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:Class
 
+_SECRET_KEYS = ("password", "token")
 DEFAULT_NODE = "poselift"
 DEFAULT_STATUS_S = 5.0
 
@@ -77,6 +77,9 @@ class Config:
     sinks: Consumers of the poses by name.
 
     status_s: Seconds between status messages and health lines.
+
+    workers: Processes among which the sources are divided, each with a lifter of its own; 1 runs everything
+    in this process, auto uses one process per core but one, and no more than there are sources.
     """
 
     node: str
@@ -87,6 +90,7 @@ class Config:
     scene: RootPosition.Settings
     sinks: dict[str, ComponentConfig]
     status_s: float
+    workers: int | Literal["auto"] = 1
     # Not a setting: the `${...}` references, which `to_dict` shows in place of their values.
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
@@ -102,6 +106,7 @@ class Config:
                 "scene": msgspec.to_builtins(self.scene),
                 "sinks": {name: sink.to_dict() for name, sink in self.sinks.items()},
                 "status_s": self.status_s,
+                "workers": self.workers,
             }
         )
         return self.secrets.restore(shown)
@@ -172,6 +177,7 @@ def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:
         sinks={name: _component(name, settings, SINKS, f"sinks.{name}") for name, settings in sinks.items()},
         status_s=_seconds(tree.get("status_s", DEFAULT_STATUS_S)),
         secrets=secrets,
+        workers=_workers(tree.get("workers", 1), len(source_configs)),
     )
 
 
@@ -263,3 +269,14 @@ def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"status_s: expected a number of seconds above 0, got {value!r}")
     return float(value)
+
+
+def _workers(value: object, sources: int) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= sources:
+        raise ConfigError(
+            f"workers: expected 1 to {sources}, the number of sources, which are divided among the workers, "
+            f"or auto, got {value!r}"
+        )
+    return value

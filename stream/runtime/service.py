@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from stream.config.load import Config
+from stream.errors import ConfigError
 from stream.health import health_line
 from stream.postprocess.batch import PostProcessor
 from stream.runtime.notify import Notifier
 from stream.runtime.pipeline import Pipeline
+from stream.runtime.supervisor import Supervisor, worker_count
 from stream.runtime.watchdog import Watchdog
 from stream.tracking.lifecycle import max_gap_s
 
@@ -28,6 +30,13 @@ def run(
 
     post_processors: as for `Pipeline`. Raises the error that ended it early.
     """
+    if worker_count(config) > 1:
+        if post_processors:
+            raise ConfigError(
+                "workers: expected 1 with post-processors of your own, which stay in one process"
+            )
+        run_workers(config, print_line)
+        return
     pipeline, notifier = Pipeline(config, post_processors=post_processors), Notifier()
     with stopped_by_signals(pipeline.stop), pipeline:
         lines = list(endpoints(pipeline))
@@ -41,6 +50,18 @@ def run(
     print_line(f"stopped. {health_line(pipeline.status().report)}")
     if pipeline.error is not None:
         raise pipeline.error
+
+
+def run_workers(config: Config, print_line: Callable[[str], None]) -> None:
+    """Run `config` with its sources divided among processes; output and errors as for `run`."""
+    supervisor = Supervisor(config)
+    with stopped_by_signals(supervisor.stop), supervisor:
+        for name, endpoint in supervisor.relay.endpoints().items():
+            print_line(f"{name}: {endpoint or config.sinks[name].type}")
+        supervisor.run(print_line)
+    print_line(f"stopped. {health_line(supervisor.report())}")
+    if supervisor.relay.error is not None:
+        raise supervisor.relay.error
 
 
 def supervise(

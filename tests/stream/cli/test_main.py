@@ -33,7 +33,8 @@ def poses(path: Path) -> list[PoseFrame]:
 
 
 COMMANDS = (
-    *("demo", "run", "check", "listen", "lift", "models", "calibrate", "convert", "repair", "keys", "doctor"),
+    *("demo", "run", "check", "listen", "lift", "models", "calibrate", "convert", "repair"),
+    *("keys", "doctor"),
     *("flops", "import-weights", "train", "evaluate", "plot", "lag-curve", "report", "bench"),
 )
 

@@ -95,7 +95,8 @@ def test_the_readme_is_short_and_begins_with_the_demo_and_the_tests():
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_config_in_the_documents_is_valid(path: Path):
+def test_every_config_in_the_documents_is_valid(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DOOR_PASSWORD", "tea-time")
     for tree in map(yaml.safe_load, blocks(path, "yaml")):
         if "sources" in tree and "sinks" in tree:
             assert resolve(tree).sources

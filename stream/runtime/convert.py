@@ -13,7 +13,7 @@ from stream.postprocess.batch import PoseBatch
 from stream.postprocess.joint_rotations import RIG_INFO, JointRotations
 from stream.protocols import ComponentContext, opened
 from stream.rig import SKELETON
-from stream.runtime.offline import OUTPUTS, check_output
+from stream.runtime.offline import check_output, output_sink
 
 _ANY_SIZE = (1, 1)  # rotations do not depend on the size of the images
 
@@ -26,7 +26,7 @@ def convert(source: Path, output: Path, changes: Iterable[str] = ()) -> int:
     """
     check_output(source, output)
     messages = read_messages(source)
-    sinks = {"output": {"type": OUTPUTS[output.suffix], "path": str(output)}}
+    sinks = {"output": output_sink(output)}
     config = resolve({"sources": {"input": {"type": "recording"}}, "sinks": sinks}, changes).sinks["output"]
     if config.type in ROTATION_SINKS:
         messages = with_rotations(messages)

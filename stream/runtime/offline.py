@@ -56,7 +56,7 @@ def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iter
         {
             "sources": {_name(source): _source(source)},
             "lifter": {"lag": "half", "predict_s": 1.0, "kp2d": True, **lifter},
-            "sinks": {"output": _sink(output)},
+            "sinks": {"output": output_sink(output)},
         },
         changes,
     )
@@ -72,13 +72,13 @@ def check_output(source: Path, output: Path, suffixes: Iterable[str] = OUTPUTS) 
         raise ConfigError(f"{output}: this is the input, which would be overwritten; choose another output")
 
 
-def _sink(output: Path) -> dict[str, Any]:
-    kind = OUTPUTS[output.suffix]
-    settings: dict[str, Any] = {"type": kind, "path": str(output)}
-    if kind in ("jsonl", "npz", "mcap"):
+def output_sink(output: Path) -> dict[str, Any]:
+    """Config of the sink that writes the file `output`, which it may replace."""
+    settings: dict[str, Any] = {"type": OUTPUTS[output.suffix], "path": str(output)}
+    if output.suffix in (".npz", ".jsonl", ".mcap"):
         settings["overwrite"] = True
-    if kind == "npz":
-        settings["journal"] = False  # lifting again makes the same file
+    if output.suffix == ".npz":
+        settings["journal"] = False  # Lifting again makes the same file.
     return settings
 
 

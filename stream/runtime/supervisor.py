@@ -103,8 +103,11 @@ class Supervisor:
         """Make `run` return soon; may be called from a signal handler."""
         self._stopping = True
 
-    def run(self, print_line: Callable[[str], None]) -> None:
-        """Serve until all sources have ended or `stop`. Raises the error that makes going on useless."""
+    def run(self, print_line: Callable[[str], None], on_turn: Callable[[], None] = lambda: None) -> None:
+        """Serve until all sources have ended or `stop`. Raises the error that makes going on useless.
+
+        on_turn: called whenever the workers have been looked at; a worker that hangs is replaced.
+        """
         reported_ns = looked_ns = self._clock.now_ns()
         while not self._stopping and not all(share.ended for share in self._shares):
             self._receive(_POLL_MS)
@@ -119,6 +122,7 @@ class Supervisor:
             self._assign()
             if self.relay.failed:
                 return
+            on_turn()
             if now_ns - reported_ns >= self.config.status_s * 1e9:
                 reported_ns = now_ns
                 report = self.report()

@@ -109,3 +109,18 @@ def test_a_camera_at_two_frames_per_second_keeps_its_person_with_enough_predicti
     assert isinstance(sink, Memory)
     ids = {person.id for frame in sink.messages if isinstance(frame, PoseFrame) for person in frame.persons}
     assert len(ids) == people
+
+
+def test_every_source_and_the_lifter_make_turns_until_they_end(tiny_weights: Path):
+    config = {
+        "sources": {"walk": {"type": "synthetic", "fps": 20.0, "frames": 30}},
+        "lifter": {"weights": str(tiny_weights)},
+        "sinks": {"poses": {"type": "memory"}},
+    }
+    with Pipeline(resolve(config)) as pipeline:
+        assert not pipeline.wait(0.8)
+        turns = pipeline.health.ages_s("loop", pipeline.clock.now_ns())
+        assert turns.keys() == {"source:walk", "lift"}
+        assert max(turns.values()) < STALLED_S / 2
+        assert pipeline.wait(60)
+        assert "source:walk" not in pipeline.health.ages_s("loop", pipeline.clock.now_ns())

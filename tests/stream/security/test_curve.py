@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 import zmq.auth
+from zmq.utils.monitor import recv_monitor_message
 
 from sinks.sonic import SONIC
 from sinks.zeromq import ZeroMQ as Publisher
@@ -257,7 +258,7 @@ def test_the_stream_for_a_robot_admits_listed_clients_alone(keys: Path) -> None:
                 )  # fmt: skip
                 socket.connect(sink.endpoint)
                 assert monitor.poll(WAIT_S * 1000)
-                event = zmq.utils.monitor.recv_monitor_message(monitor)["event"]
+                event = recv_monitor_message(monitor)["event"]
                 assert (event == zmq.EVENT_HANDSHAKE_SUCCEEDED) == succeeded
                 socket.disable_monitor()
                 socket.close(0)

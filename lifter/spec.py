@@ -8,7 +8,7 @@ import msgspec
 from stream.errors import ConfigError
 
 PRUNERS = ("tps", "tpc", "tpa", "tpmo")
-RECOVERERS = ("tri", "tra", "centre", "none")
+RECOVERERS = ("tri", "tri-tokens", "tra", "centre", "none")
 ASSUMED_FOCAL = 0.85  # focal length over the longer image side, between a webcam's and a phone's
 MAX_WINDOWS = 32  # windows in one batch; more cost memory and bring no speed
 
@@ -17,10 +17,10 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stages of pruning: stage m keeps `keep[m]` frames at block `at[m]` (r_m and b_m of section 3).
 
     pruner: how frames are selected (section 3.1): "tps", "tpc", "tpa" or "tpmo".
-    recoverer: how the other frames come back (section 3.2). "tri" interpolates poses and "tra" attends
-    to tokens, both for all frames (seq2seq). "centre" returns the centre frame, which is then always
-    kept and counts in `keep` (seq2frame, section 3.3.3). "none" returns the kept frames, with the
-    centre among them.
+    recoverer: how the other frames come back (section 3.2). "tri" interpolates poses, "tri-tokens"
+    interpolates tokens before the head, and "tra" attends to tokens, all three for all frames (seq2seq).
+    "centre" returns the centre frame, which is then always kept and counts in `keep` (seq2frame, section
+    3.3.3). "none" returns the kept frames, with the centre among them.
 
     Raises ConfigError unless counts fall, block indices rise and both names exist.
     """

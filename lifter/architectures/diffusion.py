@@ -97,7 +97,7 @@ def standard_normal(*shape: int, seed: int) -> Tensor:
 
 def check_recovers_all(arch: str, schedule: Schedule | None) -> None:
     """Raise ConfigError if the schedule returns poses of some frames only; a diffusion chain needs all."""
-    if schedule is not None and schedule.recoverer not in ("tri", "tra"):
+    if schedule is not None and schedule.recoverer not in ("tri", "tri-tokens", "tra"):
         raise ConfigError(
             f"schedule.recoverer: {arch} refines all frames, expected 'tri' or 'tra', "
             f"got {schedule.recoverer!r}"

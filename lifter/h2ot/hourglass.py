@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lifter.h2ot.prune import TPA, TPC, TPS, Indices, Pruner, PruningInput, TPMo
-from lifter.h2ot.recover import TRA, TRI, CentreFrame, Head, NoRecovery, Recoverer
+from lifter.h2ot.recover import TRA, TRI, CentreFrame, Head, NoRecovery, Recoverer, TokenTRI
 from lifter.layers import module_list, take
 from lifter.spec import Schedule
 from stream.errors import ConfigError
@@ -74,6 +74,8 @@ class Hourglass(nn.Module):
             fixed_frames = pruner.fixed_frames
         if schedule.recoverer == "tri":
             self.recoverer = TRI(frames, fixed_frames)
+        elif schedule.recoverer == "tri-tokens":
+            self.recoverer = TokenTRI(frames, fixed_frames)
         elif schedule.recoverer == "centre":
             self.recoverer = CentreFrame(frames // 2)
         elif schedule.recoverer == "none":

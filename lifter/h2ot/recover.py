@@ -4,6 +4,7 @@
 |-------------|---------|-----------------------------------------------------------|
 | TRA         | 3.2.1   | all frames, by attention of learnable tokens (seq2seq)    |
 | TRI         | 3.2.2   | all frames, by linear interpolation of poses (seq2seq)    |
+| TokenTRI    | 3.2     | all frames, by interpolation of tokens before the head    |
 | CentreFrame | 3.3.3   | the centre frame alone (seq2frame)                        |
 | NoRecovery  | -       | the frames still alive                                    |
 
@@ -108,6 +109,14 @@ class TRI(Recoverer):
         if self.has_fixed_frames and rows is None:
             return lerp(poses, self.left, self.right, self.weight)
         return interpolate(poses, frame_indices, self.times if rows is None else self.times[rows])
+
+
+class TokenTRI(TRI):
+    """TRI before the head, which Figure 2 allows: tokens are interpolated, then all pass the head."""
+
+    def forward(self, tokens: Tensor, frame_indices: Tensor, head: Head, rows: slice | None = None) -> Tensor:
+        poses: Tensor = head(super().forward(tokens, frame_indices, nn.Identity(), rows))
+        return poses
 
 
 class TRA(Recoverer):

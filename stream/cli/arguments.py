@@ -31,7 +31,7 @@ At = Annotated[
     str | None, typer.Option(help="Index of the transformer block before which each stage prunes, e.g. 0,3.")
 ]
 Pruner = Annotated[str, typer.Option(help="Pruning method: tps, tpc, tpa or tpmo.")]
-Recoverer = Annotated[str, typer.Option(help="Recovery method: tri, tra, centre or none.")]
+Recoverer = Annotated[str, typer.Option(help="Recovery method: tri, tri-tokens, tra, centre or none.")]
 
 
 def parse_schedule(keep: str | None, at: str | None, pruner: str = "tps", recoverer: str = "tri") -> Any:

@@ -18,7 +18,10 @@ from stream.errors import ConfigError
         ({"keep": (121, 81), "at": (3, 3)}, "rising"),
         ({"keep": (81,), "at": (-1,)}, "rising"),
         ({"pruner": "tsp"}, "schedule.pruner: expected one of tps, tpc, tpa, tpmo, got 'tsp'"),
-        ({"recoverer": "tra2"}, "schedule.recoverer: expected one of tri, tra, centre, none, got 'tra2'"),
+        (
+            {"recoverer": "tra2"},
+            "schedule.recoverer: expected one of tri, tri-tokens, tra, centre, none, got 'tra2'",
+        ),
     ],
 )
 def test_an_invalid_schedule_raises(fields, complaint):

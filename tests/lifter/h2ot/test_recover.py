@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lifter.h2ot.recover import TRA, TRI, CentreFrame, interpolate
+from lifter.h2ot.recover import TRA, TRI, CentreFrame, TokenTRI, interpolate
 
 
 def line(kept):
@@ -26,6 +26,18 @@ def test_poses_can_be_interpolated_between_frames():
     poses = interpolate(line(kept), kept, torch.tensor([0.5, 1.75, 9.0]))
     expected = line([[0.5, 1.75, 4.0], [0.5, 1.75, 2.0]])
     torch.testing.assert_close(poses, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+@pytest.mark.parametrize("rows", [None, slice(3, 8)])
+def test_tokens_are_interpolated_before_the_head(fixed, rows):
+    kept = torch.tensor([0, 4, 5, 8])
+    tokens = torch.rand(2, 4, 17, 3, generator=torch.Generator().manual_seed(0))
+    recovered = interpolate(tokens, kept, torch.arange(9)).square()[:, rows or slice(None)]
+    poses = TokenTRI(9, kept.numpy() if fixed else None)(tokens, kept, torch.square, rows)
+    torch.testing.assert_close(poses, recovered)
+    after_the_head = TRI(9, kept.numpy())(tokens, kept, torch.square, rows)
+    assert not torch.allclose(poses, after_the_head)
 
 
 def test_a_single_kept_frame_gives_all_poses():

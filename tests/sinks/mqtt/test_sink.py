@@ -223,6 +223,9 @@ threading.Event().wait()
         listener.until("poselift/available", b"online")
         os.kill(program.pid, signal.SIGKILL)
         listener.until("poselift/available", b"offline")
+    late = listen(mosquitto.port)  # the last will is retained for later subscribers
+    late.client.publish("done")
+    assert late.until("done")[:-1] == [("poselift/available", b"offline", 1, True)]
 
 
 def test_closing_publishes_the_queue_and_stopped(mosquitto, listen):

@@ -49,6 +49,27 @@ def test_closing_returns_while_a_read_blocks_and_the_camera_is_released_once_it_
     assert camera.released.wait(10)
 
 
+def test_a_frame_is_stamped_when_it_is_grabbed_and_not_after_decoding() -> None:
+    clock = FakeClock()
+    grabbed_ns = clock.now_ns()
+
+    class SlowDecoder(FakeCapture):
+        def image(self) -> U8 | None:
+            clock.advance(0.5)
+            return super().image()
+
+    camera = SlowDecoder(IMAGE)
+    reader = LatestFrameReader(lambda: camera, "camera 0", 5.0, ComponentContext("cam0", clock=clock))
+    reader.open(5.0)
+    camera.blocked.wait()
+    frame = reader.read(0.0)
+    assert frame is not None
+    assert frame.header.captured_ns == grabbed_ns
+    assert clock.now_ns() == grabbed_ns + 500_000_000
+    camera.unblock.set()
+    reader.close()
+
+
 def test_a_camera_that_blocks_while_it_opens_is_unavailable() -> None:
     may_open = threading.Event()
     camera = FakeCapture()

@@ -88,3 +88,19 @@ def test_an_absent_joint_makes_no_other_joint_absent():
 
     present = np.isfinite(corrected(times(3), without_shoulder)[-1]).all(axis=1)
     assert np.flatnonzero(~present).tolist() == [LEFT_SHOULDER]
+
+
+def test_bones_of_joints_that_were_filled_in_are_not_measured() -> None:
+    """The left wrist is at a wrong place whenever it is not seen; its bone keeps the length seen before."""
+    bones, true_length_m = BoneLengths("h36m17"), []
+    for frame, t_s in enumerate(times()):
+        xyz, visible = walk(t_s), ALL_VISIBLE.copy()
+        if frame % 2:
+            visible[LEFT_WRIST] = False
+            xyz[LEFT_WRIST] = xyz[LEFT_ELBOW] + [1, 0, 0]
+        else:
+            true_length_m.append(np.linalg.norm(xyz[LEFT_WRIST] - xyz[LEFT_ELBOW]))
+        bones.observe(xyz, visible, round(1e9 * t_s))
+    corrected_pose = bones.apply(xyz)
+    length_m = np.linalg.norm(corrected_pose[LEFT_WRIST] - corrected_pose[LEFT_ELBOW])
+    assert abs(length_m - np.median(true_length_m)) < 0.02

@@ -32,6 +32,7 @@ from stream.runtime.worker_process import MAX_SILENCE_S, WorkerProcess
 log = logging.getLogger("poselift")
 
 _POLL_MS = 50  # how often the workers are looked after
+_SPARE = "worker-spare"
 _STOP_S = 3.0  # for the workers to publish what is pending
 _STABLE_NS = 10_000_000_000  # a worker that ran this long is replaced without a delay
 _MAX_FAILED_STARTS = 5  # in a row
@@ -48,6 +49,7 @@ def worker_count(config: Config) -> int:
 class _Share:
     """Sources that run in one worker. ended: all of them have ended."""
 
+    name: str  # in status messages; the same for every worker that has these sources
     sources: tuple[str, ...]
     worker: WorkerProcess | None = None
     ended: bool = False
@@ -74,7 +76,8 @@ class Supervisor:
         context = ComponentContext("relay", config.node, self.session, self._clock, self._health)
         self.relay = Relay(config.sinks, context)
         self._worker_config = _worker_config(config)
-        self._shares = [_Share(sources) for sources in divide(list(config.sources), worker_count(config))]
+        shares = divide(list(config.sources), worker_count(config))
+        self._shares = [_Share(f"worker-{number}", share) for number, share in enumerate(shares, start=1)]
         self._spares: list[WorkerProcess] = []
         self._started = self._failed_starts = 0
         self._stopping = False
@@ -165,10 +168,12 @@ class Supervisor:
         if report == "ready":
             worker.state = "ready"
             self._failed_starts = 0
-            self._health.set_state(f"worker-{worker.number}", "ready", worker.text)
+            self._health.set_state(_SPARE, "ready", worker.text)
         elif report == "running":
             worker.state = "running"
-            self._health.set_state(f"worker-{worker.number}", "ok", worker.text)
+            for share in self._shares:
+                if share.worker is worker:
+                    self._health.set_state(share.name, "ok", worker.text)
         elif report in ("config_error", "error"):
             worker.error = report, text
 
@@ -185,6 +190,7 @@ class Supervisor:
             self._spares.remove(spare)
             spare.assign(share.sources)
             share.worker, share.started_ns = spare, now_ns
+            self._health.set_state(_SPARE, "starting")
             log.info("worker %d: %s", spare.number, spare.text)
         missing = sum(not share.worker and not share.ended for share in self._shares)
         # At the start the spare comes last: the workers need the cores to load their lifters.
@@ -209,7 +215,6 @@ class Supervisor:
             )
 
     def _on_end(self, worker: WorkerProcess, reason: str, exit_code: int | None) -> None:
-        self._health.set_state(f"worker-{worker.number}", "ended", reason)
         kind, text = worker.error or ("", "")
         if text:
             reason = f"{reason}: {text}"
@@ -221,6 +226,7 @@ class Supervisor:
             if share.worker is worker:
                 share.worker = None
                 share.ended = exit_code == 0
+                self._health.set_state(share.name, "ended" if share.ended else "retrying", reason)
                 self._delay(share)
         if kind == "config_error":
             raise ConfigError(text)

@@ -120,8 +120,7 @@ class Node:
 
     def has_spare(self) -> bool:
         """Whether a replacement is ready."""
-        states = self.report["states"].items()
-        return any(name.startswith("worker-") and state["state"] == "ready" for name, state in states)
+        return self.report["states"].get("worker-spare", {}).get("state") == "ready"
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         until_s = time.monotonic() + WAIT_S

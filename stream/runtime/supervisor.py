@@ -11,13 +11,13 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import zmq
 
-from stream.clock import Backoff, Clock, SystemClock
+from stream.clock import Clock, SystemClock
 from stream.config.load import Config
 from stream.errors import ConfigError, PoseliftError
 from stream.health import Health, health_line
@@ -26,6 +26,7 @@ from stream.protocols import ComponentContext
 from stream.runtime.node_health import NodeHealth, Report
 from stream.runtime.pipeline import needs_rotations
 from stream.runtime.relay import Relay
+from stream.runtime.share import divide
 from stream.runtime.worker_link import REPORT
 from stream.runtime.worker_process import MAX_SILENCE_S, WorkerProcess
 
@@ -34,7 +35,6 @@ log = logging.getLogger("poselift")
 _POLL_MS = 50  # how often the workers are looked after
 _SPARE = "worker-spare"
 _STOP_S = 3.0  # for the workers to publish what is pending
-_STABLE_NS = 10_000_000_000  # a worker that ran this long is replaced without a delay
 _MAX_FAILED_STARTS = 5  # in a row
 
 
@@ -43,25 +43,6 @@ def worker_count(config: Config) -> int:
     if config.workers == "auto":
         return min(len(config.sources), max(1, (os.cpu_count() or 2) - 1))
     return config.workers
-
-
-@dataclass(slots=True)
-class _Share:
-    """Sources that run in one worker. ended: all of them have ended."""
-
-    name: str  # in status messages; the same for every worker that has these sources
-    sources: tuple[str, ...]
-    worker: WorkerProcess | None = None
-    ended: bool = False
-    started_ns: int = 0
-    not_before_ns: int = 0
-    backoff: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))
-    failures: int = 0  # in a row, each soon after its start
-
-
-def divide(sources: list[str], workers: int) -> list[tuple[str, ...]]:
-    """Sources of each of `workers`, in turn, so that the numbers differ by one at most."""
-    return [tuple(sources[first::workers]) for first in range(workers)]
 
 
 class Supervisor:
@@ -76,8 +57,7 @@ class Supervisor:
         context = ComponentContext("relay", config.node, self.session, self._clock, self._health)
         self.relay = Relay(config.sinks, context)
         self._worker_config = _worker_config(config)
-        shares = divide(list(config.sources), worker_count(config))
-        self._shares = [_Share(f"worker-{number}", share) for number, share in enumerate(shares, start=1)]
+        self._shares = divide(list(config.sources), worker_count(config))
         self._spares: list[WorkerProcess] = []
         self._started = self._failed_starts = 0
         self._stopping = False
@@ -182,17 +162,15 @@ class Supervisor:
     def _assign(self) -> None:
         """Give shares without a worker to ready spares, and keep one spare."""
         now_ns = self._clock.now_ns()
-        waiting = [share for share in self._shares if not share.worker and not share.ended]
-        for share in waiting:
+        for share in [share for share in self._shares if share.waits]:
             spare = next((worker for worker in self._spares if worker.state == "ready"), None)
             if spare is None or now_ns < share.not_before_ns:
                 continue
             self._spares.remove(spare)
-            spare.assign(share.sources)
-            share.worker, share.started_ns = spare, now_ns
+            share.start(spare, now_ns)
             self._health.set_state(_SPARE, "starting")
             log.info("worker %d: %s", spare.number, spare.text)
-        missing = sum(not share.worker and not share.ended for share in self._shares)
+        missing = sum(share.waits for share in self._shares)
         # At the start the spare comes last: the workers need the cores to load their lifters.
         wanted = missing if any(share.started_ns == 0 for share in self._shares) else missing + 1
         while len(self._spares) < wanted:
@@ -224,10 +202,8 @@ class Supervisor:
             self._failed_starts += 1
         for share in self._shares:
             if share.worker is worker:
-                share.worker = None
-                share.ended = exit_code == 0
+                share.end(exit_code, self._clock.now_ns())
                 self._health.set_state(share.name, "ended" if share.ended else "retrying", reason)
-                self._delay(share)
         if kind == "config_error":
             raise ConfigError(text)
         if is_spare and self._failed_starts >= _MAX_FAILED_STARTS:
@@ -237,16 +213,6 @@ class Supervisor:
             log.warning(
                 "worker %d (%s): %s; another worker takes its place", worker.number, worker.text, reason
             )
-
-    def _delay(self, share: _Share) -> None:
-        """Make a share wait that fails soon after every start; the first replacement comes at once."""
-        now_ns = self._clock.now_ns()
-        if now_ns - share.started_ns > _STABLE_NS:
-            share.failures = 0
-            share.backoff.reset()
-        share.failures += 1
-        delay_s = share.backoff.next_delay_s() if share.failures > 1 else 0.0
-        share.not_before_ns = now_ns + round(delay_s * 1e9)
 
     def _stop_workers(self) -> None:
         """Let the workers publish what is pending and end by themselves."""

@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from stream.config.load import resolve
-from stream.runtime.supervisor import divide, worker_count
+from stream.runtime.supervisor import worker_count
 from tests.stream.runtime.test_service import keypoints
 
 CAMERAS = ["cam0", "cam1", "cam2", "cam3"]
@@ -35,11 +35,6 @@ sinks:
   file: {{type: jsonl, path: "{folder}/poses.jsonl"}}
 status_s: 0.5
 """
-
-
-def test_sources_are_divided_evenly():
-    assert divide(["a", "b", "c", "d", "e"], 2) == [("a", "c", "e"), ("b", "d")]
-    assert divide(["a", "b"], 2) == [("a",), ("b",)]
 
 
 def test_auto_uses_all_cores_but_one_and_no_more_workers_than_sources(monkeypatch):

@@ -8,12 +8,10 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
-from stream.security import ServerKeys, is_loopback
+from stream.security import BindingSettings, is_loopback
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
 
@@ -31,7 +29,7 @@ class ZeroMQ:
 
     close_timeout_s = 1.0
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    class Settings(BindingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Settings of poses over ZeroMQ.
 
         host: Address of the network interface to publish on; "0.0.0.0" publishes on all.
@@ -39,33 +37,23 @@ class ZeroMQ:
         port: TCP port; 0 picks a free one.
 
         queue: Messages kept for a subscriber that is slow; further ones are dropped for it.
-
-        curve_secret_file: File with the node's CURVE secret key (.key_secret), to encrypt messages and to
-        authenticate clients; null disables CURVE.
-
-        curve_clients_folder: Folder with the public keys (.key) of the clients that may subscribe; required
-        with `curve_secret_file`.
         """
 
         host: str = "127.0.0.1"
         port: int = 5555
         queue: int = 8
-        curve_secret_file: str | None = None
-        curve_clients_folder: str | None = None
 
         def __post_init__(self) -> None:
             if not 0 <= self.port < 65536:
                 raise ConfigError(f"zeromq port: expected 1 to 65535, or 0 for any free one, got {self.port}")
             if self.queue < 1:
                 raise ConfigError(f"zeromq queue: expected a number from 1, got {self.queue}")
-            if (self.curve_secret_file is None) != (self.curve_clients_folder is None):
-                raise ConfigError(
-                    "zeromq: CURVE needs both curve_secret_file and curve_clients_folder; set both"
-                )
+            self.check_binding("zeromq", self.host)
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
+        self._keys = settings.server_keys()
         self._socket: zmq.Socket[bytes] | None = None
         self._resources = ExitStack()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -87,13 +75,11 @@ class ZeroMQ:
             socket.set(zmq.HEARTBEAT_IVL, 2000)  # ms; detects a subscriber whose machine is gone
             socket.set(zmq.HEARTBEAT_TIMEOUT, 6000)
             socket.set(zmq.XPUB_NODROP, 1)  # A full queue becomes an error, so that `send` can count it.
-            if settings.curve_secret_file and settings.curve_clients_folder:
-                keys = ServerKeys(settings.curve_secret_file, settings.curve_clients_folder)
-                keys.apply(socket, resources)
+            if self._keys is not None:
+                self._keys.apply(socket, resources)
             elif not is_loopback(settings.host):
                 log.warning(
-                    "%s: every machine that can reach %s can receive the poses; set curve_secret_file and "
-                    "curve_clients_folder to restrict it",
+                    "%s: every machine that can reach %s can receive the poses",
                     self._context.name,
                     self.endpoint,
                 )

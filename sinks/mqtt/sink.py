@@ -48,6 +48,9 @@ class MQTT:
         discovery: Announce the node to Home Assistant.
 
         discovery_prefix: Topic prefix at which Home Assistant expects announcements.
+
+        viewer_url: Address of the page of a browser sink, such as http://192.0.2.1:8765, to which Home
+        Assistant's page of the node links.
         """
 
         prefix: str = "poselift"
@@ -55,11 +58,17 @@ class MQTT:
         max_hz: float = 10.0
         discovery: bool = False
         discovery_prefix: str = "homeassistant"
+        viewer_url: str | None = None
 
         def __post_init__(self) -> None:
             security.BrokerSettings.__post_init__(self)
             if not 0 < self.max_hz <= 1000:
                 raise ConfigError(f"mqtt max_hz: expected above 0 and at most 1000, got {self.max_hz}")
+            if self.viewer_url is not None and not self.viewer_url.startswith(("http://", "https://")):
+                raise ConfigError(
+                    "mqtt viewer_url: expected an address such as http://192.0.2.1:8765, "
+                    f"got {self.viewer_url!r}"
+                )
             for name, prefix in (("prefix", self.prefix), ("discovery_prefix", self.discovery_prefix)):
                 if not prefix or prefix[0] in "/$" or prefix[-1] == "/" or set(prefix) & set("+#\0"):
                     raise ConfigError(
@@ -71,11 +80,12 @@ class MQTT:
         self._settings = settings
         self._context = context
         self.endpoint = f"mqtt://{settings.host}:{settings.port}/{settings.prefix}"
-        self._password = security.password(settings.username, settings.password_env)
-        self._tls = security.tls_context(settings.tls, settings.ca_file)
+        self._password = security.password(settings)
+        self._tls = security.tls_context(settings)
         discovery_prefix = settings.discovery_prefix if settings.discovery else None
         self._publications = Publications(
-            settings.prefix, context.node, settings.format, settings.max_hz, discovery_prefix
+            *(settings.prefix, context.node, settings.format, settings.max_hz),
+            *(discovery_prefix, settings.viewer_url),
         )
         self._queue: DropOldestQueue[Publication] = DropOldestQueue(
             QUEUE_SIZE, on_drop=lambda: self._count_drops("broker_slow", 1)

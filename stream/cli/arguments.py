@@ -1,5 +1,6 @@
 """Arguments that several commands share: their types with help texts, and the checks of what was typed."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,13 @@ ConfigArgument = Annotated[
 WeightsArgument = Annotated[str, typer.Argument(help=_WEIGHTS_HELP)]
 WeightsOption = Annotated[str, typer.Option(help=_WEIGHTS_HELP)]
 DeviceOption = Annotated[str, typer.Option(help="Where the lifter runs: auto, cpu, cuda, cuda:1.")]
+SecretKeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="Secret CURVE key of this program (.key_secret)."),
+]
+NodeKeyOption = Annotated[
+    Path | None, typer.Option("--node-key", metavar="FILE", help="Public CURVE key of the node (.key).")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a table.")]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.arguments import ConfigArgument
+from stream.cli.arguments import ConfigArgument, NodeKeyOption, SecretKeyOption, require_choice
 from stream.cli.output import print_line
 
 app = typer.Typer()
@@ -41,17 +41,29 @@ def demo(
 
 
 @app.command()
-def run(config: ConfigArgument, changes: Changes = None, view: ViewOption = False) -> None:
+def run(
+    config: ConfigArgument,
+    changes: Changes = None,
+    view: ViewOption = False,
+    log: Annotated[
+        str, typer.Option(help="Format of the log: text, or json for one line of JSON per record.")
+    ] = "text",
+) -> None:
     """Run a config: sources in, 3D poses out.
 
     Reads the sources, lifts keypoints to 3D poses and publishes them through the sinks, until the sources end
     or Ctrl-C. `poselift check CONFIG` prints every setting of a config; `poselift listen` prints the
-    published poses.
+    published poses. With --log json everything is logged to stderr.
     """
+    from stream.cli.json_log import log_as_json, log_line
     from stream.config.load import load
     from stream.runtime.service import run
 
-    run(load(config, (*(VIEW_CHANGES if view else ()), *(changes or ()))), print_line)
+    require_choice("--log", log, ("text", "json"))
+    if log == "json":
+        log_as_json()
+    all_changes = (*(VIEW_CHANGES if view else ()), *(changes or ()))
+    run(load(config, all_changes), log_line if log == "json" else print_line)
 
 
 @app.command()
@@ -84,15 +96,20 @@ def listen(
     seconds: Annotated[
         float | None, typer.Option(help="Stop after so many seconds; default: at Ctrl-C.")
     ] = None,
+    key: SecretKeyOption = None,
+    node_key: NodeKeyOption = None,
     prefix: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Print rate and age of published poses.
 
-    Subscribes to a `poselift run` and prints a line every second until Ctrl-C.
+    Subscribes to a `poselift run` and prints a line every second until Ctrl-C. A node with CURVE needs --key
+    and --node-key; `poselift keys` makes them.
     """
     from stream.cli.listen import listen
+    from stream.security import client_keys
 
-    listen(endpoint, source=source, as_json=as_json, output=output, seconds=seconds, prefix=prefix)
+    keys = client_keys(key, node_key)
+    listen(endpoint, source, as_json=as_json, output=output, seconds=seconds, prefix=prefix, keys=keys)
 
 
 @app.command()
@@ -109,6 +126,8 @@ def view(
         str | None,
         typer.Option(envvar="POSELIFT_VIEW_TOKEN", help="Secret that browsers must send to connect."),
     ] = None,
+    key: SecretKeyOption = None,
+    node_key: NodeKeyOption = None,
 ) -> None:
     """Show published or recorded poses in the browser.
 
@@ -116,5 +135,6 @@ def view(
     """
     from sinks.browser import Browser
     from stream.cli.view import view
+    from stream.security import client_keys
 
-    view(target, source, Browser.Settings(host=host, port=port, token=token))
+    view(target, source, Browser.Settings(host=host, port=port, token=token), client_keys(key, node_key))

@@ -17,6 +17,7 @@ from stream.files.poses import read
 from stream.messages import KeypointFrame, Message, Meta, ModelInfo, PoseFrame
 from stream.protocols import ComponentContext, opened
 from stream.runtime.service import stopped_by_signals
+from stream.security import ClientKeys
 from stream.skeletons import SKELETONS
 from stream.wire.codec import decode
 
@@ -26,21 +27,30 @@ LOOP_PAUSE_S = 0.5  # between the end of a recording and its repetition
 MAX_GAP_NS = 3_000_000_000  # longer gaps of a recording are shortened
 
 
-def view(target: str, source: str | None, settings: Browser.Settings) -> None:
-    """Serve the viewer for `target`, an address or a file of poses, until a signal."""
+def view(target: str, source: str | None, settings: Browser.Settings, keys: ClientKeys | None = None) -> None:
+    """Serve the viewer for `target`, an address or a file of poses, until a signal.
+
+    keys: for a node with CURVE.
+    """
     stop = threading.Event()
     is_address = "://" in target
     frames, metas = ([], []) if is_address else _load(Path(target), source)
     with stopped_by_signals(stop.set), opened(Browser(settings, ComponentContext("view"))) as browser:
         print_line(f"{target} is shown at {browser.endpoint}")
         if is_address:
-            _forward(target, source, browser, stop.is_set)
+            _forward(target, source, keys, browser, stop.is_set)
         else:
             play(frames, metas, browser.send, SystemClock(), stop)
 
 
-def _forward(endpoint: str, source: str | None, browser: Browser, stopped: Callable[[], bool]) -> None:
-    with closing(Subscriber(endpoint, source=source)) as subscriber:
+def _forward(
+    endpoint: str,
+    source: str | None,
+    keys: ClientKeys | None,
+    browser: Browser,
+    stopped: Callable[[], bool],
+) -> None:
+    with closing(Subscriber(endpoint, source=source, keys=keys)) as subscriber:
         while not stopped():
             message = subscriber.read(READ_TIMEOUT_S)
             if message is not None and not isinstance(message, KeypointFrame):

@@ -7,6 +7,7 @@ sink threads:  pose frames, meta and status messages -> subscribers
 
 import logging
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -66,12 +67,20 @@ def needs_rotations(config: Config) -> bool:
 class Pipeline:
     """A running config: enter to start, `wait` for the sources to end, leave to stop and flush.
 
-    lifter: None loads that of the config. Raises ConfigError at construction when the components do not fit
-    together.
+    lifter: None loads that of the config. post_processors: steps of your own, which change lifted poses after
+    smoothing and before people are placed in the scene. Raises ConfigError at construction when the
+    components do not fit together.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None, lifter: "Runner | None" = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        lifter: "Runner | None" = None,
+        post_processors: Sequence[PostProcessor] = (),
+    ) -> None:
         self.config = config
+        self._own_post_processors = post_processors
         self.clock = clock or SystemClock()
         self.health = Health()
         self.session = str(uuid.uuid4())
@@ -87,7 +96,9 @@ class Pipeline:
         self.source_threads = [self._source_thread(component) for component in config.sources.values()]
         self.lossless = not any(source.live for source in self.source_threads)
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
-        self._lift_thread = LiftThread(self._batch_lifter(), self.source_threads, self.clock, self.on_error)
+        self._lift_thread = LiftThread(
+            self._batch_lifter(), self.source_threads, self.clock, self.on_error, self.on_lift_turn
+        )
 
     def _context(self, name: str) -> ComponentContext:
         return ComponentContext(name, self.config.node, self.session, self.clock, self.health)
@@ -135,6 +146,7 @@ class Pipeline:
         smoothing, scene, steps = self.config.smoothing, self.config.scene, list[PostProcessor]()
         if smoothing.one_euro is not None or smoothing.bones:
             steps.append(Smoother(smoothing, context))
+        steps += self._own_post_processors
         if scene.enabled:
             steps.append(RootPosition(scene))
             steps.append(WorldFrame(scene.world, scene.contact, context, self._placements))
@@ -210,6 +222,9 @@ class Pipeline:
 
     def on_frames(self) -> None:
         self._lift_thread.wake()
+
+    def on_lift_turn(self) -> None:
+        self.health.touch("lift", "loop", self.clock.now_ns())
 
     def on_error(self, component: str, error: Exception) -> None:
         """Keep the reason and end the run: it cannot go on without a source or the lifter."""

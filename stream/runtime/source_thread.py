@@ -99,9 +99,11 @@ class SourceThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        health = self._context.health
         try:
             with opened(self._source):
                 while not self._stop.is_set():
+                    health.touch(self._thread.name, "loop", self._context.clock.now_ns())
                     frame = self._source.read(_TICK_S)
                     if frame is not None:
                         self._push(self._cleaner.clean(frame))
@@ -115,6 +117,7 @@ class SourceThread:
             for buffer in self.buffers:
                 buffer.end()
             self._ended = True
+            health.forget(self._thread.name, "loop")
             self._listener.on_frames()
 
     def _finish(self) -> None:
@@ -128,6 +131,7 @@ class SourceThread:
     def _push(self, frame: KeypointFrame) -> None:
         name = frame.header.source
         self._context.health.increment(name, "frames")
+        self._context.health.touch(name, "frame", self._context.clock.now_ns())
         camera = self._cameras.get(name)
         if camera is not None and not self._in_order(camera, frame.header):
             return

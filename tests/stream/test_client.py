@@ -14,7 +14,7 @@ from stream import subscribe
 from stream.client import Subscriber
 from stream.errors import ConfigError, SourceLost
 from stream.messages import Header, Message, PoseFrame
-from stream.security import ClientKeys
+from stream.security import ClientKeys, make_keys
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
 from tests.examples import UNIX_NS, meta, plain, pose_frame, status
@@ -248,7 +248,7 @@ def test_a_source_name_that_cannot_be_a_topic_is_refused_at_once():
 
 def test_a_subscriber_with_keys_gets_poses_from_a_node_with_curve(tmp_path):
     for name in ("node", "robot"):
-        zmq.auth.create_certificates(tmp_path, name)
+        make_keys(tmp_path / f"{name}.key_secret", tmp_path / f"{name}.key")
     public, secret = zmq.auth.load_certificate(tmp_path / "node.key_secret")
     assert secret is not None
     node = Node(keys=(public, secret))

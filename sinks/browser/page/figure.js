@@ -56,9 +56,9 @@ export function drawContacts(context, projection, person, skeleton) {
 }
 
 // Draws the body; returns the projected joints, for pointing at them.
-export function drawBody(context, projection, person, skeleton, style) {
+export function drawBody(context, projection, person, skeleton, grey) {
   const points = projected(projection, person);
-  const colour = colours(person.slot, style.grey);
+  const colour = colours(person.slot, grey);
   const parts = [];
   for (const [joint, parent] of skeleton.bones) {
     const [a, b] = [points[joint], points[parent]];
@@ -73,7 +73,7 @@ export function drawBody(context, projection, person, skeleton, style) {
   if (face && top) parts.push({ depth: face[2] - 0.05, draw: () => head(context, projection, face, top, colour) });
   parts.sort((a, b) => b.depth - a.depth);
   for (const part of parts) part.draw();
-  if (style.joints) joints(context, projection, person, points);
+  joints(context, projection, person, points);
   return points;
 }
 

@@ -107,7 +107,8 @@ export function drawLatency(frames, end) {
   const totals = sums.filter(Boolean).map((lat) => lat.reduce((sum, value) => sum + value, 0)).sort((a, b) => a - b);
   const known = ages.filter((age) => age !== null).sort((a, b) => a - b);
   const usual = (values) => values[Math.floor(0.95 * values.length)] ?? 0;
-  const high = Math.max(5, 1.2 * usual(totals), 1.2 * usual(known));
+  // The stages stay readable when the age is many times their sum; its line is cut off then.
+  const high = Math.max(5, 1.2 * usual(totals), 1.2 * Math.min(usual(known), 2 * usual(totals)));
   sums.forEach((lat, column) => {
     if (!lat) return;
     let y = height;

@@ -35,8 +35,7 @@ export function drawScene(context, projection, target, items, options) {
   const targets = [];
   for (const { person, source, alpha, stale, fading } of people) {
     context.globalAlpha = alpha;
-    const style = { grey: stale, joints: options.joints };
-    const points = drawBody(context, projection, person, source.skeleton, style);
+    const points = drawBody(context, projection, person, source.skeleton, stale);
     targets.push({ person, source, points, fading });
     if (people.length <= MAX_NAMES && options.names) drawName(context, projection, person, source.skeleton);
   }

@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from stream.health import Health
 from stream.messages import PoseFrame
 from stream.protocols import ComponentContext, opened
 from stream.wire.codec import decode
+from tests.sinks.browser.chromium import wait_until
 from tests.sinks.browser.walkers import Sender, frame, meta
 
 TOKEN = "tea-time-at-five"
@@ -223,7 +223,7 @@ def test_browsers_beyond_the_limit_are_refused_with_the_reason():
                 "Already 2 browsers are connected, which is the limit (max_clients).\n",
             )
             assert refused_status(lambda: page_socket(sink)) == 503
-        time.sleep(0.2)
+        wait_until(lambda: get(sink, "access")[0] == 200, 10.0)
         with page_socket(sink) as client:
             assert json.loads(client.recv(timeout=5.0))["schema"] == "viewer"
 
@@ -237,8 +237,7 @@ def test_many_connections_in_turn_leave_nothing_open(viewer: Browser):
                 pass
         else:
             socket.create_connection(("127.0.0.1", port_of(viewer))).close()
-    time.sleep(0.3)
-    assert len(os.listdir("/proc/self/fd")) <= before + 3
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before + 3, 15.0, "connections are closed")
     with page_socket(viewer) as client:
         viewer.send(frame(0.0))
         assert len(poses(client, 1)) == 1

@@ -17,6 +17,7 @@ from stream.skeletons import skeleton_named
 
 SKELETON = skeleton_named("h36m17")
 HZ = 30.0
+AGE_NS = 33_000_000  # of a frame when it is sent
 # Optical axes of a camera 5 m behind the origin and 1.6 m above the floor, in a world with z up.
 CAMERA_AT = np.array([-5.0, 0.0, 1.6])
 CAMERA_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -48,8 +49,7 @@ def frame(t_s: float, persons: int = 2, source: str = "cam0", world: bool = Fals
         "frame_id": "world" if world else f"{source}_optical_frame",
         "hop": 1,
     }
-    captured_ns = time.time_ns()
-    header = Header(source, round(t_s * HZ), time.monotonic_ns(), captured_ns)
+    header = Header(source, round(t_s * HZ), time.monotonic_ns() - AGE_NS, time.time_ns() - AGE_NS)
     return PoseFrame(**({"header": header} | values | changes))
 
 

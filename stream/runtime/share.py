@@ -36,7 +36,7 @@ class Share:
         self.worker, self.started_ns = worker, now_ns
 
     def end(self, exit_code: int | None, now_ns: int) -> None:
-        """The worker has ended; the first replacement may come at once, the next ones after growing delays."""
+        """The worker has ended; the first replacement may come at once, later ones after growing delays."""
         self.worker, self.ended = None, exit_code == 0
         if now_ns - self.started_ns > STABLE_NS:
             self._failures = 0

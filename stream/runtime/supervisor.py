@@ -20,10 +20,10 @@ import zmq
 from stream.clock import Clock, SystemClock
 from stream.config.load import Config
 from stream.errors import ConfigError, PoseliftError
-from stream.health import Health, health_line
+from stream.health import health_line
 from stream.messages import Status
 from stream.protocols import ComponentContext
-from stream.runtime.node_health import NodeHealth, Report
+from stream.runtime.node_health import NodeHealth
 from stream.runtime.pipeline import needs_rotations
 from stream.runtime.relay import Relay
 from stream.runtime.share import divide
@@ -52,9 +52,8 @@ class Supervisor:
         self.config = config
         self.session = str(uuid.uuid4())
         self._clock = clock or SystemClock()
-        self._health = Health()
-        self._node_health = NodeHealth()
-        context = ComponentContext("relay", config.node, self.session, self._clock, self._health)
+        self.health = NodeHealth()
+        context = ComponentContext("relay", config.node, self.session, self._clock, self.health)
         self.relay = Relay(config.sinks, context)
         self._worker_config = _worker_config(config)
         self._shares = divide(list(config.sources), worker_count(config))
@@ -86,9 +85,12 @@ class Supervisor:
         """Make `run` return soon; may be called from a signal handler."""
         self._stopping = True
 
-    def run(self, print_line: Callable[[str], None]) -> None:
-        """Serve until all sources have ended or `stop`. Raises the error that makes going on useless."""
-        reported_ns = looked_ns = self._clock.now_ns()
+    def run(self, print_line: Callable[[str], None], on_turn: Callable[[], None] = lambda: None) -> None:
+        """Serve until all sources have ended or `stop`. Raises the error that makes going on useless.
+
+        on_turn: called about once a second, as a sign of life.
+        """
+        reported_ns = looked_ns = turn_ns = self._clock.now_ns()
         while not self._stopping and not all(share.ended for share in self._shares):
             self._receive(_POLL_MS)
             now_ns = self._clock.now_ns()
@@ -102,15 +104,14 @@ class Supervisor:
             self._assign()
             if self.relay.failed:
                 return
+            if now_ns - turn_ns >= 1e9:
+                turn_ns = now_ns
+                on_turn()
             if now_ns - reported_ns >= self.config.status_s * 1e9:
                 reported_ns = now_ns
-                report = self.report()
+                report = self.health.report()
                 self.relay.publish(Status(self.config.node, self.session, self._clock.unix_ns(), report))
                 print_line(health_line(report))
-
-    def report(self) -> Report:
-        """Health of the whole node: counters, states and times of all workers and sinks."""
-        return self._node_health.report(self._health.report())
 
     @property
     def _workers(self) -> list[WorkerProcess]:
@@ -140,7 +141,7 @@ class Supervisor:
         if topic.startswith(REPORT):
             self._on_report(worker, topic[len(REPORT) :].decode(), payload.decode())
         elif topic.startswith(b"status/"):
-            self._node_health.update(worker.number, msgspec.msgpack.decode(payload)["report"])
+            self.health.update(worker.number, msgspec.msgpack.decode(payload)["report"])
         else:
             self.relay.forward(worker.number, topic, payload)
 
@@ -148,12 +149,12 @@ class Supervisor:
         if report == "ready":
             worker.state = "ready"
             self._failed_starts = 0
-            self._health.set_state(_SPARE, "ready", worker.text)
+            self.health.set_state(_SPARE, "ok", worker.text)
         elif report == "running":
             worker.state = "running"
             for share in self._shares:
                 if share.worker is worker:
-                    self._health.set_state(share.name, "ok", worker.text)
+                    self.health.set_state(share.name, "ok", worker.text)
         elif report in ("config_error", "error"):
             worker.error = report, text
 
@@ -168,7 +169,7 @@ class Supervisor:
                 continue
             self._spares.remove(spare)
             share.start(spare, now_ns)
-            self._health.set_state(_SPARE, "starting")
+            self.health.set_state(_SPARE, "ok", "starting")
             log.info("worker %d: %s", spare.number, spare.text)
         missing = sum(share.waits for share in self._shares)
         # At the start the spare comes last: the workers need the cores to load their lifters.
@@ -187,7 +188,7 @@ class Supervisor:
             exit_code = worker.exit_code
             self._kill(worker)
             self.relay.release(worker.number)
-            self._node_health.end(worker.number)
+            self.health.end(worker.number)
             self._on_end(
                 worker, "does not answer" if silent else f"ended with exit code {exit_code}", exit_code
             )
@@ -203,13 +204,13 @@ class Supervisor:
         for share in self._shares:
             if share.worker is worker:
                 share.end(exit_code, self._clock.now_ns())
-                self._health.set_state(share.name, "ended" if share.ended else "retrying", reason)
+                self.health.set_state(share.name, "ended" if share.ended else "retrying", reason)
         if kind == "config_error":
             raise ConfigError(text)
         if is_spare and self._failed_starts >= _MAX_FAILED_STARTS:
             raise PoseliftError(f"{self._failed_starts} workers failed to start in a row: {reason}")
         if exit_code != 0:
-            self._health.increment("workers", "replaced")
+            self.health.increment("workers", "replaced")
             log.warning(
                 "worker %d (%s): %s; another worker takes its place", worker.number, worker.text, reason
             )

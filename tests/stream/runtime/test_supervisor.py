@@ -115,7 +115,7 @@ class Node:
 
     def has_spare(self) -> bool:
         """Whether a replacement is ready."""
-        return self.report["states"].get("worker-spare", {}).get("state") == "ready"
+        return self.report["states"].get("worker-spare", {"detail": ""})["detail"].endswith(": spare")
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         until_s = time.monotonic() + WAIT_S

@@ -26,6 +26,25 @@ NodeKeyOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a table.")]
 
 
+Keep = Annotated[str | None, typer.Option(help="Frames that each pruning stage keeps, e.g. 121,81.")]
+At = Annotated[
+    str | None, typer.Option(help="Index of the transformer block before which each stage prunes, e.g. 0,3.")
+]
+Pruner = Annotated[str, typer.Option(help="Pruning method: tps, tpc, tpa or tpmo.")]
+Recoverer = Annotated[str, typer.Option(help="Recovery method: tri, tra, centre or none.")]
+
+
+def parse_schedule(keep: str | None, at: str | None, pruner: str = "tps", recoverer: str = "tri") -> Any:
+    """The `lifter.spec.Schedule` of --keep, --at, --pruner and --recoverer; None without --keep and --at."""
+    from lifter.spec import Schedule
+
+    if (keep is None) != (at is None):
+        raise ConfigError("--keep and --at go together, e.g. --keep 121,81 --at 0,3")
+    if keep is None or at is None:
+        return None
+    return Schedule(parse_integers("--keep", keep), parse_integers("--at", at), pruner, recoverer)
+
+
 def require_choice(argument: str, word: str, choices: tuple[str, ...]) -> None:
     """Raise ConfigError unless `word`, typed for `argument`, is one of `choices`."""
     if word not in choices:

@@ -159,7 +159,7 @@ class Node:
         found = {}
         for state in self.report["states"].values():
             parts = re.fullmatch(r"process (\d+): (.*)", state["detail"])
-            if parts and state["state"] in ("ok", "ready"):
+            if parts and state["state"] == "ok":
                 found |= dict.fromkeys(parts[2].split(", "), int(parts[1]))
         return found
 

@@ -3,13 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from stream.health import Health
+
 Report = dict[str, Any]
 
 
-class NodeHealth:
-    """Merges the newest reports of all workers; counters of ended workers stay in the sums."""
+class NodeHealth(Health):
+    """Health of the supervisor, whose report includes the newest reports of all workers.
+
+    Counters of ended workers stay in the sums.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self._reports: dict[int, Report] = {}
         self._ended_counters: dict[str, int] = {}
 
@@ -23,9 +29,9 @@ class NodeHealth:
         if report is not None:
             self._ended_counters = sum_counters([self._ended_counters, report["counters"]])
 
-    def report(self, own: Report) -> Report:
-        """The node's report: that of the supervisor, `own`, with those of all workers."""
-        reports = [*self._reports.values(), own]
+    def report(self) -> Report:
+        """The node's report: that of the supervisor with those of all workers; for any thread."""
+        reports = [*self._reports.copy().values(), super().report()]
         return {
             "counters": sum_counters([self._ended_counters, *(report["counters"] for report in reports)]),
             "states": {name: state for report in reports for name, state in report["states"].items()},

@@ -56,16 +56,16 @@ def run_workers(config: Config, print_line: Callable[[str], None]) -> None:
     """Run `config` with its sources divided among processes; output and errors as for `run`."""
     supervisor, notifier = Supervisor(config), Notifier()
     with stopped_by_signals(supervisor.stop), supervisor:
-        endpoints = supervisor.relay.endpoints().items()
-        lines = [f"{name}: {endpoint or config.sinks[name].type}" for name, endpoint in endpoints]
+        sinks = supervisor.relay.endpoints().items()
+        lines = [f"{name}: {endpoint or config.sinks[name].type}" for name, endpoint in sinks]
         notifier.ready(", ".join(lines))
         for line in lines:
             print_line(line)
         try:
-            supervisor.run(print_line, lambda: notifier.alive(f"{worker_count(config)} workers"))
+            supervisor.run(print_line, lambda: notifier.alive(health_line(supervisor.health.report())))
         finally:
             notifier.stopping()
-    print_line(f"stopped. {health_line(supervisor.report())}")
+    print_line(f"stopped. {health_line(supervisor.health.report())}")
     if supervisor.relay.error is not None:
         raise supervisor.relay.error
 

@@ -11,29 +11,30 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import zmq
 
-from stream.clock import Backoff, Clock, SystemClock
+from stream.clock import Clock, SystemClock
 from stream.config.load import Config
 from stream.errors import ConfigError, PoseliftError
-from stream.health import Health, health_line
+from stream.health import health_line
 from stream.messages import Status
 from stream.protocols import ComponentContext
-from stream.runtime.node_health import NodeHealth, Report
+from stream.runtime.node_health import NodeHealth
 from stream.runtime.pipeline import needs_rotations
 from stream.runtime.relay import Relay
+from stream.runtime.share import divide
 from stream.runtime.worker_link import REPORT
 from stream.runtime.worker_process import MAX_SILENCE_S, WorkerProcess
 
 log = logging.getLogger("poselift")
 
 _POLL_MS = 50  # how often the workers are looked after
+_SPARE = "worker-spare"
 _STOP_S = 3.0  # for the workers to publish what is pending
-_STABLE_NS = 10_000_000_000  # a worker that ran this long is replaced without a delay
 _MAX_FAILED_STARTS = 5  # in a row
 
 
@@ -44,24 +45,6 @@ def worker_count(config: Config) -> int:
     return config.workers
 
 
-@dataclass(slots=True)
-class _Share:
-    """Sources that run in one worker. ended: all of them have ended."""
-
-    sources: tuple[str, ...]
-    worker: WorkerProcess | None = None
-    ended: bool = False
-    started_ns: int = 0
-    not_before_ns: int = 0
-    backoff: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))
-    failures: int = 0  # in a row, each soon after its start
-
-
-def divide(sources: list[str], workers: int) -> list[tuple[str, ...]]:
-    """Sources of each of `workers`, in turn, so that the numbers differ by one at most."""
-    return [tuple(sources[first::workers]) for first in range(workers)]
-
-
 class Supervisor:
     """Enter to open the sinks and to start the workers, `run` until all sources have ended or `stop`."""
 
@@ -69,12 +52,11 @@ class Supervisor:
         self.config = config
         self.session = str(uuid.uuid4())
         self._clock = clock or SystemClock()
-        self._health = Health()
-        self._node_health = NodeHealth()
-        context = ComponentContext("relay", config.node, self.session, self._clock, self._health)
+        self.health = NodeHealth()
+        context = ComponentContext("relay", config.node, self.session, self._clock, self.health)
         self.relay = Relay(config.sinks, context)
         self._worker_config = _worker_config(config)
-        self._shares = [_Share(sources) for sources in divide(list(config.sources), worker_count(config))]
+        self._shares = divide(list(config.sources), worker_count(config))
         self._spares: list[WorkerProcess] = []
         self._started = self._failed_starts = 0
         self._stopping = False
@@ -106,9 +88,9 @@ class Supervisor:
     def run(self, print_line: Callable[[str], None], on_turn: Callable[[], None] = lambda: None) -> None:
         """Serve until all sources have ended or `stop`. Raises the error that makes going on useless.
 
-        on_turn: called whenever the workers have been looked at; a worker that hangs is replaced.
+        on_turn: called about once a second, as a sign of life.
         """
-        reported_ns = looked_ns = self._clock.now_ns()
+        reported_ns = looked_ns = turn_ns = self._clock.now_ns()
         while not self._stopping and not all(share.ended for share in self._shares):
             self._receive(_POLL_MS)
             now_ns = self._clock.now_ns()
@@ -122,16 +104,14 @@ class Supervisor:
             self._assign()
             if self.relay.failed:
                 return
-            on_turn()
+            if now_ns - turn_ns >= 1e9:
+                turn_ns = now_ns
+                on_turn()
             if now_ns - reported_ns >= self.config.status_s * 1e9:
                 reported_ns = now_ns
-                report = self.report()
+                report = self.health.report()
                 self.relay.publish(Status(self.config.node, self.session, self._clock.unix_ns(), report))
                 print_line(health_line(report))
-
-    def report(self) -> Report:
-        """Health of the whole node: counters, states and times of all workers and sinks."""
-        return self._node_health.report(self._health.report())
 
     @property
     def _workers(self) -> list[WorkerProcess]:
@@ -161,7 +141,7 @@ class Supervisor:
         if topic.startswith(REPORT):
             self._on_report(worker, topic[len(REPORT) :].decode(), payload.decode())
         elif topic.startswith(b"status/"):
-            self._node_health.update(worker.number, msgspec.msgpack.decode(payload)["report"])
+            self.health.update(worker.number, msgspec.msgpack.decode(payload)["report"])
         else:
             self.relay.forward(worker.number, topic, payload)
 
@@ -169,10 +149,12 @@ class Supervisor:
         if report == "ready":
             worker.state = "ready"
             self._failed_starts = 0
-            self._health.set_state(f"worker-{worker.number}", "ready", worker.text)
+            self.health.set_state(_SPARE, "ok", worker.text)
         elif report == "running":
             worker.state = "running"
-            self._health.set_state(f"worker-{worker.number}", "ok", worker.text)
+            for share in self._shares:
+                if share.worker is worker:
+                    self.health.set_state(share.name, "ok", worker.text)
         elif report in ("config_error", "error"):
             worker.error = report, text
 
@@ -181,16 +163,15 @@ class Supervisor:
     def _assign(self) -> None:
         """Give shares without a worker to ready spares, and keep one spare."""
         now_ns = self._clock.now_ns()
-        waiting = [share for share in self._shares if not share.worker and not share.ended]
-        for share in waiting:
+        for share in [share for share in self._shares if share.waits]:
             spare = next((worker for worker in self._spares if worker.state == "ready"), None)
             if spare is None or now_ns < share.not_before_ns:
                 continue
             self._spares.remove(spare)
-            spare.assign(share.sources)
-            share.worker, share.started_ns = spare, now_ns
+            share.start(spare, now_ns)
+            self.health.set_state(_SPARE, "ok", "starting")
             log.info("worker %d: %s", spare.number, spare.text)
-        missing = sum(not share.worker and not share.ended for share in self._shares)
+        missing = sum(share.waits for share in self._shares)
         # At the start the spare comes last: the workers need the cores to load their lifters.
         wanted = missing if any(share.started_ns == 0 for share in self._shares) else missing + 1
         while len(self._spares) < wanted:
@@ -207,13 +188,12 @@ class Supervisor:
             exit_code = worker.exit_code
             self._kill(worker)
             self.relay.release(worker.number)
-            self._node_health.end(worker.number)
+            self.health.end(worker.number)
             self._on_end(
                 worker, "does not answer" if silent else f"ended with exit code {exit_code}", exit_code
             )
 
     def _on_end(self, worker: WorkerProcess, reason: str, exit_code: int | None) -> None:
-        self._health.set_state(f"worker-{worker.number}", "ended", reason)
         kind, text = worker.error or ("", "")
         if text:
             reason = f"{reason}: {text}"
@@ -223,28 +203,17 @@ class Supervisor:
             self._failed_starts += 1
         for share in self._shares:
             if share.worker is worker:
-                share.worker = None
-                share.ended = exit_code == 0
-                self._delay(share)
+                share.end(exit_code, self._clock.now_ns())
+                self.health.set_state(share.name, "ended" if share.ended else "retrying", reason)
         if kind == "config_error":
             raise ConfigError(text)
         if is_spare and self._failed_starts >= _MAX_FAILED_STARTS:
             raise PoseliftError(f"{self._failed_starts} workers failed to start in a row: {reason}")
         if exit_code != 0:
-            self._health.increment("workers", "replaced")
+            self.health.increment("workers", "replaced")
             log.warning(
                 "worker %d (%s): %s; another worker takes its place", worker.number, worker.text, reason
             )
-
-    def _delay(self, share: _Share) -> None:
-        """Make a share wait that fails soon after every start; the first replacement comes at once."""
-        now_ns = self._clock.now_ns()
-        if now_ns - share.started_ns > _STABLE_NS:
-            share.failures = 0
-            share.backoff.reset()
-        share.failures += 1
-        delay_s = share.backoff.next_delay_s() if share.failures > 1 else 0.0
-        share.not_before_ns = now_ns + round(delay_s * 1e9)
 
     def _stop_workers(self) -> None:
         """Let the workers publish what is pending and end by themselves."""

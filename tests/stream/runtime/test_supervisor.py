@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from stream.config.load import resolve
-from stream.runtime.supervisor import divide, worker_count
+from stream.runtime.supervisor import worker_count
 from tests.stream.runtime.test_service import keypoints
 
 CAMERAS = ["cam0", "cam1", "cam2", "cam3"]
@@ -35,11 +35,6 @@ sinks:
   file: {{type: jsonl, path: "{folder}/poses.jsonl"}}
 status_s: 0.5
 """
-
-
-def test_sources_are_divided_evenly():
-    assert divide(["a", "b", "c", "d", "e"], 2) == [("a", "c", "e"), ("b", "d")]
-    assert divide(["a", "b"], 2) == [("a",), ("b",)]
 
 
 def test_auto_uses_all_cores_but_one_and_no_more_workers_than_sources(monkeypatch):
@@ -120,8 +115,7 @@ class Node:
 
     def has_spare(self) -> bool:
         """Whether a replacement is ready."""
-        states = self.report["states"].items()
-        return any(name.startswith("worker-") and state["state"] == "ready" for name, state in states)
+        return self.report["states"].get("worker-spare", {"detail": ""})["detail"].endswith(": spare")
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         until_s = time.monotonic() + WAIT_S

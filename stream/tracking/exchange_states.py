@@ -20,6 +20,7 @@ GROUP_RATE, PAIR_RATE, OTHER_RATE = 0.05, 0.02, 1e-5
 # Rates per second at which it returns from an exchange of the whole body and of a part of it. They also end a
 # repair where both sides look the same.
 RETURN_RATE, PART_RETURN_RATE = 0.3, 1.0
+START_PROBABILITY = 0.4  # of the whole body in a person's first frame, when a detector is least certain
 _LEG_JOINTS = ("hip", "knee", "ankle", "heel", "toe", "foot")
 _ARM_JOINTS = ("shoulder", "elbow", "wrist", "pinky", "index", "thumb")
 FACE = "face"  # the pair of face points beside the skeleton's own pairs
@@ -33,7 +34,8 @@ def pair_names(skeleton: Skeleton) -> tuple[str, ...]:
 class ExchangeStates:
     """The S states of the P pairs of a skeleton, the last pair being the face points.
 
-    exchanged (S, P) bool: pairs that a state exchanges; state 0 exchanges none. changed (S, S, P) float64: 1
+    exchanged (S, P) bool: pairs that a state exchanges; state 0 exchanges none. start (S,) float64:
+    probability of each state in a person's first frame. changed (S, S, P) float64: 1
     for the pairs that change between two states. rates (S, S) per second, from the first state to the second.
     """
 
@@ -57,6 +59,9 @@ class ExchangeStates:
         )
         different: Mask = self.exchanged[:, None] ^ self.exchanged
         self.changed: F64 = different.astype(np.float64)
+        whole = np.logical_and.reduce(self.exchanged, axis=1)
+        self.start: F64 = np.where(whole, START_PROBABILITY, 0.0)
+        self.start[0] = 1 - START_PROBABILITY
         self.rates = self._rates(different, _distinct(moves), singles)
 
     def _rates(self, different: Mask, moves: Mask, singles: Mask) -> F64:

@@ -29,9 +29,10 @@ F64 = NDArray[np.float64]
 MAX_AGE_S = 0.12
 MAX_REPAIR_S = 2.5  # a longer exchange is taken for the truth
 _VELOCITY_S = 0.05  # time constant of the velocity average
-# Standard deviation of a joint from its expected position, in body sizes. It follows the person's own deviations
-# between these limits, and grows with the square of the time, as an acceleration does.
+# Standard deviation of a joint from its expected position, in body sizes. It follows the person's own
+# deviations between these limits, and grows with the square of the time, as an acceleration does.
 MIN_SIGMA, START_SIGMA, MAX_SIGMA, SIGMA_PER_S2 = 0.010, 0.025, 0.05, 3.0
+MAX_DEVIATION = 4.0  # standard deviations by which one frame may move a joint from its expected position
 SIGMA_SCALE = 1.5  # some joints deviate more than the median joint
 _MIN_JOINTS = 4
 _SIGMA_S = 0.5  # time constant of the average of deviations
@@ -65,11 +66,9 @@ class _Motion:
     newest_ns: int = field(default=_NEVER_NS)
 
     @classmethod
-    def unknown(cls, points: int, pairs: int, states: int) -> "_Motion":
-        belief = np.zeros(states)
-        belief[0] = 1.0
+    def unknown(cls, points: int, pairs: int, belief: F64) -> "_Motion":
         zeros = np.zeros((points, 2))
-        return cls(zeros, zeros.copy(), np.full(points, _NEVER_NS), np.zeros(pairs, np.int64), belief)
+        return cls(zeros, zeros.copy(), np.full(points, _NEVER_NS), np.zeros(pairs, np.int64), belief.copy())
 
     def rename(self, order: NDArray[np.intp]) -> None:
         """Reorder the points: the detector now names them differently."""
@@ -77,12 +76,16 @@ class _Motion:
 
     def update(self, xy: F64, detected: Mask, now_ns: int) -> None:
         elapsed_s = (now_ns - self.last_ns[detected, None]) / 1e9
-        step = xy[detected] - self.xy[detected]
         recent = (elapsed_s > 0) & (elapsed_s <= MAX_AGE_S)
-        self._update_variance(step - elapsed_s * self.velocity[detected], recent[:, 0], elapsed_s)
-        correction = (step - elapsed_s * self.velocity[detected]) / (np.abs(elapsed_s) + _VELOCITY_S)
+        expected = self.xy[detected] + elapsed_s * self.velocity[detected]
+        deviation = xy[detected] - expected
+        limit_px = MAX_DEVIATION * self.sigma_px(np.clip(elapsed_s, 0, MAX_AGE_S))
+        self._update_variance(deviation, recent[:, 0], elapsed_s)
+        distance = np.linalg.norm(deviation, axis=1, keepdims=True)
+        deviation *= np.minimum(limit_px / np.maximum(distance, 1e-9), 1.0)
+        correction = deviation / (np.abs(elapsed_s) + _VELOCITY_S)
         self.velocity[detected] = np.where(recent, self.velocity[detected] + correction, 0.0)
-        self.xy[detected] = xy[detected]
+        self.xy[detected] = np.where(recent, expected + deviation, xy[detected])
         self.last_ns[detected] = now_ns
         self.newest_ns = now_ns
         if detected.any():
@@ -131,7 +134,7 @@ class LeftRightRepair:
         motion = self._motions.get(person.id)
         if motion is None or now_ns <= motion.newest_ns:
             motion = self._motions[person.id] = _Motion.unknown(
-                len(xy), len(self._joint_pairs), len(self._states.exchanged)
+                len(xy), len(self._joint_pairs), self._states.start
             )
             motion.update(xy, detected, now_ns)
             return person

@@ -63,8 +63,8 @@ class PoseBatch:
     """Frames of any sources, those of one source in order of capture, and the P people in them.
 
     ids, states, root_status, contact, repaired: lists with an entry per person; xyz, keypoints (P, J, 3),
-    score (P, J), root (P, 3) float32 and origin (P, J) uint8 as in `Pose`, absent values NaN. Post-processors change xyz,
-    root, root_status and contact.
+    score (P, J), root (P, 3) float32 and origin (P, J) uint8 as in `Pose`, absent values NaN.
+    Post-processors change xyz, root, root_status and contact.
     """
 
     def __init__(

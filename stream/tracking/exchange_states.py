@@ -17,10 +17,9 @@ F64 = NDArray[np.float64]
 
 # Rates per second at which a detector exchanges sides.
 GROUP_RATE, PAIR_RATE, OTHER_RATE = 0.05, 0.02, 1e-5
-# Rates per second at which it returns from an exchange of the whole body and of a part of it. They also end a
-# repair where both sides look the same.
-RETURN_RATE, PART_RETURN_RATE = 0.3, 1.0
-START_PROBABILITY = 0.4  # of the whole body in a person's first frame, when a detector is least certain
+# Rate per second at which it returns. It also ends a repair where both sides look the same.
+RETURN_RATE, WHOLE_RETURN = 1.0, 0.7  # WHOLE_RETURN: share of the returns in which all joints return together
+START_PROBABILITY = 0.2  # of the whole body in a person's first frame, when a detector is least certain
 _LEG_JOINTS = ("hip", "knee", "ankle", "heel", "toe", "foot")
 _ARM_JOINTS = ("shoulder", "elbow", "wrist", "pinky", "index", "thumb")
 FACE = "face"  # the pair of face points beside the skeleton's own pairs
@@ -72,11 +71,12 @@ class ExchangeStates:
             rates[(different == row).all(axis=2)] = GROUP_RATE
         for row in (*moves, *singles):  # back towards the right sides
             contains_row = np.logical_and.reduce(self.exchanged | ~row, axis=1)
-            rates[(different == row).all(axis=2) & contains_row[:, None]] = PART_RETURN_RATE
-        whole = np.logical_and.reduce(self.exchanged[:, :-1], axis=1)
-        rates[whole] = np.minimum(rates[whole], RETURN_RATE)
-        rates[1:, 0] = np.where(whole[1:], RETURN_RATE, PART_RETURN_RATE)
+            rates[(different == row).all(axis=2) & contains_row[:, None]] = RETURN_RATE
+        rates[1:, 0] = RETURN_RATE
         np.fill_diagonal(rates, 0.0)
+        # All exchanges last equally long, however many parts of them could return alone.
+        rates[1:] *= (1 - WHOLE_RETURN) * RETURN_RATE / rates[1:].sum(axis=1, keepdims=True)
+        rates[1:, 0] += WHOLE_RETURN * RETURN_RATE
         return rates
 
     def transition(self, elapsed_s: float) -> F64:

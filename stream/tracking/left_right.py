@@ -1,7 +1,7 @@
 """Repair of left and right joints that a detector exchanges, from motion, trunk and face.
 
 The detector may exchange the whole body, the arms, the legs, the face or one pair of joints, for one frame
-or for seconds. A Bayesian filter follows the probability of each such state (`exchange_states`) by three cues:
+or for seconds. A Bayesian filter follows the probability of each such state (`exchange_states`). Its cues:
 
 motion  each joint is expected where its velocity takes it; when both joints of a pair appear at the place of
         the other one, the detector has changed sides
@@ -27,12 +27,13 @@ F64 = NDArray[np.float64]
 
 # No person turns by a quarter within this time, so a side that jumps within it is exchanged.
 MAX_AGE_S = 0.12
+START_S = 0.3  # an exchange so soon after a person's first frame may end one that began there
 MAX_REPAIR_S = 2.5  # a longer exchange is taken for the truth
 _VELOCITY_S = 0.05  # time constant of the velocity average
 # Standard deviation of a joint from its expected position, in body sizes. It follows the person's own
 # deviations between these limits, and grows with the square of the time, as an acceleration does.
 MIN_SIGMA, START_SIGMA, MAX_SIGMA, SIGMA_PER_S2 = 0.010, 0.025, 0.05, 3.0
-MAX_DEVIATION = 4.0  # standard deviations by which one frame may move a joint from its expected position
+MAX_DEVIATION = 2.0  # standard deviations by which one frame may move a joint from its expected position
 SIGMA_SCALE = 1.5  # some joints deviate more than the median joint
 _MIN_JOINTS = 4
 _SIGMA_S = 0.5  # time constant of the average of deviations
@@ -53,7 +54,8 @@ class _Motion:
     xy (N, 2) px: last detected positions; velocity (N, 2) px/s; last_ns (N,) of the last detection.
     repair_start_ns (P,): since when a pair of joints is repaired, or 0. belief (S,): probability of each
     exchange state. size: of the body in px. variance: of a joint from its expected position, in squared body
-    sizes. newest_ns: time of the last frame with the person.
+    sizes. newest_ns, start_ns: times of the last and the first frame with the person. settled: whether its
+    first frames are over, in which the detector may start with exchanged sides.
     """
 
     xy: F64
@@ -61,14 +63,23 @@ class _Motion:
     last_ns: I64
     repair_start_ns: I64
     belief: F64
-    size: float = 0.0
+    size: float = _MIN_BODY_PX
     variance: float = START_SIGMA**2
     newest_ns: int = field(default=_NEVER_NS)
+    start_ns: int = 0
+    settled: bool = False
 
     @classmethod
     def unknown(cls, points: int, pairs: int, belief: F64) -> "_Motion":
         zeros = np.zeros((points, 2))
         return cls(zeros, zeros.copy(), np.full(points, _NEVER_NS), np.zeros(pairs, np.int64), belief.copy())
+
+    def settle(self) -> None:
+        """End the doubt about a person's first frames."""
+        self.settled = True
+        if self.belief[0] > MIN_PROBABILITY:
+            self.belief[0] = 1.0
+            self.belief[1:] = 0.0
 
     def rename(self, order: NDArray[np.intp]) -> None:
         """Reorder the points: the detector now names them differently."""
@@ -94,7 +105,7 @@ class _Motion:
 
     def _update_variance(self, deviation: F64, recent: Mask, elapsed_s: F64) -> None:
         """Average the median deviation (N, 2) px of the joints over time."""
-        if np.count_nonzero(recent) < _MIN_JOINTS or not self.size:
+        if np.count_nonzero(recent) < _MIN_JOINTS:
             return
         # For normal deviations in two axes the median of the squared distance is 1.39 variances.
         squared = float(np.median(np.square(deviation[recent]).sum(axis=1))) / 1.39 / self.size**2
@@ -136,9 +147,12 @@ class LeftRightRepair:
             motion = self._motions[person.id] = _Motion.unknown(
                 len(xy), len(self._joint_pairs), self._states.start
             )
+            motion.start_ns = now_ns
             motion.update(xy, detected, now_ns)
             return person
         self._follow(motion, xy, detected, now_ns)
+        if not motion.settled and now_ns - motion.start_ns > START_S * 1e9:
+            motion.settle()
         exchanged = (motion.belief @ self._states.exchanged)[:-1] > MIN_PROBABILITY
         motion.update(xy, detected, now_ns)
         if not exchanged.any():

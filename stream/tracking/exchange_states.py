@@ -17,8 +17,10 @@ F64 = NDArray[np.float64]
 
 # Rates per second at which a detector exchanges sides.
 GROUP_RATE, PAIR_RATE, OTHER_RATE = 0.05, 0.02, 1e-5
-# Rate per second at which it returns. It also ends a repair where both sides look the same.
-RETURN_RATE, WHOLE_RETURN = 1.0, 0.7  # WHOLE_RETURN: share of the returns in which all joints return together
+# Rates per second at which it returns from an exchange of the whole body, and of a part of it. They also end
+# a repair where both sides look the same.
+BODY_RETURN_RATE, PART_RETURN_RATE = 1.0, 2.0
+WHOLE_RETURN = 0.7  # share of the returns in which all joints return together
 START_PROBABILITY = 0.2  # of the whole body in a person's first frame, when a detector is least certain
 _LEG_JOINTS = ("hip", "knee", "ankle", "heel", "toe", "foot")
 _ARM_JOINTS = ("shoulder", "elbow", "wrist", "pinky", "index", "thumb")
@@ -71,12 +73,14 @@ class ExchangeStates:
             rates[(different == row).all(axis=2)] = GROUP_RATE
         for row in (*moves, *singles):  # back towards the right sides
             contains_row = np.logical_and.reduce(self.exchanged | ~row, axis=1)
-            rates[(different == row).all(axis=2) & contains_row[:, None]] = RETURN_RATE
-        rates[1:, 0] = RETURN_RATE
+            rates[(different == row).all(axis=2) & contains_row[:, None]] = PART_RETURN_RATE
+        rates[1:, 0] = PART_RETURN_RATE
         np.fill_diagonal(rates, 0.0)
-        # All exchanges last equally long, however many parts of them could return alone.
-        rates[1:] *= (1 - WHOLE_RETURN) * RETURN_RATE / rates[1:].sum(axis=1, keepdims=True)
-        rates[1:, 0] += WHOLE_RETURN * RETURN_RATE
+        # Exchanges of all parts last equally long, however many joints of them could return alone.
+        body = np.logical_and.reduce(self.exchanged[1:, :-1], axis=1)
+        total = np.where(body, BODY_RETURN_RATE, PART_RETURN_RATE)
+        rates[1:] *= (1 - WHOLE_RETURN) * (total / rates[1:].sum(axis=1))[:, None]
+        rates[1:, 0] += WHOLE_RETURN * total
         return rates
 
     def transition(self, elapsed_s: float) -> F64:

@@ -78,13 +78,17 @@ class Frame:
 class Keypoints:
     """One person in 2D: xy (J, 2) float32 pixels, NaN where not detected; score (J,) float32 in 0..1.
 
-    id: the sender's or the tracker's, None without one. complete: True if every joint was detected, so
-    that callers can skip the per-joint mask.
+    id: the sender's or the tracker's, None without one. face (2, 2) float32 px: middle of the left and of the
+    right eye and ear, NaN where not detected; None when the detector gives neither. repaired: joints whose
+    sides the detector had exchanged. complete: True if every joint was detected, so that callers can skip the
+    per-joint mask.
     """
 
     xy: F32
     score: F32
     id: str | None = None
+    face: F32 | None = None
+    repaired: tuple[int, ...] = ()
     complete: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -194,7 +198,8 @@ class Pose:
     score (J,) float32 in 0..1; origin (J,) uint8 of `JointOrigin`.
     root (3,) float32: metres in `frame_id`, or None; root_status: what its scale is based on.
     kp2d (J, 3) float32: pixels and score of the lifted keypoints, or None.
-    contact: None if the contact of neither foot is known.
+    contact: None if the contact of neither foot is known. repaired: indices of the joints that the detector
+    had exchanged with the other side in this frame, before they were put right.
     """
 
     id: str
@@ -207,6 +212,7 @@ class Pose:
     kp2d: F32 | None = None
     contact: Contact | None = None
     rotations: Rotations | None = None
+    repaired: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _check_array("pose xyz", self.xyz, (None, 3), _FLOAT32)

@@ -212,6 +212,22 @@ def convert(person: Keypoints, source: str, target: str = "h36m17") -> Keypoints
     return Keypoints(xy, score, person.id)
 
 
+def face_points(person: Keypoints, skeleton: str) -> F32 | None:
+    """Middle of the detected left and of the right eye and ear, (2, 2) float32 px, NaN where undetected.
+
+    None for a skeleton without eyes and ears.
+    """
+    index_of = skeleton_named(skeleton).index_of
+    if "left_eye" not in index_of or "left_ear" not in index_of:
+        return None
+    sides = np.array([[index_of[f"{side}_eye"], index_of[f"{side}_ear"]] for side in ("left", "right")])
+    detected = (person.score[sides] > 0)[..., None]
+    count = detected.sum(axis=1)
+    total = np.where(detected, person.xy[sides], np.float32(0)).sum(axis=1)
+    points: F32 = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return points
+
+
 def _min_score(score: F32, required: Mask) -> F32:
     """(T,) the lowest of the scores (J,) that each row of `required` (T, J) selects."""
     lowest: F32 = np.where(required, score, np.float32(np.inf)).min(axis=1)

@@ -24,6 +24,13 @@ from lifter.data.mocap_joints import (
     both_sides,
     indices,
 )
+from lifter.synthesis.detector_habits import (
+    NO_HABITS,
+    DetectorHabits,
+    exchange_body,
+    leave_ghosts,
+    move_joints,
+)
 from lifter.synthesis.fill_gaps import fill_missing_joints
 from lifter.synthesis.noise import WindowRandom, smooth_noise
 from lifter.synthesis.virtual_camera import View
@@ -42,10 +49,13 @@ _LIMBS = (
 )  # fmt: skip
 
 
-def simulate_detector(view: View, generator: torch.Generator) -> Tensor:
-    """Keypoints (B, F, 17, 3) float32, x px, y px, score 0..1, of a view of 19 joints; gaps are filled."""
+def simulate_detector(view: View, generator: torch.Generator, habits: DetectorHabits = NO_HABITS) -> Tensor:
+    """Keypoints (B, F, 17, 3) float32, x px, y px, score 0..1, of a view of 19 joints; gaps are filled.
+
+    habits: further errors; those that are off draw no random numbers.
+    """
     random = WindowRandom(len(view.xyz), generator)
-    xyz = _to_detector_joints(view.xyz, random)
+    xyz = move_joints(_to_detector_joints(view.xyz, random), habits, random)
     xy = view.project(xyz)  # (B, F, 19, 2)
     px_per_m = (view.focal_px[:, None] / view.xyz[:, :, 0, 2].clamp(min=0.3))[..., None, None]
     occlusion = _occlusion(view.xyz)
@@ -53,6 +63,7 @@ def simulate_detector(view: View, generator: torch.Generator) -> Tensor:
     score = _scores(occlusion, error_m, random)
     xy = xy + error_m * px_per_m
     xy, score = _swap_left_right(xy, score, random)
+    xy, score = leave_ghosts(*exchange_body(xy, score, habits, random), habits, random)
     xy, score = _to_h36m17(xy, score, random)
     xy, score = _treat_joints_outside_image(xy, score, view.size_wh, random)
     score = _drop_joints(score, random)

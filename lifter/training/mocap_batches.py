@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from itertools import accumulate
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -10,10 +11,12 @@ from lifter import normalise
 from lifter.data.mocap import MocapClips
 from lifter.spec import ASSUMED_FOCAL
 from lifter.synthesis import body_shapes, rare_poses
+from lifter.synthesis.detector_habits import NO_HABITS, DetectorHabits
 from lifter.synthesis.detector_noise import simulate_detector
 from lifter.synthesis.virtual_camera import random_views
 from lifter.training.batch import TrainingBatch, step_generator
 from lifter.training.recipe import Recipe
+from stream.errors import ConfigError
 
 MARGIN_FRAMES = 24  # rendered around a short window, so that its normalisation equals that of a long window
 
@@ -23,6 +26,7 @@ class MocapBatches:
 
     def __init__(self, motion: MocapClips, recipe: Recipe) -> None:
         self.motion, self.recipe = motion, recipe
+        self.habits = _habits(recipe)
         self.stage_ends = list(accumulate(stage.steps for stage in recipe.stages))
         self.steps = self.stage_ends[-1] if self.stage_ends else 0
         self.steps_per_epoch = max(1, self.steps)
@@ -36,7 +40,7 @@ class MocapBatches:
         omitted = spec.frames - frames
         margin = min(MARGIN_FRAMES, omitted)
         keypoints, truth, size_wh, focal_px = render_windows(
-            self.motion, stage.batch, frames + margin, generator
+            self.motion, stage.batch, frames + margin, generator, self.habits
         )
         inputs, context = normalise.encode(keypoints, size_wh, spec, focal_px)
         targets = normalise.to_network_axes(truth, context)
@@ -48,8 +52,20 @@ class MocapBatches:
         return TrainingBatch(inputs[:, rows], targets[:, rows], index, first_frame)
 
 
+def _habits(recipe: Recipe) -> DetectorHabits:
+    """The habits of the simulated detector; ConfigError for wrong settings."""
+    try:
+        return msgspec.convert(recipe.data.get("detector", {}), DetectorHabits)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"data.detector: {error}") from error
+
+
 def render_windows(
-    motion: MocapClips, batch: int, frames: int, generator: torch.Generator
+    motion: MocapClips,
+    batch: int,
+    frames: int,
+    generator: torch.Generator,
+    habits: DetectorHabits = NO_HABITS,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Keypoints (B, F, 17, 3), truth (B, F, 17, 3), size_wh (B, 2), the focal length to assume (B,) px.
 
@@ -60,7 +76,7 @@ def render_windows(
     xyz = body_shapes.mirror_windows(xyz, torch.rand(batch, generator=generator) < 0.5)
     xyz = body_shapes.resize_bones(xyz, body_shapes.random_bone_factors(batch, generator))
     view = random_views(xyz, generator)
-    keypoints = simulate_detector(view, generator)
+    keypoints = simulate_detector(view, generator, habits)
     truth = view.xyz[:, :, :17] - view.xyz[:, :, :1]
     first = _padding(batch, frames, generator)
     index = torch.maximum(torch.arange(frames), first[:, None])[..., None, None]

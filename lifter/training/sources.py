@@ -2,7 +2,7 @@
 
 Settings under `data:` by type; all files lie in the folder given with --data:
   motion       file: motion capture (`lifter.data.mocap`); shares: how often each source is drawn;
-               test_file: held-out motion capture.
+               test_file: held-out motion capture; detector: `lifter.synthesis.detector_habits`.
   h36m         detector: "cpn_ft_h36m_dbb" or "gt"; every: use every n-th frame; stride between windows.
   mpi3dhp      stride.
   motionbert   file: the pickle, or a folder of clips; stride.
@@ -23,7 +23,7 @@ from lifter.training.recipe import Recipe
 from stream.errors import ConfigError
 
 _SETTINGS = {
-    "motion": {"file", "shares", "test_file"},
+    "motion": {"file", "shares", "test_file", "detector"},
     "h36m": {"detector", "every", "stride"},
     "mpi3dhp": {"stride"},
     "motionbert": {"file", "stride"},

@@ -11,6 +11,7 @@
                       root (N, 3) float32 m, NaN if unknown
                       kp2d (N, J, 3) float32 px and score, all NaN without keypoints
                       contact (N, 2) int8: left and right foot, 1 in contact with the floor, 0 not, -1 unknown
+                      repaired (N, J) uint8: 1 for joints whose left and right were put right, optional
                       quat (N, B, 4), rest (N, B, 3) float32 m, twist (N, B) uint8: joint rotations as in
                       `Rotations`, of the B bones of `stream.rig`; only in files with rotations
         joints (J,) str and parents (J,) int64, if a `meta` contains them
@@ -55,11 +56,18 @@ _PERSON: dict[str, Any] = {
     "origin": np.uint8,
     **dict.fromkeys(("xyz", "score", "root", "kp2d"), np.float32),
     "contact": np.int8,
+    "repaired": np.uint8,
     "quat": np.float32,
     "rest": np.float32,
     "twist": np.uint8,
 }
-_OPTIONAL = ("contact", "quat", "rest", "twist")  # not in older files, or in poses without rotations
+_OPTIONAL = (
+    "contact",
+    "repaired",
+    "quat",
+    "rest",
+    "twist",
+)  # not in older files, or in poses without rotations
 _UNKNOWN_CONTACT = -1
 _FRAME_BYTES, _PERSON_BYTES = 1500, 1000  # estimated memory of Python objects besides the arrays
 
@@ -98,6 +106,8 @@ class PoseTable:
     def write(self, path: Path) -> None:
         """Write the file atomically; needs the table's memory a second time. OSError on failure."""
         arrays = _columns(self._frames, _FRAME) | _columns(self._persons, _PERSON)
+        if not arrays["repaired"].any():
+            del arrays["repaired"]
         if np.isnan(arrays["quat"]).all():
             for name in ("quat", "rest", "twist"):
                 del arrays[name]
@@ -129,6 +139,7 @@ def _person(frame: int, person: Pose) -> tuple[Any, ...]:
         np.full(3, np.nan, np.float32) if person.root is None else person.root,
         np.full((joints, 3), np.nan, np.float32) if person.kp2d is None else person.kp2d.copy(),
         [_UNKNOWN_CONTACT if foot is None else foot for foot in (contact.left, contact.right)],
+        np.isin(np.arange(joints), person.repaired).astype(np.uint8),
         *_rotation_rows(person.rotations),
     )
 
@@ -226,6 +237,7 @@ def _pose(row: dict[str, Any]) -> Pose:
         kp2d=None if np.isnan(row["kp2d"]).all() else row["kp2d"],
         contact=_contact(row["contact"].tolist()),
         rotations=_rotations(row),
+        repaired=tuple(np.flatnonzero(row["repaired"]).tolist()) if "repaired" in row else (),
     )
 
 

@@ -61,6 +61,7 @@ class FrameAssembler:
             for row in frame.rows:
                 if states[row] != "lost":  # the message that a person is lost has no pose
                     _fill(batch, row, windows[people[row].ring], frame.header.captured_ns)
+                    batch.repaired[row] = people[row].repaired
         return batch
 
     def frame(self, batch: PoseBatch, frame: BatchFrame, post_ms: float, unix_ns: int) -> PoseFrame:

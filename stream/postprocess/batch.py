@@ -62,9 +62,9 @@ class BatchRotations:
 class PoseBatch:
     """Frames of any sources, those of one source in order of capture, and the P people in them.
 
-    ids, states, root_status, contact: lists with an entry per person; xyz, keypoints (P, J, 3), score (P, J),
-    root (P, 3) float32 and origin (P, J) uint8 as in `Pose`, absent values NaN. Post-processors change xyz,
-    root, root_status and contact.
+    ids, states, root_status, contact, repaired: lists with an entry per person; xyz, keypoints (P, J, 3),
+    score (P, J), root (P, 3) float32 and origin (P, J) uint8 as in `Pose`, absent values NaN.
+    Post-processors change xyz, root, root_status and contact.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class PoseBatch:
         self.root: F32 = np.full((people, 3), np.nan, np.float32)
         self.root_status: list[RootStatus] = ["none"] * people
         self.contact: list[Contact | None] = [None] * people
+        self.repaired: list[tuple[int, ...]] = [()] * people
         self.rotations: BatchRotations | None = None
 
     @classmethod
@@ -96,6 +97,7 @@ class PoseBatch:
             if pose.root is not None:
                 batch.root[row] = pose.root
             batch.root_status[row], batch.contact[row] = pose.root_status, pose.contact
+            batch.repaired[row] = pose.repaired
         return batch
 
     @cached_property
@@ -119,6 +121,7 @@ class PoseBatch:
             self.keypoints[row] if kp2d and self.states[row] != "lost" else None,
             self.contact[row],
             self._rotations(row),
+            self.repaired[row],
         )
 
     def _rotations(self, row: int) -> Rotations | None:

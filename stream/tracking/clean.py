@@ -37,6 +37,8 @@ class Cleaner:
             self._health.increment(frame.header.source, "far_joints", int(far_joints.sum()))
             person = mask_joints(person, far_joints)
         converted = skeletons.convert(person, frame.skeleton, self._skeleton)
+        if converted is not person and (face := skeletons.face_points(person, frame.skeleton)) is not None:
+            converted = replace(converted, face=face)
         weak: Mask = converted.score < self._min_score
         return mask_joints(converted, weak) if np.count_nonzero(weak) else converted
 

@@ -44,13 +44,14 @@ class Tracker:
         min_motion: Mean motion of the joints (root mean square) since the first detection, in body sizes,
         before a person is published. 0.05 ignores posters on the wall; 0 publishes every person.
 
-        fix_left_right: Repair short left/right mix-ups of the detector.
+        fix_left_right: Repair left and right where the detector exchanges them, from motion, trunk and face.
+        Poses report the repaired joints as `repaired`.
         """
 
         persons: Literal["all", "largest"] | int = "all"
         confirm_frames: int = 3
         min_motion: float = 0.0
-        fix_left_right: bool = False
+        fix_left_right: bool = True
 
         def __post_init__(self) -> None:
             if isinstance(self.persons, int) and self.persons < 1:
@@ -171,10 +172,7 @@ class Tracker:
         for _, track in people:
             track.id = track.id or self._new_id()
         persons = tuple(
-            [
-                person if person.id == track.id else Keypoints(person.xy, person.score, track.id)
-                for person, track in people
-            ]
+            [person if person.id == track.id else replace(person, id=track.id) for person, track in people]
         )
         return replace(frame, persons=persons) if persons != frame.persons else frame
 

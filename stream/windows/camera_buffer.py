@@ -173,7 +173,8 @@ class CameraBuffer:
     def _in_frame(self, person: TrackedPerson, ring: Ring) -> PersonInFrame:
         if person.state == "lost":
             del self._rings[person.id]
-        return PersonInFrame(person.id, person.state, ring, ring.count - 1)
+        repaired = person.keypoints.repaired if person.keypoints else ()
+        return PersonInFrame(person.id, person.state, ring, ring.count - 1, repaired)
 
     def _grid_position(self, captured_ns: int) -> int:
         """Position of the next frame. Clocks that have nothing in common are put more than a window apart."""

@@ -9,12 +9,16 @@ from stream.windows.ring import Ring
 
 @dataclass(frozen=True, slots=True)
 class PersonInFrame:
-    """One person in one pending frame: `position` is that of the newest frame of `ring` at that time."""
+    """One person in one pending frame: `position` is that of the newest frame of `ring` at that time.
+
+    repaired: joints whose exchanged sides were repaired in that frame.
+    """
 
     id: str
     state: State
     ring: Ring
     position: int
+    repaired: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ def _pose(document: documents.PersonSchema) -> Pose:
             kp2d=None if document.kp2d is None else unpack("kp2d", document.kp2d, 3),
             contact=document.contact,
             rotations=_rotations(document),
+            repaired=tuple(document.repaired or ()),
         )
     except ShapeError as error:
         raise DecodeError(f"person {document.id!r}: {error}") from error
@@ -187,6 +188,7 @@ def _person_schema(pose: Pose, format: Format) -> documents.PersonSchema:
         root=documents.RootSchema(None if pose.root is None else tuple(pose.root.tolist()), pose.root_status),
         kp2d=None if pose.kp2d is None else pack(pose.kp2d, format),
         contact=pose.contact,
+        repaired=list(pose.repaired) or None,
         **_rotation_fields(pose.rotations, format),
     )
 
@@ -259,6 +261,8 @@ def _pose_violation(pose: Pose) -> str | None:
         violation = "conf: expected scores from 0 to 1"
     elif pose.root is not None and _any(~np.isfinite(pose.root)):
         violation = "root: expected finite numbers; an unknown root is None"
+    elif any(not 0 <= joint < len(pose.xyz) for joint in pose.repaired):
+        violation = "repaired: expected indices of joints"
     elif pose.rotations is not None and not (
         np.isfinite(pose.rotations.quat).all() and np.isfinite(pose.rotations.rest).all()
     ):

@@ -5,7 +5,7 @@ Every document begins with `v: 1` and `schema`, one of `KINDS`; times are Unix n
     pose3d       session source seq t_capture_ns t_publish_ns lat_ms mode lag hop window frame_id
                  units skeleton model dropped
                  persons [{id, state, score, xyz, conf, origin, root {pos, status}, kp2d?, contact?,
-                          quat?, rest?, twist?}]
+                          quat?, rest?, twist?, repaired?}]
     keypoints2d  skeleton size_wh persons [{kp, id?}] source? seq? t_capture_ns?
     meta         session source skeleton joints parents flip_pairs size_wh frame_id units model
                  intrinsics? extrinsics?
@@ -75,6 +75,7 @@ class PersonSchema(msgspec.Struct, kw_only=True, omit_defaults=True):
     quat: bytes | Annotated[list[Quat], _Joints] | None = None
     rest: Rows | None = None
     twist: Origins | None = None
+    repaired: Annotated[list[Joint], _Joints] | None = None
 
 
 class PoseDocument(msgspec.Struct, kw_only=True):

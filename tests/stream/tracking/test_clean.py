@@ -58,3 +58,12 @@ def test_masking_leaves_the_given_person_unchanged():
     original = person()
     masked = mask_joints(original, np.arange(17) < 2)
     assert (missing(masked), missing(original)) == ([0, 1], [])
+
+
+def test_the_middle_of_eye_and_ear_of_each_side_is_kept_as_the_face():
+    detected = person()
+    detected.xy[[1, 3]] = (110, 50), (120, 60)  # left eye and ear
+    detected.xy[[2, 4]] = (90, 50), (np.nan, np.nan)
+    detected.score[4] = 0
+    (cleaned,) = Cleaner("h36m17", 0.0, Health()).clean(frame(detected, "coco17")).persons
+    np.testing.assert_array_equal(cleaned.face, np.array([[115, 55], [90, 50]], np.float32))

@@ -1,0 +1,105 @@
+"""Habits of real detectors that a recipe may add to the simulated detector; all are off by default.
+
+The offsets are those of MediaPipe's joints from measured ones: hips lie 21 to 49 mm too low, shoulders 0 to
+24, the top of the head 25 to 74, knees -3 to 21.
+"""
+
+import msgspec
+import torch
+from torch import Tensor
+
+from lifter.data.mocap_joints import (
+    HEAD_TOP,
+    HIPS,
+    MID_EARS,
+    OTHER_SIDE,
+    PELVIS,
+    SHOULDERS,
+    THORAX,
+    both_sides,
+)
+from lifter.synthesis.noise import WindowRandom, smooth_noise
+from stream.errors import ConfigError
+
+# Joints and the least and largest distance in metres by which a detector puts them too low.
+_TOO_LOW_M = (
+    (HIPS, 0.021, 0.049),
+    (SHOULDERS, 0.0, 0.024),
+    ((MID_EARS, HEAD_TOP), 0.025, 0.074),
+    (both_sides("knee"), -0.003, 0.021),
+)
+_EXCHANGED_SHARE = (0.02, 0.3)  # of the frames of a window with exchanges of the whole body
+
+
+class DetectorHabits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `data.detector` of a recipe for motion capture.
+
+    exchanges: share of windows in which left and right of the whole body are exchanged for spans of time; in
+    half of them the scores fall, in the others they do not. low_joints: put hips, shoulders, head, knees as
+    much too low as real detectors do. knee_wobble_m: deviation of knees to the side, in metres. ghosts: share
+    of windows in which a person that is missing for a moment stays at the last place with high scores.
+    """
+
+    exchanges: float = 0.0
+    low_joints: bool = False
+    knee_wobble_m: float = 0.0
+    ghosts: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("exchanges", "ghosts", "knee_wobble_m"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(
+                    f"data.detector.{name}: expected a number in 0..1, got {getattr(self, name)}"
+                )
+
+
+NO_HABITS = DetectorHabits()
+
+
+def move_joints(xyz: Tensor, habits: DetectorHabits, random: WindowRandom) -> Tensor:
+    """Joints (B, F, 19, 3) m where a detector with these habits puts them."""
+    if not habits.low_joints and not habits.knee_wobble_m:
+        return xyz
+    xyz = xyz.clone()
+    up = torch.nn.functional.normalize(xyz[:, :, THORAX] - xyz[:, :, PELVIS], dim=-1)
+    if habits.low_joints:
+        for joints, low_m, high_m in _TOO_LOW_M:
+            xyz[:, :, list(joints)] -= (random.uniform(low_m, high_m)[:, None, None] * up)[:, :, None]
+    if habits.knee_wobble_m:
+        knees = list(both_sides("knee"))
+        left, right = xyz[:, :, HIPS].unbind(dim=2)
+        side = torch.nn.functional.normalize(left - right, dim=-1)[:, :, None]
+        wobble = smooth_noise(random.normal(xyz.shape[1], len(knees)), 6.0)[..., None]
+        xyz[:, :, knees] += habits.knee_wobble_m * wobble * side
+    return xyz
+
+
+def exchange_body(
+    xy: Tensor, score: Tensor, habits: DetectorHabits, random: WindowRandom
+) -> tuple[Tensor, Tensor]:
+    """Keypoints (B, F, 19, 2) and scores (B, F, 19) whose left and right are exchanged for spans of time."""
+    if not habits.exchanges:
+        return xy, score
+    share = torch.where(
+        random.chance(habits.exchanges), random.uniform(*_EXCHANGED_SHARE), torch.zeros(random.windows)
+    )
+    exchanged = random.spans(share, xy.shape[1], 1, 8.0)  # (B, F, 1)
+    honest = random.chance(0.5)[:, None, None]
+    order = list(OTHER_SIDE)
+    score = torch.where(exchanged, score[:, :, order], score)
+    score = torch.where(exchanged & honest, score * random.uniform(0.3, 0.8)[:, None, None], score)
+    return torch.where(exchanged[..., None], xy[:, :, order], xy), score
+
+
+def leave_ghosts(
+    xy: Tensor, score: Tensor, habits: DetectorHabits, random: WindowRandom
+) -> tuple[Tensor, Tensor]:
+    """Keypoints and scores that stay the same for spans of time, as a detector's tracking leaves them."""
+    if not habits.ghosts:
+        return xy, score
+    share = torch.where(random.chance(habits.ghosts), random.uniform(0.02, 0.15), torch.zeros(random.windows))
+    frozen = random.spans(share, xy.shape[1], 1, 5.0)[..., 0]  # (B, F)
+    frame = torch.arange(xy.shape[1]).expand_as(frozen)
+    last = torch.where(frozen, torch.zeros_like(frame), frame).cummax(dim=1).values[..., None]
+    held = xy.gather(1, last[..., None].expand_as(xy))
+    return held, score.gather(1, last.expand_as(score))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from sinks.max_age import MaxAge
+from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
@@ -24,6 +26,14 @@ log = logging.getLogger("poselift")
 
 MAX_SEND_WAIT_MS = 20  # how long a full queue may delay a message before it is dropped
 LINGER_MS = 200  # how long closing may take to send the queued messages
+SEND_BUFFER_BYTES = 1 << 16  # the kernel's, per subscriber: what waits there is old when it is read at last
+# What subscribers may send, which is subscriptions: every byte of them takes about 100 bytes of memory.
+MAX_SUBSCRIPTION_BYTES = 1024  # one subscription; a topic has at most 200 characters and its prefix
+MAX_CONNECTION_BYTES = 1 << 14  # all subscriptions of one subscriber
+MAX_TOTAL_BYTES = 1 << 19  # of all subscribers together
+MAX_WAITING_SUBSCRIPTIONS = 64  # per subscriber, so that sending never spends long on them
+RECEIVE_BUFFER_BYTES = 1 << 14
+REFILL_BYTES_PER_S = 1000.0  # heartbeats take some 10 bytes every 2 seconds
 
 
 class ZeroMQ:
@@ -40,6 +50,8 @@ class ZeroMQ:
 
         queue: Messages kept for a subscriber that is slow; further ones are dropped for it.
 
+        max_age_ms: Poses older than this are not sent; null sends poses of any age.
+
         curve_secret_file: File with the node's CURVE secret key (.key_secret), to encrypt messages and to
         authenticate clients; null disables CURVE.
 
@@ -50,6 +62,7 @@ class ZeroMQ:
         host: str = "127.0.0.1"
         port: int = 5555
         queue: int = 8
+        max_age_ms: float | None = 3000.0
         curve_secret_file: str | None = None
         curve_clients_folder: str | None = None
 
@@ -58,6 +71,8 @@ class ZeroMQ:
                 raise ConfigError(f"zeromq port: expected 1 to 65535, or 0 for any free one, got {self.port}")
             if self.queue < 1:
                 raise ConfigError(f"zeromq queue: expected a number from 1, got {self.queue}")
+            if self.max_age_ms is not None and not self.max_age_ms > 0:
+                raise ConfigError(f"zeromq max_age_ms: expected more than 0, or null, got {self.max_age_ms}")
             if (self.curve_secret_file is None) != (self.curve_clients_folder is None):
                 raise ConfigError(
                     "zeromq: CURVE needs both curve_secret_file and curve_clients_folder; set both"
@@ -68,6 +83,7 @@ class ZeroMQ:
         self._context = context
         self._socket: zmq.Socket[bytes] | None = None
         self._resources = ExitStack()
+        self._max_age = None if settings.max_age_ms is None else MaxAge(settings.max_age_ms, context)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.endpoint = f"tcp://{host}:{settings.port}"  # once open, with the actual port
 
@@ -82,6 +98,10 @@ class ZeroMQ:
             socket = context.socket(zmq.PUB)
             resources.callback(socket.close, linger=LINGER_MS)
             socket.set(zmq.SNDHWM, settings.queue)
+            socket.set(zmq.SNDBUF, SEND_BUFFER_BYTES)
+            socket.set(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)
+            socket.set(zmq.RCVHWM, MAX_WAITING_SUBSCRIPTIONS)
+            socket.set(zmq.RCVBUF, RECEIVE_BUFFER_BYTES)
             socket.set(zmq.LINGER, 0)
             socket.set(zmq.IPV6, int(":" in settings.host))
             socket.set(zmq.HEARTBEAT_IVL, 2000)  # ms; detects a subscriber whose machine is gone
@@ -97,6 +117,16 @@ class ZeroMQ:
                     self._context.name,
                     self.endpoint,
                 )
+            guard = ConnectionGuard(
+                socket,
+                self._context.name,
+                self._context.clock,
+                MAX_CONNECTION_BYTES,
+                MAX_TOTAL_BYTES,
+                REFILL_BYTES_PER_S,
+            )
+            resources.callback(guard.close)
+            guard.start()
             self._bind(socket)
             self._socket, self._resources = socket, resources.pop_all()
 
@@ -112,6 +142,8 @@ class ZeroMQ:
         if self._socket is None:
             raise SinkUnavailable(f"{self.endpoint} is not open")
         if isinstance(message, PoseFrame):
+            if self._max_age is not None and self._max_age.exceeded(message):
+                return
             message = wire.with_publish_time(message, self._context.clock)
         parts = [topic_of(message), wire.encode(message)]
         # A burst can outrun ZeroMQ's thread, which empties the queues: wait some milliseconds for it.

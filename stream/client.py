@@ -165,8 +165,8 @@ class Subscriber:
                 if (silent_s := time.monotonic() - started_s) > INTERVAL_S:
                     self._log.warning(
                         "silent",
-                        "%s: no messages for %.0f s; still waiting. Is the node running, is this its address, "
-                        "and is a person in the picture?",
+                        "%s: no messages for %.0f s; still waiting. Is the node running, is this its "
+                        "address, and is a person in the picture?",
                         *(self.endpoint, silent_s),
                     )
             if time.monotonic() >= deadline_s:
@@ -198,8 +198,8 @@ class Subscriber:
         self.too_old += 1
         self._log.warning(
             "too_old",
-            "%s: a pose is %.0f ms old, more than max_age_ms, and left out; this program was too slow, or the "
-            "clocks of both machines differ",
+            "%s: a pose is %.0f ms old, more than max_age_ms, and left out; this program was too slow, or "
+            "the clocks of both machines differ",
             *(self.endpoint, age_ms),
         )
         return None

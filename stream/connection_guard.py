@@ -74,6 +74,8 @@ class ConnectionGuard:
             if self._thread.ident is not None:
                 self._thread.join()
             self._socket.disable_monitor()
+            assert self._monitor is not None
+            self._monitor.close()
             self._thread = None
 
     def allow(self, size: int) -> None:

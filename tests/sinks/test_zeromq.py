@@ -18,7 +18,7 @@ from stream.messages import Message, Status
 from stream.protocols import ComponentContext, opened
 from tests.examples import UNIX_NS, meta, pose_frame, status
 
-ANY_PORT = ZeroMQ.Settings(port=0)
+ANY_PORT = ZeroMQ.Settings(port=0, max_age_ms=None)  # the example poses are years old
 
 
 @pytest.fixture
@@ -193,6 +193,7 @@ def guarded(tmp_path: Path) -> ZeroMQ.Settings:
         zmq.auth.create_certificates(tmp_path, name)
     (tmp_path / "clients" / "robot.key").write_bytes((tmp_path / "robot.key").read_bytes())
     return ZeroMQ.Settings(
+        max_age_ms=None,
         port=0,
         curve_secret_file=str(tmp_path / "node.key_secret"),
         curve_clients_folder=str(tmp_path / "clients"),

@@ -146,15 +146,18 @@ class Tracker:
             detections.append((person, track))
         return detections
 
-    def _associate_by_id(self, persons: list[tuple[Keypoints, F32]], now_ns: int) -> dict[int, Track]:
-        """Tracks, by index, of the persons with an id from the source; of several with one id the first."""
-        track_of: dict[int, Track] = {}
+    def _associate_by_id(self, persons: list[tuple[Keypoints, F32]], now_ns: int) -> dict[int, Track | None]:
+        """Tracks, by index, of the persons with an id from the source; of several with one id the first.
+
+        None for a person above the limit of tracks.
+        """
+        track_of: dict[int, Track | None] = {}
         known_tracks = {track.id: track for track in self._tracks}
         for index, (person, xy) in enumerate(persons):
-            if person.id is not None and person.id not in {track.id for track in track_of.values()}:
+            if person.id is not None and person.id not in {track.id for track in track_of.values() if track}:
                 track = known_tracks.get(person.id) or self._start(xy, now_ns, person.id)
+                track_of[index] = track
                 if track is not None:
-                    track_of[index] = track
                     track.external_id = True
         return track_of
 

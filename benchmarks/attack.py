@@ -1,6 +1,6 @@
 """What a good sender and the memory suffer while another program attacks the node; loopback only.
 
-    python benchmarks/attack.py [--seconds 6] [--weights tiny]
+    python benchmarks/attack.py [--seconds 6] [--weights tiny] [--only many_parts ...]
 
 `poselift run` lifts the camera `good`, which a sender feeds at 50 Hz, and listens for guests on a second
 source. After a quiet phase one attack follows the other, each for `--seconds`, from a process of its own. The
@@ -50,6 +50,7 @@ def main() -> None:
     if arguments.attack:
         attack(arguments.attack, arguments.guests, arguments.port, arguments.seconds)
         return
+    names = ["quiet", *(arguments.only or PHASES[1:])]
     sender = zmq.Context.instance().socket(zmq.PUB)
     good = sender.bind_to_random_port("tcp://127.0.0.1")
     guests, port, stop = free_port(), free_port(), threading.Event()
@@ -65,7 +66,7 @@ def main() -> None:
             with Subscriber(f"tcp://127.0.0.1:{port}", "good", ("pose3d",)) as subscriber:
                 if subscriber.read(60.0) is None:
                     raise SystemExit("the node published no poses")
-                phases = {name: phase(name, arguments, guests, port, subscriber, node.pid) for name in PHASES}
+                phases = {name: phase(name, arguments, guests, port, subscriber, node.pid) for name in names}
         finally:
             stop.set()
             thread.join()
@@ -209,6 +210,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--weights", default="tiny")
+    parser.add_argument("--only", nargs="*", choices=PHASES[1:], help="attacks to run; default: all")
     parser.add_argument("--attack", choices=PHASES[1:], help=argparse.SUPPRESS)
     parser.add_argument("--guests", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)

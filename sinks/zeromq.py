@@ -31,7 +31,7 @@ SEND_BUFFER_BYTES = 1 << 16  # the kernel's, per subscriber: what waits there is
 MAX_SUBSCRIPTION_BYTES = 1024  # one subscription; a topic has at most 200 characters and its prefix
 MAX_CONNECTION_BYTES = 1 << 14  # all subscriptions of one subscriber
 MAX_TOTAL_BYTES = 1 << 19  # of all subscribers together
-MAX_WAITING_SUBSCRIPTIONS = 64  # per subscriber, so that sending never spends long on them
+MAX_WAITING_SUBSCRIPTIONS = 8  # per subscriber, so that sending never spends long on them
 RECEIVE_BUFFER_BYTES = 1 << 14
 REFILL_BYTES_PER_S = 1000.0  # heartbeats take some 10 bytes every 2 seconds
 

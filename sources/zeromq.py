@@ -22,7 +22,7 @@ log = logging.getLogger("poselift")
 
 MAX_BATCH = 1000  # messages read at once with newest_only: a fast sender must not keep `read` busy for ever
 MAX_WAITING = 64  # messages per sender that wait for `read`; a sender behind that has to wait or drop
-MAX_TOTAL_BYTES = 1 << 26  # of all messages that wait, also of parts of one message
+MAX_TOTAL_BYTES = 1 << 24  # of all messages that wait, also of parts of one message
 REFILL_BYTES_PER_S = 10_000.0  # heartbeats and handshakes
 PART_OVERHEAD_BYTES = 9  # length and flags of a part
 HEARTBEAT_MS = 2000  # detects a publisher whose machine has gone

@@ -2,7 +2,7 @@
 
 MAX_PEOPLE = 100  # at once at one camera; further people of a frame are ignored
 MAX_PEOPLE_OF_SOURCE = 500  # at once at all cameras of a source: each takes about 200 kB
-MAX_NEW_PEOPLE = 100  # in one moment, for example when a camera starts in front of a crowd
+MAX_NEW_PEOPLE = 50  # in one moment, for example when a camera starts in front of a crowd
 NEW_PEOPLE_PER_S = 8.0  # on average
 _SILENT_NS = 2_000_000_000  # people of a camera without newer frames no longer count
 _RECOUNT_NS = 100_000_000

@@ -10,7 +10,7 @@ from stream.errors import SourceLost
 from stream.health import Health
 from stream.rate_limited_log import RateLimitedLog
 from stream.runtime.camera_names import CameraNames
-from stream.tracking.people_limit import MAX_PEOPLE, MAX_PEOPLE_OF_SOURCE, PeopleLimit
+from stream.tracking.people_limit import MAX_NEW_PEOPLE, MAX_PEOPLE, MAX_PEOPLE_OF_SOURCE, PeopleLimit
 from stream.tracking.tracker import MAX_TRACKS, Tracker
 from tests.buffered_camera import BufferedCamera
 from tests.sources.test_reconnecting import ScriptedSource, opened, reconnecting, seqs
@@ -42,8 +42,8 @@ def test_a_camera_has_a_limited_number_of_people_and_tracks():
     tracker = live_tracker(confirm_frames=1)
     people = [person_at(300, id=f"p{number}") for number in range(3 * MAX_PEOPLE)]
     (tracked,) = tracker.update(frame(0, *people))
-    assert len(tracked.persons) == MAX_PEOPLE
-    assert tracker.ignored_people == 3 * MAX_PEOPLE - MAX_PEOPLE
+    assert len(tracked.persons) == MAX_NEW_PEOPLE
+    assert tracker.ignored_people == 3 * MAX_PEOPLE - MAX_NEW_PEOPLE
     assert MAX_TRACKS == 2 * MAX_PEOPLE
 
 
@@ -51,7 +51,7 @@ def test_new_people_are_limited_in_time():
     limit, admitted = PeopleLimit(), 0
     for second in range(100):
         admitted += sum(limit.admit(second * 10**9) for _ in range(1000))
-    assert admitted == 100 + 99 * 8
+    assert admitted == 50 + 99 * 8
 
 
 def test_the_cameras_of_a_source_share_a_limit_until_they_are_silent():

@@ -1,5 +1,6 @@
 """Computes poses of windows: the `stream.protocols.Lifter` of the live pipeline."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,17 +20,25 @@ from lifter.spec import LifterSpec
 from stream.errors import ConfigError, ShapeError
 from stream.messages import F32, JointOrigin, Window
 
+log = logging.getLogger("poselift")
+
 # Size of the largest tensor in a part of a batch: glibc returns blocks above 32 MiB to the system each time.
 _MAX_TENSOR_BYTES = 26 << 20
-_UNLIMITED = 1 << 20
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_GPU_TENSOR_SHARE = 1 / 16  # of the free memory of a GPU
+DTYPES = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
 
 
 class Runner:
     """A network on a device, with the normalisation of its spec before and after it.
 
     device: "auto" (a GPU when there is one), "cpu", "cuda" or "cuda:1".
-    dtype: number format of the network's matrix products.
+    dtype: number format of the network's matrix products. "tf32" is float32 with shorter factors, on a GPU
+    alone: several times the speed, an error of about 1e-3 (the default of torch 1.7, which the paper used).
     threads: CPU threads; None for half of the cores, so that the detector has the others.
     engine: what computes the network (`lifter.engines`); "auto" for the engine that
     `poselift bench --tune` found fastest.
@@ -54,12 +63,16 @@ class Runner:
             choices = ", ".join(("auto", *engines.ENGINES))
             raise ConfigError(f"lifter.engine: expected one of {choices}, got {engine!r}")
         self.spec = spec
-        self.device = _device(device)
+        self.device = find_device(device)
+        if dtype == "tf32":
+            if self.device.type != "cuda":
+                raise ConfigError(f"lifter.dtype: tf32 needs a CUDA device, the lifter is on {self.device}")
+            torch.set_float32_matmul_precision("high")
         self.model = model.to(self.device).eval()
         threads = threads or max(1, (os.cpu_count() or 2) // 2)
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
-        self.max_windows = _windows_per_part(self.model, spec) if self.device.type == "cpu" else _UNLIMITED
+        self.max_windows = _windows_per_part(self.model, spec, _max_tensor_bytes(self.device))
         self.engine = self._start(engine, DTYPES[dtype], threads)
 
     def _start(self, engine: str, dtype: torch.dtype, threads: int) -> str:
@@ -88,7 +101,10 @@ class Runner:
         times = np.zeros(shape[0], dtype=np.int64)
         self.lift([Window(np.zeros((*shape, 3), dtype=np.float32), padded, times, (1000, 1000))])
         if self._graphs is not None:
-            self._graphs.warm_up()
+            try:
+                self._graphs.warm_up()
+            except cuda_graphs.CaptureFailed as error:
+                self._stop_graphs(error)
 
     @torch.inference_mode()
     def lift(self, windows: Sequence[Window], last: int | None = None) -> F32:
@@ -105,15 +121,33 @@ class Runner:
         rows = None if last is None else slice(frames - last, frames)
         keypoints = torch.from_numpy(np.stack([window.keypoints for window in windows]))
         size_wh = torch.tensor([window.size_wh for window in windows], dtype=torch.float32)
-        if self._graphs is not None:
-            poses = self._graphs(keypoints, size_wh)
-        else:
+        poses = self._replay(keypoints, size_wh)
+        if poses is None:
             sizes = torch.split(size_wh, self.max_windows)
             parts = zip(torch.split(keypoints, self.max_windows), sizes, strict=True)
             poses = torch.cat([self._lift_part(*part, rows) for part in parts])
         if rows is not None and poses.shape[1] > rows.stop - rows.start:
             poses = poses[:, rows]
         return poses.numpy()
+
+    def _replay(self, keypoints: Tensor, size_wh: Tensor) -> Tensor | None:
+        """Poses of the CUDA graphs; None without graphs, and from the first failed recording on."""
+        if self._graphs is None:
+            return None
+        try:
+            return self._graphs(keypoints, size_wh)
+        except cuda_graphs.CaptureFailed as error:
+            self._stop_graphs(error)
+            return None
+
+    def _stop_graphs(self, error: Exception) -> None:
+        log.warning("%s: no CUDA graphs (%s); the lifter runs without them, slower", self.spec.name, error)
+        self._graphs = None
+
+    @property
+    def replays_graphs(self) -> bool:
+        """Whether CUDA graphs compute the poses, from pixels to metres in one piece."""
+        return self._graphs is not None
 
     def _lift_part(self, keypoints: Tensor, size_wh: Tensor, rows: slice | None) -> Tensor:
         keys = self.frame_cache.keys(keypoints, size_wh) if self.frame_cache else None
@@ -161,13 +195,21 @@ class Runner:
                 )
 
 
-def _windows_per_part(model: nn.Module, spec: LifterSpec) -> int:
-    """Windows per part of a batch, so that the largest tensor stays within `_MAX_TENSOR_BYTES`."""
+def _max_tensor_bytes(device: torch.device) -> int:
+    """Largest tensor of a part of a batch, in bytes."""
+    if device.type != "cuda":
+        return _MAX_TENSOR_BYTES
+    return max(_MAX_TENSOR_BYTES, int(torch.cuda.mem_get_info(device)[0] * _GPU_TENSOR_SHARE))
+
+
+def _windows_per_part(model: nn.Module, spec: LifterSpec, max_tensor_bytes: int) -> int:
+    """Windows per part of a batch, so that the largest tensor stays within `max_tensor_bytes`."""
     widest = max((layer.out_features for layer in model.modules() if isinstance(layer, nn.Linear)), default=1)
-    return max(1, _MAX_TENSOR_BYTES // (spec.frames * spec.joints * widest * 4))
+    return max(1, max_tensor_bytes // (spec.frames * spec.joints * widest * 4))
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device of this name, "auto" for a GPU when there is one; ConfigError if this machine lacks it."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

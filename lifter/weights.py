@@ -75,7 +75,7 @@ def save(path: Path | str, model: "nn.Module", spec: LifterSpec, dtype: "dtype |
     Raises ConfigError if the file cannot be written.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     if dtype is not None:
@@ -83,7 +83,8 @@ def save(path: Path | str, model: "nn.Module", spec: LifterSpec, dtype: "dtype |
     spec = msgspec.structs.replace(spec, sha256=digest(tensors))
     try:
         with write_atomically(Path(path)) as temporary:
-            save_file(tensors, temporary, metadata={_SPEC_KEY: msgspec.json.encode(spec).decode()})
+            # Not save_file: its files can be read by their owner alone.
+            temporary.write_bytes(to_bytes(tensors, {_SPEC_KEY: msgspec.json.encode(spec).decode()}))
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path}: the weights cannot be written: {error}") from error
     return spec

@@ -52,7 +52,11 @@ poselift run webcam.yaml --set sinks.zeromq.port=5600 --set lifter.lag=4
 ```
 
 In `--set`, `source.` and `sink.` stand for the only source or sink of a config. The name of a packaged
-config can stand in place of a file: `poselift run webcam`. Unknown keys are errors.
+config can stand in place of a file: `poselift run webcam`. Unknown keys are errors. `type: module:Class`
+names a source, detector or sink of your own: [extend.md](extend.md).
+
+In a text, `${{NAME}}` stands for the environment variable NAME and `${{file:PATH}}` for the text of a file:
+a config then contains no password. `poselift check` prints the reference and not its value.
 
 This page is generated from the code by `python scripts/{Path(__file__).name}`.
 """
@@ -108,15 +112,17 @@ def _parse(docstring: str, names: tuple[str, ...]) -> tuple[str, dict[str, str]]
 
 
 def _top_level() -> Iterator[str]:
-    _, meaning = meanings(Config, tuple(Config.__dataclass_fields__))
+    names = tuple(name for name in Config.__dataclass_fields__ if name != "secrets")
+    _, meaning = meanings(Config, names)
     kinds = {
         "node": f"text; default `{json.dumps(DEFAULT_NODE)}`",
         "status_s": f"number; default `{DEFAULT_STATUS_S}`",
+        "workers": "whole number or `auto`; default `1`",
         "sources": "required",
         "sinks": "required",
     }
     for name, text in meaning.items():
-        link = "" if name in ("node", "status_s") else f" See [`{name}`](#{name})."
+        link = "" if name in ("node", "status_s", "workers") else f" See [`{name}`](#{name})."
         yield _entry(name, kinds.get(name, ""), text + link)
     yield ""
 

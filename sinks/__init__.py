@@ -11,7 +11,9 @@ SINKS = {
     "vmc": "sinks.vmc:VMC",
     "ros2": "sinks.ros2:ROS2",
     "sonic": "sinks.sonic:SONIC",
+    "prometheus": "sinks.prometheus:Prometheus",
     "console": "sinks.console:Console",
+    "browser": "sinks.browser:Browser",
     "memory": "sinks.memory:Memory",
 }
 

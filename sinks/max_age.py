@@ -1,17 +1,27 @@
 """No pose older than a limit leaves through a sink that moves something: a robot, an avatar, a transform."""
 
+from dataclasses import replace
+
 from stream.messages import PoseFrame
 from stream.protocols import ComponentContext
 from stream.rate_limited_log import RateLimitedLog
 
 
 class MaxAge:
-    """Drops and counts frames captured more than `max_age_ms` ago; frames of files have no age."""
+    """Drops and counts poses captured more than `max_age_ms` ago; poses of files have no age."""
 
     def __init__(self, max_age_ms: float, context: ComponentContext) -> None:
         self._max_age_ms = max_age_ms
         self._context = context
         self._log = RateLimitedLog(context.clock)
+
+    def fresh(self, frame: PoseFrame) -> PoseFrame:
+        """The frame, without its poses if they are too old. Lost persons stay in it, whatever their age: a
+        robot must learn of them.
+        """
+        if not self.exceeded(frame):
+            return frame
+        return replace(frame, persons=tuple(person for person in frame.persons if person.state == "lost"))
 
     def exceeded(self, frame: PoseFrame) -> bool:
         """Whether the frame is too old to be sent."""

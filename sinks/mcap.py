@@ -4,12 +4,9 @@ A chunk is written every second or 64 kB, so that a killed recording lacks at mo
 official readers want an index, which `poselift repair` writes anew.
 """
 
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-import msgspec
-
-from sinks.recording_path import check_suffix, recording_path, write_error
+from sinks.recording_path import RotatingPath, RotationSettings, check_suffix, recording_path, write_error
 from sinks.ros2.convert import RosConverter
 from sinks.ros2.definitions import text
 from stream.files.mcap import CHUNK_BYTES, META, POSES, STATUS, load_mcap
@@ -24,18 +21,21 @@ _NO_SCHEMA = 0
 class MCAP:
     """Writes every message into one .mcap file with the ROS 2 profile."""
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """path: of the file, replaced if it exists; {time} in it becomes the time of opening in UTC."""
+    class Settings(RotationSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """path: The file to write. {time} in it becomes the UTC time of opening."""
 
         path: str = "poses.mcap"
 
         def __post_init__(self) -> None:
             check_suffix(self.path, ".mcap")
+            self.check_limits("mcap")
 
     close_timeout_s = 10.0
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
-        self._path: Path = recording_path(settings.path, context)
+        self._files = RotatingPath(recording_path(settings.path, context), settings, context.clock)
+        self._mode = "wb" if settings.overwrite else "xb"
+        self._metas: dict[str, Meta] = {}
         self._clock = context.clock
         self._converter = RosConverter()
         self._file: BinaryIO | None = None
@@ -47,16 +47,19 @@ class MCAP:
 
     @property
     def endpoint(self) -> str:
-        return str(self._path)
+        return str(self._files.path)
 
     def open(self) -> None:
-        writer = load_mcap("writer")
+        writer, path = load_mcap("writer"), self._files.begin()
+        self._channels.clear()
+        self._schemas.clear()
+        self._converter = RosConverter()
         try:
-            self._file = self._path.open("wb")
+            self._file = cast(BinaryIO, path.open(self._mode))
             self._writer = writer.Writer(self._file, chunk_size=CHUNK_BYTES)
             self._writer.start(profile="ros2", library="poselift")
         except OSError as error:
-            raise write_error(self._path, error) from error
+            raise write_error(path, error) from error
 
     def close(self) -> None:
         if self._file is None:
@@ -65,12 +68,22 @@ class MCAP:
             self._writer.finish()
             self._file.close()
         except OSError as error:
-            raise write_error(self._path, error) from error
+            raise write_error(self._files.path, error) from error
         finally:
             self._file = None
 
     def send(self, message: Message) -> None:
         """Write the message as a JSON document and as ROS 2 messages."""
+        if self._file is not None and self._files.is_full(self._file.tell()):
+            self.close()
+            self.open()
+            for meta in self._metas.values():
+                self._write(meta)
+        if isinstance(message, Meta):
+            self._metas[message.source] = message
+        self._write(message)
+
+    def _write(self, message: Message) -> None:
         now_ns = self._clock.unix_ns()
         if isinstance(message, PoseFrame):
             message = with_publish_time(message, self._clock)
@@ -85,7 +98,7 @@ class MCAP:
                 self._writer.flush()
                 self._flush_ns = self._clock.now_ns() + FLUSH_NS
         except OSError as error:
-            raise write_error(self._path, error) from error
+            raise write_error(self._files.path, error) from error
 
     def _add(self, topic: str, kind: str, data: bytes, at_ns: int) -> None:
         if topic not in self._channels:

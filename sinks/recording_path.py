@@ -1,8 +1,11 @@
-"""Paths of recordings: check the suffix, fill in {time}, explain why a file cannot be written."""
+"""Files of recordings: their names, when the next one begins, and why one cannot be written."""
 
 import time
 from pathlib import Path
 
+import msgspec
+
+from stream.clock import Clock
 from stream.errors import ConfigError
 from stream.protocols import ComponentContext
 
@@ -25,9 +28,67 @@ def recording_path(text: str, context: ComponentContext) -> Path:
 def write_error(path: Path, error: Exception) -> ConfigError:
     """The error to raise when `path` cannot be written.
 
-    It is a ConfigError, which ends the recording: opening the file again would replace what was recorded.
+    It is a ConfigError, which ends the recording: a full disk stays full.
     """
     return ConfigError(f"{path}: cannot be written: {error}; make room or choose another place")
+
+
+class RotationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a recording that is split into several files.
+
+    max_mb: Megabytes after which the next file begins: walk, walk.2, walk.3 and so on; null sets no limit.
+
+    max_s: Seconds after which the next file begins; null sets no limit.
+
+    overwrite: Replace an existing file. Otherwise the recording gets the next free name, such as walk.2.
+    """
+
+    max_mb: float | None = None
+    max_s: float | None = None
+    overwrite: bool = False
+
+    def check_limits(self, component: str) -> None:
+        """Raise ConfigError for a limit that is not above 0."""
+        for name, unit in (("max_mb", "megabytes"), ("max_s", "seconds")):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{component} {name}: expected {unit} above 0, got {value}")
+
+
+class RotatingPath:
+    """The file that a recording writes now, and when the next one begins.
+
+    path: of the current file; its name is free when `begin` returns, unless existing files may be replaced.
+    """
+
+    def __init__(self, path: Path, settings: RotationSettings, clock: Clock) -> None:
+        self.path = path
+        self._first = path
+        self._clock = clock
+        self._overwrite = settings.overwrite
+        self._max_bytes = (settings.max_mb or float("inf")) * 1e6
+        self._max_ns = (settings.max_s or float("inf")) * 1e9
+        self._number = 0
+        self._begin_ns = 0
+
+    def begin(self) -> Path:
+        """Begin the next file: the path for it."""
+        self._begin_ns = self._clock.now_ns()
+        while True:
+            self._number += 1
+            number = "" if self._number == 1 else f".{self._number}"
+            self.path = self._first.with_suffix(f"{number}{self._first.suffix}")
+            if self._overwrite or not (self.path.is_file() or journal_path(self.path).is_file()):
+                return self.path
+
+    def is_full(self, size: int) -> bool:
+        """Whether the next file should begin when the current one has `size` bytes."""
+        return size >= self._max_bytes or self._clock.now_ns() - self._begin_ns >= self._max_ns
+
+
+def journal_path(path: Path) -> Path:
+    """The file with the poses of an .npz recording that is not written yet."""
+    return path.with_name(f"{path.name}.journal.jsonl")
 
 
 class TakeNames:

@@ -6,17 +6,19 @@ make the receiver start over. When the followed person is lost, nothing is sent.
 """
 
 import json
+from contextlib import ExitStack
 
-import msgspec
 import numpy as np
 import zmq
 
 from sinks.humanoid import SteadyRate, rig_frame
+from sinks.max_age import MaxAge
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import F32, Message, PoseFrame
 from stream.protocols import ComponentContext
 from stream.rig import HUMANOID
 from stream.rotations import F64, matrices, quaternions
+from stream.security import BindingSettings
 
 HZ = 50
 WINDOW = 5  # frames in a message; each appears in five messages
@@ -60,25 +62,33 @@ _FROM_Y_UP = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 class SONIC:
     """Streams one person: the first one seen, until it is lost; then the next new one."""
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    class Settings(BindingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """host: address to listen on for the receiver.
         port: TCP port to listen on for the receiver.
         source: only persons of this source; null takes the first person of any.
+        max_age_ms: older poses are not sent; their persons count as lost.
         """
 
         host: str = "127.0.0.1"
         port: int = 5556
         source: str | None = None
+        max_age_ms: float = 500.0
 
         def __post_init__(self) -> None:
             if not 0 <= self.port <= 65535:
                 raise ConfigError(f"sonic port: expected 0 to 65535, got {self.port}")
+            if not self.max_age_ms > 0:
+                raise ConfigError(f"sonic max_age_ms: expected more than 0, got {self.max_age_ms}")
+            self.check_binding("sonic", self.host)
 
     close_timeout_s = 1.0
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
+        self._max_age = MaxAge(settings.max_age_ms, context)
+        self._keys = settings.server_keys()
+        self._resources = ExitStack()
         self._socket: zmq.Socket[bytes] | None = None
         self._endpoint = f"tcp://{settings.host}:{settings.port}"
         self._person: tuple[str, str] | None = None
@@ -91,20 +101,22 @@ class SONIC:
         return self._endpoint
 
     def open(self) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.PUB)
+        context = self._resources.enter_context(zmq.Context())
+        self._socket = self._resources.enter_context(context.socket(zmq.PUB))
         self._socket.set(zmq.LINGER, 0)
         self._socket.set(zmq.SNDHWM, 8)
+        if self._keys is not None:
+            self._keys.apply(self._socket, self._resources)
         try:
             self._socket.bind(self._endpoint)
         except zmq.ZMQError as error:
-            self._socket.close()
+            self.close()
             raise SinkUnavailable(f"{self._context.name}: {self._endpoint}: {error}") from error
-        self._endpoint = self._socket.get(zmq.LAST_ENDPOINT).decode()
+        self._endpoint = self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._socket = None
+        self._resources.close()
 
     def send(self, message: Message) -> None:
         if not isinstance(message, PoseFrame):
@@ -112,14 +124,14 @@ class SONIC:
         source = message.header.source
         if self._settings.source not in (None, source):
             return
+        message = self._max_age.fresh(message)
+        present = {person.id for person in message.persons if person.state != "lost"}
+        if self._person is not None and self._person[0] == source and self._person[1] not in present:
+            self._person = None
         for person in message.persons:
             if self._person is None and person.state != "lost" and person.rotations is not None:
                 self._person, self._rate, self._window = (source, person.id), SteadyRate(HZ), []
-            if self._person != (source, person.id):
-                continue
-            if person.state == "lost":
-                self._person = None
-            elif (rig := rig_frame(message, person)) is not None:
+            if self._person == (source, person.id) and (rig := rig_frame(message, person)) is not None:
                 for frame in self._rate.push(rig):
                     self._publish(matrices(frame.quat))
 

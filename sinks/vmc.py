@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from sinks.humanoid import BONES, RigFrame, rig_frame
+from sinks.max_age import MaxAge
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, Pose, PoseFrame
 from stream.protocols import ComponentContext
@@ -31,12 +32,14 @@ class VMC:
         port: UDP port of the first person; the next ones have the ports after it.
         max_persons: how many persons are sent, first come first served.
         hips_scale: the avatar's hip height divided by the person's, so that its feet meet the floor.
+        max_age_ms: older poses are not sent; their persons count as lost.
         """
 
         host: str = "127.0.0.1"
         port: int = 39539
         max_persons: int = 1
         hips_scale: float = 1.0
+        max_age_ms: float = 1000.0
 
         def __post_init__(self) -> None:
             if not 1 <= self.max_persons <= 64:
@@ -45,12 +48,15 @@ class VMC:
                 raise ConfigError(f"vmc port: expected 1 to {65536 - self.max_persons}, got {self.port}")
             if not 0.1 <= self.hips_scale <= 10:
                 raise ConfigError(f"vmc hips_scale: expected 0.1 to 10, got {self.hips_scale}")
+            if not self.max_age_ms > 0:
+                raise ConfigError(f"vmc max_age_ms: expected more than 0, got {self.max_age_ms}")
 
     close_timeout_s = 1.0
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
+        self._max_age = MaxAge(settings.max_age_ms, context)
         self._socket: socket.socket | None = None
         self._address: tuple[str, int] = ("", 0)
         self._ports: dict[tuple[str, str], int] = {}  # by source and person
@@ -76,14 +82,18 @@ class VMC:
         self._socket = None
 
     def send(self, message: Message) -> None:
-        """Send the persons of a pose frame, and say of lost ones that they are no longer tracked."""
+        """Send the persons of a pose frame, and that persons who are not in it are no longer tracked."""
         if not isinstance(message, PoseFrame):
             return
+        message, source = self._max_age.fresh(message), message.header.source
+        present = {(source, person.id) for person in message.persons if person.state != "lost"}
+        for key in [key for key in self._ports if key[0] == source and key not in present]:
+            self._end(key)
         for person in message.persons:
-            key = message.header.source, person.id
             if person.state == "lost":
-                self._end(key)
-            elif (rig := rig_frame(message, person)) is not None and (port := self._port(key)) is not None:
+                continue
+            rig, port = rig_frame(message, person), self._port((source, person.id))
+            if rig is not None and port is not None:
                 self._put(port, self._bundles(message, person, rig))
 
     def _port(self, key: tuple[str, str]) -> int | None:

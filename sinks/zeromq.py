@@ -8,14 +8,12 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from sinks.max_age import MaxAge
 from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
-from stream.security import ServerKeys, is_loopback
+from stream.security import BindingSettings, is_loopback
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
 
@@ -41,7 +39,7 @@ class ZeroMQ:
 
     close_timeout_s = 1.0
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    class Settings(BindingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Settings of poses over ZeroMQ.
 
         host: Address of the network interface to publish on; "0.0.0.0" publishes on all.
@@ -51,20 +49,12 @@ class ZeroMQ:
         queue: Messages kept for a subscriber that is slow; further ones are dropped for it.
 
         max_age_ms: Poses older than this are not sent; null sends poses of any age.
-
-        curve_secret_file: File with the node's CURVE secret key (.key_secret), to encrypt messages and to
-        authenticate clients; null disables CURVE.
-
-        curve_clients_folder: Folder with the public keys (.key) of the clients that may subscribe; required
-        with `curve_secret_file`.
         """
 
         host: str = "127.0.0.1"
         port: int = 5555
         queue: int = 8
         max_age_ms: float | None = 3000.0
-        curve_secret_file: str | None = None
-        curve_clients_folder: str | None = None
 
         def __post_init__(self) -> None:
             if not 0 <= self.port < 65536:
@@ -73,14 +63,12 @@ class ZeroMQ:
                 raise ConfigError(f"zeromq queue: expected a number from 1, got {self.queue}")
             if self.max_age_ms is not None and not self.max_age_ms > 0:
                 raise ConfigError(f"zeromq max_age_ms: expected more than 0, or null, got {self.max_age_ms}")
-            if (self.curve_secret_file is None) != (self.curve_clients_folder is None):
-                raise ConfigError(
-                    "zeromq: CURVE needs both curve_secret_file and curve_clients_folder; set both"
-                )
+            self.check_binding("zeromq", self.host)
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
+        self._keys = settings.server_keys()
         self._socket: zmq.Socket[bytes] | None = None
         self._resources = ExitStack()
         self._max_age = None if settings.max_age_ms is None else MaxAge(settings.max_age_ms, context)
@@ -107,13 +95,11 @@ class ZeroMQ:
             socket.set(zmq.HEARTBEAT_IVL, 2000)  # ms; detects a subscriber whose machine is gone
             socket.set(zmq.HEARTBEAT_TIMEOUT, 6000)
             socket.set(zmq.XPUB_NODROP, 1)  # A full queue becomes an error, so that `send` can count it.
-            if settings.curve_secret_file and settings.curve_clients_folder:
-                keys = ServerKeys(settings.curve_secret_file, settings.curve_clients_folder)
-                keys.apply(socket, resources)
+            if self._keys is not None:
+                self._keys.apply(socket, resources)
             elif not is_loopback(settings.host):
                 log.warning(
-                    "%s: every machine that can reach %s can receive the poses; set curve_secret_file and "
-                    "curve_clients_folder to restrict it",
+                    "%s: every machine that can reach %s can receive the poses",
                     self._context.name,
                     self.endpoint,
                 )
@@ -137,15 +123,21 @@ class ZeroMQ:
 
     def send(self, message: Message) -> None:
         """Publish a message of any kind; SinkUnavailable when the socket is closed."""
+        if isinstance(message, PoseFrame):
+            if self._max_age is not None and (fresh := self._max_age.fresh(message)) is not message:
+                if not fresh.persons:
+                    return
+                message = fresh
+            message = wire.with_publish_time(message, self._context.clock)
+        self.send_encoded(topic_of(message), wire.encode(message))
+
+    def send_encoded(self, topic: bytes, payload: bytes) -> None:
+        """Publish an encoded message under `topic`; SinkUnavailable when the socket is closed."""
         import zmq
 
         if self._socket is None:
             raise SinkUnavailable(f"{self.endpoint} is not open")
-        if isinstance(message, PoseFrame):
-            if self._max_age is not None and self._max_age.exceeded(message):
-                return
-            message = wire.with_publish_time(message, self._context.clock)
-        parts = [topic_of(message), wire.encode(message)]
+        parts = [topic, payload]
         # A burst can outrun ZeroMQ's thread, which empties the queues: wait some milliseconds for it.
         for _ in range(MAX_SEND_WAIT_MS):
             if self._try_send(parts):

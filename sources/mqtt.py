@@ -47,8 +47,8 @@ class MQTT:
         self._settings = settings
         self._context = context
         self._url = f"mqtt://{settings.host}:{settings.port}"
-        self._password = security.password(settings.username, settings.password_env)
-        self._tls = security.tls_context(settings.tls, settings.ca_file)
+        self._password = security.password(settings)
+        self._tls = security.tls_context(settings)
         self._receiver = KeypointReceiver(context, settings.timeout_s)
         self._frames: DropOldestQueue[KeypointFrame] = DropOldestQueue(
             QUEUE_SIZE, on_drop=self._count_dropped

@@ -1,4 +1,4 @@
-"""Playback of recorded keypoints."""
+"""Playback of recorded keypoints, or of the keypoints of recorded poses."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +12,7 @@ from stream import skeletons
 from stream.errors import ConfigError, EndOfStream
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
+from stream.files.recorded_poses import holds_poses, read_keypoints
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
 
@@ -19,14 +20,15 @@ from stream.protocols import ComponentContext
 class Recording:
     """Plays recorded keypoints: a `.jsonl` or `.npz` of poselift, or an array of another tool.
 
-    The layouts are those of `stream.files.keypoints`. Frames keep the source names in the file; a frame
-    without one gets this source's name.
+    Recorded poses (.jsonl, .npz, .mcap) are lifted again from their keypoints, which they have when they were
+    recorded with `lifter.kp2d: true`. The layouts are those of `stream.files`. Frames
+    keep the source names in the file; a frame without one gets this source's name.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Settings of a recording of keypoints.
 
-        path: The file (.jsonl, .npz, .npy); null plays the packaged recording of a walk.
+        path: The file (.jsonl, .npz, .npy, or .mcap with poses); null plays the packaged recording of a walk.
 
         speed: Speed of playing: 1.0 as recorded, 2.0 twice as fast, or full for as fast as frames are read.
 
@@ -36,7 +38,8 @@ class Recording:
 
         fps: Frames per second of a plain array of keypoints.
 
-        size_wh: Width and height in pixels of the images of a plain array of keypoints.
+        size_wh: Width and height in pixels of the images, for files that do not have them: plain arrays, and
+        recorded poses without a `meta`.
         """
 
         path: str | None = None
@@ -74,7 +77,7 @@ class Recording:
         self._next: KeypointFrame | None = None
 
     def open(self) -> None:
-        self._frames = self._looped_frames() if self._loop else keypoint_files.read(self._path, self._assumed)
+        self._frames = self._looped_frames() if self._loop else self._recorded_frames()
         self._next = next(self._frames, None)
         if self._next is None:
             raise ConfigError(f"{self._path}: expected at least one frame, got an empty file")
@@ -98,12 +101,17 @@ class Recording:
         )
         return replace(frame, header=header, detected_ns=self._playback.detected_ns(header))
 
+    def _recorded_frames(self) -> Iterator[KeypointFrame]:
+        if holds_poses(self._path):
+            return read_keypoints(self._path, self._assumed.size_wh)
+        return keypoint_files.read(self._path, self._assumed)
+
     def _looped_frames(self) -> Iterator[KeypointFrame]:
         """The frames of the file without end; rounds are one mean frame interval apart."""
         seq = round_ns = 0
         while True:
             last_ns = count = 0
-            for frame in keypoint_files.read(self._path, self._assumed):
+            for frame in self._recorded_frames():
                 recorded = frame.header
                 last_ns, count = max(last_ns, recorded.captured_ns), count + 1
                 header = replace(

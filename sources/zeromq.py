@@ -3,16 +3,15 @@
 import errno
 import logging
 from collections import deque
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from sources.keypoint_receiver import DISCARD_S, KeypointReceiver
 from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
-from stream.security import is_loopback
+from stream.security import BindingSettings, client_keys, is_loopback
 from stream.wire.schema import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class ZeroMQ:
 
     live = True
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    class Settings(BindingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Settings of keypoints over ZeroMQ.
 
         endpoint: Address of the publisher to connect to, or with `bind` the address to accept publishers at.
@@ -50,6 +49,18 @@ class ZeroMQ:
         dropped.
 
         timeout_s: Seconds without a valid message after which the source counts as lost.
+
+        curve_secret_file: File with this node's CURVE secret key (.key_secret), to encrypt messages and to
+        authenticate both sides; null disables CURVE.
+
+        curve_clients_folder: Folder with the public keys (.key) of the publishers that may connect; required
+        with `curve_secret_file` and `bind`.
+
+        curve_server_file: Public key (.key) of the publisher to connect to; required with `curve_secret_file`
+        and without `bind`.
+
+        insecure: Accept keypoints of every machine of the network, unencrypted. Binding to an address that
+        other machines can reach is refused without CURVE unless this is true.
         """
 
         endpoint: str = "tcp://127.0.0.1:5557"
@@ -57,6 +68,7 @@ class ZeroMQ:
         topic: str = "keypoints2d/v1/"
         newest_only: bool = False
         timeout_s: float = 5.0
+        curve_server_file: str | None = None
 
         def __post_init__(self) -> None:
             port = self.endpoint.rpartition(":")[2]
@@ -67,11 +79,27 @@ class ZeroMQ:
                 )
             if self.timeout_s <= 0:
                 raise ConfigError(f"zeromq timeout_s: expected a number above 0, got {self.timeout_s}")
+            if self.bind:
+                if self.curve_server_file is not None:
+                    raise ConfigError("zeromq curve_server_file: expected only without bind")
+                host = "localhost" if _is_local(self.endpoint) else self.endpoint
+                self.check_binding("zeromq", host)
+            elif self.curve_clients_folder is not None:
+                raise ConfigError("zeromq curve_clients_folder: expected only with bind")
+            elif (self.curve_secret_file is None) != (self.curve_server_file is None):
+                raise ConfigError(
+                    "zeromq: CURVE needs both curve_secret_file and curve_server_file; set both"
+                )
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self.endpoint = settings.endpoint  # once bound, with the actual port
         self._settings = settings
         self._context = context
+        self._server_keys = settings.server_keys()
+        self._client_keys = (
+            None if settings.bind else client_keys(settings.curve_secret_file, settings.curve_server_file)
+        )
+        self._resources = ExitStack()
         self._receiver = KeypointReceiver(context, settings.timeout_s)
         self._zmq: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -90,6 +118,10 @@ class ZeroMQ:
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.setsockopt(zmq.SUBSCRIBE, settings.topic.encode())
+        if self._server_keys is not None:
+            self._server_keys.apply(socket, self._resources)
+        elif self._client_keys is not None:
+            self._client_keys.apply(socket)
         self._guard = ConnectionGuard(
             socket, self._context.name, self._context.clock, None, MAX_TOTAL_BYTES, REFILL_BYTES_PER_S
         )
@@ -108,7 +140,7 @@ class ZeroMQ:
                 f"{self._context.name}.endpoint: expected an address like tcp://127.0.0.1:5557, "
                 f"got {settings.endpoint!r}: {error}"
             ) from None
-        if settings.bind and not _is_local(settings.endpoint):
+        if settings.bind and self._server_keys is None and not _is_local(settings.endpoint):
             log.warning(
                 "%s: any program that reaches %s can send keypoints", self._context.name, settings.endpoint
             )
@@ -117,6 +149,7 @@ class ZeroMQ:
     def close(self) -> None:
         if self._guard is not None:
             self._guard.close()
+        self._resources.close()
         if self._zmq is not None:
             self._zmq.destroy(linger=0)
         self._guard = None

@@ -8,9 +8,10 @@ for poses in subscribe("tcp://127.0.0.1:5555", newest=True):
 """
 
 import contextlib
+import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import zmq
@@ -24,9 +25,12 @@ from stream.wire import codec as wire
 from stream.wire.schema import MAX_BYTES, Kind
 from stream.wire.topics import topic
 
+log = logging.getLogger("poselift")
+
 ENDPOINT = "tcp://127.0.0.1:5555"
 RECEIVE_BUFFER_BYTES = 1 << 16  # the kernel's: poses that wait there are old when they are read at last
 MAX_POLL_S = 1.0  # Bounds the wait for Ctrl-C on systems where it does not interrupt a poll.
+MAX_CLOCK_STEP_NS = 10_000_000_000  # a frame older than the newest by more is not late
 MAX_DRAINED = 1000  # messages read at once, so that a sender that never pauses cannot block the reader
 
 
@@ -37,20 +41,32 @@ def subscribe(
     timeout_s: float | None = None,
     keys: ClientKeys | None = None,
     max_age_ms: float | None = None,
+    on_session: Callable[[str, str], None] | None = None,
 ) -> Iterator[PoseFrame]:
     """Endless poses of one source, or of all sources; connects at once and reconnects by itself.
 
     newest: yield only the newest waiting poses of each source, for readers slower than the sender.
     timeout_s: raise SourceLost when no poses arrive for this long; None waits for ever, and logs a warning
     every 10 seconds without poses.
-    keys: for a node that uses CURVE. Leaving the loop disconnects.
+    keys: for a node that uses CURVE.
     max_age_ms: leave out live poses captured longer ago, such as those that waited while this program was
     stopped; the clocks of both machines must agree. None yields poses of any age.
+    on_session: called with the source and its new session before the first poses of another session, after
+    the node or one of its workers was replaced; the ids of all persons are new from then on. Poses of another
+    session that are older than the newest yielded ones of the source are dropped. Leaving the loop
+    disconnects.
     """
-    return _poses(Subscriber(endpoint, source, ("pose3d",), keys, max_age_ms), newest, timeout_s)
+    subscriber = Subscriber(endpoint, source, ("pose3d",), keys, max_age_ms)
+    return _poses(subscriber, newest, timeout_s, on_session)
 
 
-def _poses(subscriber: "Subscriber", newest: bool, timeout_s: float | None) -> Iterator[PoseFrame]:
+def _poses(
+    subscriber: "Subscriber",
+    newest: bool,
+    timeout_s: float | None,
+    on_session: Callable[[str, str], None] | None,
+) -> Iterator[PoseFrame]:
+    sessions = _Sessions(on_session)
     with subscriber:
         while True:
             if newest:
@@ -64,8 +80,29 @@ def _poses(subscriber: "Subscriber", newest: bool, timeout_s: float | None) -> I
                     "is this its address, and is a person in the picture?"
                 )
             for message in messages:
-                if isinstance(message, PoseFrame):
+                if isinstance(message, PoseFrame) and sessions.follow(message):
                     yield message
+
+
+class _Sessions:
+    """The newest frame of every source, to notice another session and to drop its frames from before."""
+
+    def __init__(self, on_session: Callable[[str, str], None] | None) -> None:
+        self._on_session = on_session
+        self._newest: dict[str, tuple[str, int]] = {}  # session and capture time, by source
+
+    def follow(self, frame: PoseFrame) -> bool:
+        """Whether to yield the frame; a frame far back is not old: the clock of the source was set back."""
+        source, captured_ns = frame.header.source, frame.header.captured_unix_ns
+        session, newest_ns = self._newest.get(source, (frame.session, captured_ns))
+        if frame.session != session:
+            if 0 <= newest_ns - captured_ns < MAX_CLOCK_STEP_NS:
+                return False
+            log.info("%s: another session, %s; its persons have new ids", source, frame.session)
+            if self._on_session is not None:
+                self._on_session(source, frame.session)
+        self._newest[source] = frame.session, captured_ns
+        return True
 
 
 class Subscriber:

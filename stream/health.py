@@ -23,6 +23,7 @@ class Health:
         self._dropped: dict[str, int] = {}
         self._samples_ms: dict[str, deque[float]] = {}
         self._states: dict[str, dict[str, str]] = {}
+        self._latest_ns: dict[tuple[str, str], int] = {}
 
     def increment(self, component: str, event: str, count: int = 1) -> None:
         """Add `count` to the counter `component.event`, for example ("cam0", "drop.newest_wins")."""
@@ -40,6 +41,8 @@ class Health:
                 self._counts[target] = self._counts.get(target, 0) + self._counts.pop(key)
             self._dropped[into] = self._dropped.get(into, 0) + self._dropped.pop(component, 0)
             self._states.pop(component, None)
+            for key in [key for key in self._latest_ns if key[0] == component]:
+                del self._latest_ns[key]
 
     def counter(self, component: str, event: str) -> int:
         """Value of a counter; 0 before its first increment."""
@@ -63,6 +66,25 @@ class Health:
         """Set the state of a component, such as "ok", "lost", "retrying" or "ended"; detail: a sentence."""
         with self._lock:
             self._states[component] = {"state": state, "detail": detail}
+
+    def touch(self, component: str, event: str, now_ns: int) -> None:
+        """Record that `event`, such as "frame" or "loop", happened at `now_ns` of the monotonic clock."""
+        with self._lock:
+            self._latest_ns[component, event] = now_ns
+
+    def forget(self, component: str, event: str) -> None:
+        """Record that `event` no longer happens, because the component has ended."""
+        with self._lock:
+            self._latest_ns.pop((component, event), None)
+
+    def ages_s(self, event: str, now_ns: int) -> dict[str, float]:
+        """Seconds since the latest `event`, by component."""
+        with self._lock:
+            return {
+                component: (now_ns - latest_ns) / 1e9
+                for (component, other), latest_ns in self._latest_ns.items()
+                if other == event
+            }
 
     def report(self) -> dict[str, Any]:
         """Counters, states, and p50, p95, p99 per stage in milliseconds, as values that JSON can express.
@@ -95,6 +117,11 @@ def _limited(counts: dict[tuple[str, str], int], first: Collection[str]) -> dict
             key = f"others.{event}"
         limited[key] = limited.get(key, 0) + count
     return limited
+
+
+def stalled_threads(health: Health, now_ns: int, limit_s: float) -> dict[str, float]:
+    """Seconds since the last turn of every source and lift thread that has made none for `limit_s`."""
+    return {thread: age_s for thread, age_s in health.ages_s("loop", now_ns).items() if age_s > limit_s}
 
 
 def _percentiles(ms: NDArray[np.float64]) -> dict[str, float]:

@@ -75,7 +75,7 @@ PREVENTED_BY = {
     ],
     "keypoints are normalised by the extent of the whole video": [
         "stream/runtime/test_live_equals_offline.py::test_a_recording_gives_the_same_poses_live_and_offline",
-        "lifter/test_normalise.py::test_nothing_jumps_when_the_window_moves_on",
+        "lifter/test_normalise.py::test_the_input_is_continuous_when_the_window_advances",
     ],
     "there is a seam every window": [
         "stream/postprocess/test_blend.py::test_successive_passes_become_one_smooth_motion"
@@ -107,7 +107,7 @@ PREVENTED_BY = {
         "sources/test_reconnecting.py::test_outages_are_reported_in_health_and_each_change_is_logged_once",
     ],
     "what raises in a reader's thread leaves it hanging": [
-        "test_known_mistakes.py::test_a_reader_that_breaks_ends_the_run_and_says_why",
+        "test_known_mistakes.py::test_an_exception_in_a_reader_ends_the_run_with_that_error",
         "stream/runtime/test_sink_thread.py::test_a_sink_that_raises_ends_for_good_and_no_thread_waits_for_it",
     ],
     "scores and origins of joints are dropped on the way out": [

@@ -2,33 +2,52 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 import yaml
 import zmq
 
-from stream.cli.main import app
-from stream.config.load import resolve
+from stream.cli.live import VIEW_CHANGES
+from stream.cli.main import app, main
+from stream.config.load import CONFIGS, load, resolve
+from stream.files import poses as pose_files
+from tests.programs import ROOT, next_line, started
 
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+MAX_README_LINES = 130
 
 
 def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
+def shell_lines(path: Path) -> list[str]:
+    """Commands of the shell blocks without their comments, each in one line."""
+    lines = re.sub(r"\\\n\s*", "", "".join(blocks(path, "(?:ba)?sh"))).splitlines()
+    return [line for line in (re.sub(r"\s+#.*", "", line) for line in lines) if line]
+
+
 def commands() -> Iterator[str]:
     for path in DOCUMENTS:
-        shell = "\n".join(blocks(path, "(?:ba)?sh"))
-        yield from re.findall(r"^poselift .*?(?=\s+#|$)", shell, flags=re.MULTILINE)
+        yield from (line for line in shell_lines(path) if line.startswith("poselift "))
         yield from re.findall(r"`(poselift [a-z-]+ [^`\n]+)`", path.read_text())
+
+
+def run_commands() -> list[tuple[str, list[str]]]:
+    """Config and `--set` changes of every `poselift run` and `poselift check` of a packaged config."""
+    packaged = {path.stem for path in CONFIGS.glob("*.yaml")}
+    words = [shlex.split(line)[1:] for line in sorted(set(commands()))]
+    lines = [line for line in words if line[0] in ("run", "check") and line[1] in packaged]
+    changes = [[change for option, change in pairwise(line) if option == "--set"] for line in lines]
+    view = [VIEW_CHANGES if "--view" in line else () for line in lines]
+    return [(line[1], [*first, *then]) for line, first, then in zip(lines, view, changes, strict=True)]
 
 
 @pytest.mark.parametrize("line", sorted(set(commands())))
@@ -39,20 +58,60 @@ def test_every_command_in_the_documents_is_valid(line: str):
     group.commands[name].make_context(name, arguments)  # raises an error for an unknown option
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_linked_file_exists(path: Path):
-    for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
-        assert (path.parent / link).exists(), link
+@pytest.mark.parametrize(("config", "changes"), run_commands(), ids=str)
+def test_every_packaged_config_in_the_documents_loads_with_its_changes(
+    config: str, changes: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("POSELIFT_VIEW_TOKEN", 32 * "a")
+    assert load(config, changes).sources
 
 
-def test_the_scripts_in_the_readme_are_executable():
-    for script in set(re.findall(r"\bscripts/\w+", (ROOT / "README.md").read_text())):
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_script_in_the_documents_exists(path: Path):
+    for script in re.findall(r"\bpython ((?:benchmarks|examples|scripts)/\w+\.py)", path.read_text()):
+        assert (ROOT / script).is_file(), script
+    for script in set(re.findall(r"\bscripts/\w+\b(?!\.)", path.read_text())):
         assert (ROOT / script).stat().st_mode & 0o100, script
 
 
-def test_the_config_in_the_readme_is_valid():
-    for block in blocks(ROOT / "README.md", "yaml"):
-        assert resolve(yaml.safe_load(block)).sources
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(path: Path):
+    for link in re.findall(r"\]\(([^):]+)\)", path.read_text()):
+        file, _, heading = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not heading or heading in anchors(target), link
+
+
+def anchors(path: Path) -> set[str]:
+    """Anchors of a Markdown file's headings."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_short_and_begins_with_the_demo_and_the_tests():
+    assert len(README.read_text().splitlines()) <= MAX_README_LINES
+    assert shell_lines(README)[:2] == ["scripts/demo", "scripts/test"]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_config_in_the_documents_is_valid(path: Path):
+    for tree in map(yaml.safe_load, blocks(path, "yaml")):
+        if "sources" in tree and "sinks" in tree:
+            assert resolve(tree).sources
+
+
+def test_the_command_of_the_readme_lifts_a_plain_array_of_keypoints(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (line,) = {line for line in commands() if line.startswith("poselift lift keypoints.npz")}
+    monkeypatch.chdir(tmp_path)
+    person = [(300 + 9 * joint, 100 + 20 * joint, 0.9) for joint in range(17)]
+    np.savez("keypoints.npz", np.full((40, 17, 3), person))
+    with pytest.raises(SystemExit) as ended:
+        main([*shlex.split(line)[1:], "--weights", str(tiny_weights)])
+    assert ended.value.code == 0
+    assert [len(frame.persons) for frame in pose_files.read(Path("poses.npz"))] == [1] * 40
 
 
 def free_ports(n: int) -> list[int]:
@@ -61,36 +120,21 @@ def free_ports(n: int) -> list[int]:
         return [socket.bind_to_random_port("tcp://127.0.0.1") for socket in sockets]
 
 
-@contextmanager
-def started(*command: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.mark.timeout(120)
-def test_the_programs_in_the_documents_receive_poses(tiny_weights: Path):
+def test_the_programs_in_the_documents_receive_poses_of_the_example_that_sends_keypoints(tiny_weights: Path):
     incoming, outgoing = map(str, free_ports(2))
-    subscriber, sender = blocks(ROOT / "README.md", "python")
+    (subscriber,) = blocks(README, "python")
     plain_subscriber = blocks(ROOT / "docs" / "wire.md", "python")[0]
     changes = [f"lifter.weights={tiny_weights}", f"sinks.zeromq.port={outgoing}"]
     changes.append(f"source.endpoint=tcp://127.0.0.1:{incoming}")
     options = [part for change in changes for part in ("--set", change)]
 
-    def program(text: str) -> tuple[str, ...]:
-        return sys.executable, "-u", "-c", text.replace("5557", incoming).replace("5555", outgoing)
-
     with ExitStack() as stack:
-        stack.enter_context(started(sys.executable, "-m", "stream.cli", "run", "keypoints", *options))
-        stack.enter_context(started(*program(sender)))
-        ours = stack.enter_context(started(*program(subscriber)))
-        plain = stack.enter_context(started(*program(plain_subscriber)))
-        for process in (ours, plain):
-            assert process.stdout is not None
-            words = process.stdout.readline().split()
+        stack.enter_context(started("-m", "stream.cli", "run", "keypoints", *options))
+        stack.enter_context(started("examples/send_keypoints.py", f"tcp://127.0.0.1:{incoming}"))
+        programs = [text.replace("5555", outgoing) for text in (subscriber, plain_subscriber)]
+        processes = [stack.enter_context(started("-u", "-c", text)) for text in programs]
+        for words in [next_line(process).split() for process in processes]:
             assert words[0] == "cam0", words
             assert len(words[1]) == 5  # the person's id
             assert words[2] in ("new", "ok", "predicted"), words

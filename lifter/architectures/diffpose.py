@@ -25,6 +25,7 @@ from stream.errors import ConfigError
 
 LEVELS, BETAS = 51, (1e-4, 1e-3)  # noise levels; noise added at the first and at the last
 SPREAD = (0.1, 0.1, 1.0, 1.0, 1.0)  # standard deviation of u, v, x, y, z in pure noise
+TRAINING_SPREAD = (0.5, 0.5, 1.0, 1.0, 1.0)  # in training, as released
 
 
 class DiffPose(LiftingNetwork):
@@ -142,7 +143,8 @@ class DiffPose(LiftingNetwork):
         """Training inputs and target: noisy sample (B, F, J, 5), levels (B, F), noise (B, F, J, 5)."""
         device = poses.device if generator is None else generator.device
         clean = torch.cat([keypoints, poses - poses[:, :, :1]], dim=-1)
-        noise = torch.randn(clean.shape, generator=generator, device=device).to(clean) * self.spread
+        noise = torch.randn(clean.shape, generator=generator, device=device).to(clean)
+        noise = noise * clean.new_tensor(TRAINING_SPREAD)
         count = poses.shape[0] * poses.shape[1]
         level = torch.randint(LEVELS, (count // 2 + 1,), generator=generator, device=device)
         # Antithetic pairs of levels reduce the variance of the loss.

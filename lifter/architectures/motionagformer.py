@@ -231,6 +231,14 @@ class TemporalGraph(GraphConvolution):
         self.neighbours = neighbours
 
     def edges(self, x: Tensor) -> Tensor:
-        similarity = x @ x.transpose(1, 2)  # (N, T, T)
+        similarity = _similarity(x)  # (N, T, T)
         threshold = similarity.topk(min(self.neighbours, x.shape[1]), dim=-1).values[..., -1:]
         return (similarity >= threshold).to(x.dtype)
+
+
+def _similarity(x: Tensor) -> Tensor:
+    """Products (N, T, T) of all pairs of nodes of x (N, T, D), in float32 under mixed precision, too."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return x @ x.transpose(1, 2)
+    with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round other frames to ties
+        return x.float() @ x.float().transpose(1, 2)

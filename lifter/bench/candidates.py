@@ -26,7 +26,8 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     model: weights by name or file, or an architecture (full size, random weights). device, dtype, threads,
     engine: as `Runner` takes them. seconds: approximate time for each figure. batches: numbers of windows,
-    rising from 1. quick: a narrow model of an architecture and small matrix products, for a dry run.
+    rising from 1. schedule: replaces the model's own. quick: a narrow model of an architecture and small
+    matrix products, for a dry run.
     """
 
     model: str = "small"
@@ -36,6 +37,7 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = "auto"
     seconds: float = 3.0
     batches: tuple[int, ...] = (1, 8, 64)
+    schedule: Schedule | None = None
     quick: bool = False
 
     def __post_init__(self) -> None:
@@ -50,8 +52,8 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
 def reference_runner(plan: BenchPlan) -> Runner:
     """The model in plain torch and float32, the reference of all comparisons."""
     if not plan.quick or plan.model not in ARCHS:
-        return open_lifter(plan.model)
-    narrow = replace(open_lifter(plan.model).spec, config={"width": 64})
+        return open_lifter(plan.model, plan.schedule)
+    narrow = replace(open_lifter(plan.model, plan.schedule).spec, config={"width": 64})
     return Runner(build(narrow), narrow)
 
 

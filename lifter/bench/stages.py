@@ -34,11 +34,13 @@ def stages_ms(
         "decode": lambda: normalise.decode(poses, context),
         "whole": lambda: uncached.lift(windows),
     }
+    if runner.replays_graphs:  # one piece: its parts, computed alone, would be slower than the whole
+        stages = {"whole": stages["whole"]}
     times_ms: dict[str, dict[str, float]] = {}
     for name, stage in stages.items():
         number = int(np.clip(1e3 * plan.seconds / timer.measure(stage).wall_ms, 3, 300))
         times_ms[name] = _percentiles([timer.measure(stage).wall_ms for _ in range(number)])
-    if runner.network is runner.model:
+    if runner.network is runner.model and "network" in stages:
         repeats = range(int(times_ms["network"]["measured"]))
         own_ms = [hourglass_ms(runner, stages["network"], timer) for _ in repeats]
         times_ms["prune, recover"] = _percentiles(own_ms)

@@ -35,11 +35,16 @@ def tune(plan: BenchPlan) -> dict[str, Any]:
             rows[engine] = {"why_not": why_not}
             continue
         start = time.perf_counter()
-        runners[engine] = runner_with_engine(plan, base, engine)
-        runners[engine].warm_up()
-        ready_s = round(time.perf_counter() - start, 2)
-        # Both have the number format of the plan, so the difference is that of the engine alone.
-        rows[engine] = {"ready_s": ready_s, "changed_mm": joint_difference_mm(runners[engine], plain)}
+        try:
+            runner = runner_with_engine(plan, base, engine)
+            runner.warm_up()
+            ready_s = round(time.perf_counter() - start, 2)
+            # Both have the number format of the plan, so the difference is that of the engine alone.
+            rows[engine] = {"ready_s": ready_s, "changed_mm": joint_difference_mm(runner, plain)}
+        except Exception as error:  # libraries raise types of their own; the other engines are measured
+            rows[engine] = {"why_not": f"failed: {error}"}
+            continue
+        runners[engine] = runner
     one_person = replace(plan, batches=(1,))
     for engine, times in time_live_updates(runners, 1, one_person, DeviceTimer(plain.device)).items():
         rows[engine]["ms"] = round(median_busy_ms(times[1], runners[engine]), 3)

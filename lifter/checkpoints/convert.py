@@ -76,6 +76,7 @@ def read_checkpoint(file: Path | str) -> Any:
     """
     if not Path(file).is_file():
         raise CheckpointError(f"{file}: expected a checkpoint file, got none")
+    _check_is_torch_file(file)
     try:
         with torch.serialization.safe_globals([(_Inert, name) for name in _unsafe_names(file)]):
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -85,6 +86,15 @@ def read_checkpoint(file: Path | str) -> Any:
         ) from error
     except Exception as error:  # torch raises many types for junk
         raise CheckpointError(f"{file}: expected a checkpoint saved by torch, got: {error!r}") from error
+
+
+def _check_is_torch_file(file: Path | str) -> None:
+    """Raise CheckpointError unless the file begins as a zip archive or a pickle, torch's two formats."""
+    with Path(file).open("rb") as opened:
+        start = opened.read(4)
+    if not start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
+        content = "an empty file" if not start else f"a file that begins with {start!r}"
+        raise CheckpointError(f"{file}: expected a checkpoint saved by torch, got {content}")
 
 
 def _unsafe_names(file: Path | str) -> list[str]:

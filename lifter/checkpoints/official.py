@@ -84,6 +84,11 @@ _SIZES = {
     "heads": "heads",
     "mlp_ratio": "mlp_ratio",
 }
+# Not in the checkpoint: hypotheses H and denoising steps K, by the names of D3DP's options or by ours.
+_SAMPLING = {
+    "num_proposals": "hypotheses", "sampling_timesteps": "steps",
+    "hypotheses": "hypotheses", "steps": "steps",
+}  # fmt: skip
 _MIXSTE = Official("mixste", _SIZES)
 _MHFORMER = Official(
     "mhformer",
@@ -126,9 +131,9 @@ OFFICIAL = {
     "hot_motionbert": replace(_MOTIONBERT, **_HOT),
     "motionagformer": _MOTIONAGFORMER,
     "hot_motionagformer": replace(_MOTIONAGFORMER, **_HOT),
-    "d3dp": Official("d3dp", _SIZES, remap=_d3dp),
+    "d3dp": Official("d3dp", _SIZES | _SAMPLING, remap=_d3dp),
     # Two checkpoints in one state dict: MixSTE's with prefix "pose.", the graph network's with "denoiser."
-    "diffpose": Official("diffpose", _SIZES),
+    "diffpose": Official("diffpose", _SIZES | _SAMPLING),
     "diffpose_gcn": Official(
         "lifter.architectures.graph_denoiser:GraphDenoiser",
         {"hid_dim": "width", "num_layer": "layers", "n_head": "heads", "coords": "channels"},
@@ -179,9 +184,10 @@ def settings_of(
             )
     if schedule is not None and not isinstance(schedule, Schedule):
         raise ConfigError(f"schedule: expected a lifter.Schedule, got {schedule!r}")
-    if schedule is not None and (row.pruning is not None or row.build not in ARCHS):
+    has_own_recovery = row.pruning is not None and row.pruning[1] == "tra"
+    if schedule is not None and (has_own_recovery or row.build not in ARCHS):
         raise ConfigError(f"schedule: expected none, since {arch} has the pruning of its release or none")
-    if row.pruning is not None:
+    if row.pruning is not None and schedule is None:
         keep, at = config.pop("token_num", row.stage[0]), config.pop("layer_index", row.stage[1])
         schedule = Schedule((keep,), (at,), *row.pruning)
     settings = {row.names[name]: value for name, value in config.items()}

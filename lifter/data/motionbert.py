@@ -29,6 +29,7 @@ _ACTIONS = (
     "Sitting", "SittingDown", "Smoking", "Waiting", "WalkDog", "Walking", "WalkTogether",
 )  # fmt: skip
 _REQUIRED = ("joint_2d", "confidence", "joint3d_image", "camera_name", "source")
+_RATE_HZ = 50.0  # of Human3.6M
 _CLIP_WH = (1000, 1000)  # size of the assumed image; a clip is the same for any size
 
 
@@ -62,7 +63,13 @@ def _sequence(part: dict[str, Any], frames: slice) -> LabelledSequence:
     if "2.5d_factor" in part:
         unit_m = (np.asarray(part["2.5d_factor"][frames]) * (width / 2000)).astype(np.float32)
     return LabelledSequence(
-        _action(part, frames), np.concatenate([xy, score], axis=-1), truth, (width, height), unit_m=unit_m
+        _action(part, frames),
+        np.concatenate([xy, score], axis=-1),
+        truth,
+        (width, height),
+        unit_m=unit_m,
+        rate_hz=_RATE_HZ,
+        video=str(part["source"][frames.start]),
     )
 
 
@@ -107,4 +114,4 @@ def _clip(scaled: F32, label: F32) -> LabelledSequence:
     joints, parents = zip(*SIZE_BONES, strict=True)
     size = np.linalg.norm(truth[:, joints] - truth[:, parents], axis=-1).sum(axis=1).mean()
     unit_m = np.full(len(truth), SIZE_M / max(float(size), 1e-6), np.float32)
-    return LabelledSequence("clips", keypoints, truth, _CLIP_WH, unit_m=unit_m)
+    return LabelledSequence("clips", keypoints, truth, _CLIP_WH, unit_m=unit_m, rate_hz=_RATE_HZ)

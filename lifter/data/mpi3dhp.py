@@ -37,4 +37,4 @@ def _sequence(row: str, video: dict[str, Any], size_wh: tuple[int, int]) -> Labe
     keypoints = np.concatenate([xy, np.ones((len(xy), 17, 1))], axis=-1).astype(np.float32)
     truth = (metres - metres[:, :1]).astype(np.float32)
     valid = np.asarray(video["valid"]).reshape(-1).astype(bool) if "valid" in video else None
-    return LabelledSequence(row, keypoints, truth, size_wh, valid=valid)
+    return LabelledSequence(row, keypoints, truth, size_wh, valid=valid, video=row)

@@ -54,6 +54,8 @@ def start(engine: str, model: LiftingNetwork, key: str, dtype: torch.dtype, thre
         return openvino_network(export_once(model, key), threads, dtype, model.shape)
     cast_blocks(model, dtype)
     if engine == "compile":
+        if next(model.parameters()).device.type == "cuda":  # a GPU needs batches of windows
+            return torch.compile(model, dynamic=True)
         # One batch size, so that no other size is compiled while the pipeline runs.
         return one_at_a_time(torch.compile(model, dynamic=False))
     return onednn(model) if engine == "onednn" else model
@@ -61,8 +63,15 @@ def start(engine: str, model: LiftingNetwork, key: str, dtype: torch.dtype, thre
 
 def why_unavailable(engine: str, device: str, dtype: torch.dtype = torch.float32) -> str:
     """Why this machine cannot run an engine on a device of type `device`; "" if it can."""
-    packages = {"onnx": ("onnxruntime", "onnxscript"), "openvino": ("openvino", "onnxscript")}.get(engine, ())
+    packages: tuple[str, ...] = {
+        "onnx": ("onnxruntime", "onnxscript"),
+        "openvino": ("openvino", "onnxscript"),
+    }.get(engine, ())
+    if engine == "compile" and device == "cuda":
+        packages = ("triton",)
     missing = [package for package in packages if find_spec(package) is None]
+    if missing == ["triton"]:
+        return "needs triton: pip install triton"
     if missing:
         return f"needs {' and '.join(missing)}: pip install 'poselift[{engine}]'"
     if engine in ("onednn", "onnx", "openvino") and device != "cpu":

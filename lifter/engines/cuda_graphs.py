@@ -5,18 +5,22 @@ back, in order on one stream; the host waits once, for the poses. Batches are pa
 that has a graph. The tests of this file need a GPU; it has not run on one yet.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-log = logging.getLogger("poselift")
+from lifter.spec import MAX_WINDOWS
+
 _cuda: Any = torch.cuda  # its Stream and Event have no annotations
 
-SIZES = (1, 2, 4, 8, 16, 32, 64)  # windows per graph
+SIZES = tuple(2**n for n in range(MAX_WINDOWS.bit_length()))  # windows per graph: 1, 2, 4, ..., 32
 Compute = Callable[[Tensor, Tensor], Tensor]  # keypoints (B, F, J, 3) px, size_wh (B, 2) px -> poses (B, ...)
+
+
+class CaptureFailed(RuntimeError):
+    """A computation cannot be recorded as a CUDA graph on this device."""
 
 
 class Buckets:
@@ -54,11 +58,12 @@ class Buckets:
 class CudaGraph:
     """A computation for one batch size, recorded once and replayed at every call.
 
-    shape: (B, F, J). pool: memory shared with other graphs.
+    shape: (B, F, J). stream, pool: shared with the other graphs of the same computation, which share memory
+    only if they run on one stream. Raises CaptureFailed.
     """
 
     def __init__(
-        self, compute: Compute, shape: tuple[int, int, int], device: torch.device, pool: Any
+        self, compute: Compute, shape: tuple[int, int, int], device: torch.device, stream: Any, pool: Any
     ) -> None:
         size, frames, joints = shape
         self._device = device
@@ -67,10 +72,10 @@ class CudaGraph:
         self._host_sizes = torch.full((size, 2), 1000.0).pin_memory()
         self._keypoints = self._host_keypoints.to(device)
         self._sizes = self._host_sizes.to(device)
-        self._stream = _cuda.Stream(device)
+        self._stream = stream
         self._graph, self._poses = self._record(compute, pool)
         self._host_poses = torch.empty(self._poses.shape, dtype=self._poses.dtype, pin_memory=True)
-        self._done = _cuda.Event()
+        self._done = _cuda.Event(blocking=True)  # the waiting thread leaves its core to the detector
 
     def __call__(self, keypoints: Tensor, size_wh: Tensor) -> Tensor:
         self._host_keypoints.copy_(keypoints)
@@ -85,6 +90,15 @@ class CudaGraph:
         return self._host_poses
 
     def _record(self, compute: Compute, pool: Any) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+        caller = torch.cuda.current_stream(self._device)
+        try:
+            return self._capture(compute, pool)
+        except RuntimeError as error:  # out of memory, too
+            # A capture that fails leaves its own stream current in this thread.
+            torch.cuda.set_stream(caller)
+            raise CaptureFailed(str(error)) from error
+
+    def _capture(self, compute: Compute, pool: Any) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         graph = torch.cuda.CUDAGraph()
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
@@ -97,18 +111,16 @@ class CudaGraph:
 
 
 def record_graphs(compute: Compute, window: tuple[int, int], device: torch.device) -> Buckets:
-    """Graphs of `compute` for windows of (F, J); a computation that cannot be recorded runs without a graph.
+    """Graphs of `compute` for windows of (F, J); a call raises CaptureFailed if recording fails.
 
-    The graphs share memory: poses are copied out before the next graph runs.
+    The graphs share memory, because they share a pool and a stream: poses are copied out before the next
+    graph runs.
     """
-    pool = torch.cuda.graph_pool_handle()
+    with torch.cuda.device(device):
+        stream, pool = _cuda.Stream(device), torch.cuda.graph_pool_handle()
 
     def make(size: int) -> Compute:
-        try:
-            with torch.cuda.device(device):
-                return CudaGraph(compute, (size, *window), device, pool)
-        except RuntimeError as error:
-            log.warning("no CUDA graph for %d windows (%s); slower without", size, error)
-            return lambda keypoints, size_wh: compute(keypoints.to(device), size_wh.to(device)).cpu()
+        with torch.cuda.device(device):
+            return CudaGraph(compute, (size, *window), device, stream, pool)
 
     return Buckets(make)

@@ -14,7 +14,7 @@ from lifter.layers import LiftingNetwork
 from lifter.spec import LifterSpec
 
 CPU_BYTES = 128 << 20  # the windows of two people take 17 MB at width 512 and 2 MB at width 64
-GPU_SHARE = 1 / 16  # of the GPU's memory
+GPU_SHARE = 1 / 16  # of the free memory of the GPU
 
 
 class FrameCache:
@@ -50,7 +50,7 @@ class FrameCache:
         if spec.normalise not in ("screen", "image") or not supported:
             return None
         if device.type == "cuda":
-            return cls(model, spec.in_channels, int(torch.cuda.mem_get_info(device)[1] * GPU_SHARE))
+            return cls(model, spec.in_channels, int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE))
         return cls(model, spec.in_channels, CPU_BYTES)
 
     @property
@@ -100,12 +100,22 @@ class FrameCache:
         """Whether `count` rows are free, after an eviction if need be; features (n, ...) give their size."""
         if self._features is None:
             capacity = max(0, self._max_bytes // (features[0].numel() * features.itemsize))
-            self._features = features.new_empty((capacity, *features.shape[1:]))
-            self._free = list(reversed(range(capacity)))
+            self._features = _allocated(features, capacity)
+            self._free = list(reversed(range(len(self._features))))
         if count > len(self._free):
             self._free.extend(self._old.values())
             self._old, self._new = self._new, {}
         return count <= len(self._free)
+
+
+def _allocated(features: Tensor, rows: int) -> Tensor:
+    """Memory for `rows` frames like `features` (n, ...); halved until it fits."""
+    while rows:
+        try:
+            return features.new_empty((rows, *features.shape[1:]))
+        except torch.OutOfMemoryError:
+            rows //= 2
+    return features.new_empty((0, *features.shape[1:]))
 
 
 def _index(numbers: list[int | None] | list[int], device: torch.device) -> Tensor:

@@ -4,7 +4,7 @@ Every metric takes poses (F, J, 3) float64 in metres, root-relative, of one sequ
 frame or per step in time, so that means over the frames of many sequences come out as papers count them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,11 +95,21 @@ class MetricTable:
         self.names = tuple(metrics)
         self._sums: dict[str, dict[str, list[float]]] = {}
 
-    def add(self, row: str, predicted: NDArray[Any], target: NDArray[Any]) -> None:
-        """Add a sequence to a row: poses (F, J, 3) in metres of consecutive frames."""
+    def add(
+        self,
+        row: str,
+        predicted: NDArray[Any],
+        target: NDArray[Any],
+        pck_joints: Sequence[int] | None = None,
+    ) -> None:
+        """Add a sequence to a row: poses (F, J, 3) in metres of consecutive frames.
+
+        pck_joints: joints of PCK and AUC, None for all.
+        """
         a, b = predicted.astype(np.float64), target.astype(np.float64)
         for name in self.names:
-            values = METRICS[name](a, b)
+            joints = slice(None) if pck_joints is None or name not in ("pck", "auc") else list(pck_joints)
+            values = METRICS[name](a[:, joints], b[:, joints])
             total = self._sums.setdefault(row, {}).setdefault(name, [0.0, 0.0])
             total[0] += float(values.sum())
             total[1] += values.size

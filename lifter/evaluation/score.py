@@ -16,50 +16,107 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
+from torch import nn
 
 import lifter
 from lifter import weights as weight_files
-from lifter.architectures.d3dp_aggregate import Aggregate
 from lifter.data import h36m, motionbert, mpi3dhp, safe_load
 from lifter.data.sequence import LabelledSequence
-from lifter.evaluation.evaluate import Mode, evaluate
+from lifter.evaluation.evaluate import Combination, Mode, evaluate
 from lifter.evaluation.metrics import MetricTable
+from lifter.evaluation.protocol import Dataset, ProtocolName, protocol_named
+from lifter.runner import find_device
+from lifter.spec import LifterSpec
 from lifter.synthesis import test_clips
 from stream.errors import ConfigError
 
 KeypointErrors = Literal["detector", "clean"]
-AverageOrAggregate = Aggregate | Literal["flip"]
 
 
-def score(
-    weights: str | Path,
-    data: str | Path,
-    mode: Mode = "seq2seq",
-    keypoint_errors: KeypointErrors = "detector",
-    every: int = 1,
-    aggregate: AverageOrAggregate = "mean",
-) -> MetricTable:
+class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How weights are scored.
+
+    mode: `lifter.evaluation.evaluate`. combination: "flip" averages with the mirrored input's pose, the
+    others say how D3DP's hypotheses become one pose. protocol: None for "paper" with the datasets of papers,
+    else "ours". keypoint_errors: keypoints of motion capture with simulated detector errors, or "clean"
+    projections. detector: of Human3.6M's keypoints. rate_hz: frames per second at which videos are lifted;
+    None for the rate of the lifter's training. every: score only every n-th sequence. hypotheses, steps: of a
+    diffusion lifter, None for its own. device: as `lifter.runner.Runner` takes it.
+    """
+
+    mode: Mode = "seq2seq"
+    combination: Combination = "mean"
+    protocol: ProtocolName | None = None
+    keypoint_errors: KeypointErrors = "detector"
+    detector: str = h36m.DETECTOR
+    rate_hz: float | None = None
+    every: int = 1
+    hypotheses: int | None = None
+    steps: int | None = None
+    device: str = "auto"
+
+
+DEFAULT_SETTINGS = ScoreSettings()
+
+
+def score(weights: str | Path, data: str | Path, settings: ScoreSettings = DEFAULT_SETTINGS) -> MetricTable:
     """Errors of weights (a file or a packaged name) per row of `data`.
 
-    keypoint_errors: keypoints of motion capture with simulated detector errors, or "clean" projections.
-    every: score only every n-th sequence. aggregate: "flip" averages with the mirrored input's pose, the
-    others say how D3DP's hypotheses become one pose. Raises ConfigError for data in no known layout.
+    Raises ConfigError for data in no known layout and for settings that do not fit the lifter.
     """
+    model, spec = _load(weights, settings)
+    model = model.to(find_device(settings.device))
+    dataset = dataset_of(Path(data))
+    protocol = settings.protocol or ("ours" if dataset == "other" else "paper")
+    rate_hz = settings.rate_hz or spec.rate_hz
+    if rate_hz <= 0:
+        raise ConfigError(f"rate: expected a rate above 0 Hz, got {rate_hz:g}")
+    selected = islice(
+        sequences(Path(data), settings.keypoint_errors, settings.detector), 0, None, settings.every
+    )
+    resampled = (sequence.at_rate(rate_hz) for sequence in selected)
+    chosen = protocol_named(protocol, spec, dataset)
+    return evaluate(model, spec, resampled, settings.mode, settings.combination, chosen)
+
+
+def _load(weights: str | Path, settings: ScoreSettings) -> tuple[nn.Module, LifterSpec]:
+    """The model and its spec, with the numbers of hypotheses and steps that the settings give."""
     model, spec = weight_files.load(lifter.weights_path(weights))
-    some = islice(sequences(Path(data), keypoint_errors), 0, None, every)
-    if aggregate == "flip":
-        return evaluate(model, spec, some, mode, flip=True)
-    return evaluate(model, spec, some, mode, aggregate=aggregate)
+    numbers = {"hypotheses": settings.hypotheses, "steps": settings.steps}
+    changes = {name: number for name, number in numbers.items() if number is not None}
+    if not changes:
+        return model, spec
+    if spec.arch not in ("d3dp", "diffpose"):
+        raise ConfigError(f"{' and '.join(changes)}: expected a diffusion lifter, got {spec.arch}")
+    spec = msgspec.structs.replace(spec, config=spec.config | changes)
+    other = weight_files.build(spec)
+    weight_files.load_strictly(other, model.state_dict(), spec.name)
+    return other, spec
 
 
-def sequences(data: Path, keypoint_errors: KeypointErrors = "detector") -> Iterator[LabelledSequence]:
-    """All test sequences of `data`, with their truth. Raises ConfigError for data in no known layout."""
+def dataset_of(data: Path) -> Dataset:
+    """The dataset whose published layout a file or folder has; "other" for motion capture and own videos."""
     if (data / "data_3d_h36m.npz").is_file():
-        return h36m.read_h36m(data, "test")
+        return "h36m"
     if (data / "data_test_3dhp.npz").is_file():
-        return mpi3dhp.read_mpi3dhp(data, "test")
+        return "mpi3dhp"
     if data.suffix in (".pkl", ".pickle") or motionbert.is_clips(data):
+        return "motionbert"
+    return "other"
+
+
+def sequences(
+    data: Path, keypoint_errors: KeypointErrors = "detector", detector: str = h36m.DETECTOR
+) -> Iterator[LabelledSequence]:
+    """All test sequences of `data`, with their truth. Raises ConfigError for data in no known layout."""
+    dataset = dataset_of(data)
+    if dataset == "h36m":
+        return h36m.read_h36m(data, "test", detector)
+    if dataset == "mpi3dhp":
+        return mpi3dhp.read_mpi3dhp(data, "test")
+    if dataset == "motionbert":
         return motionbert.read_motionbert(data, "test")
     if data.suffix != ".npz" or not data.is_file():
         raise ConfigError(

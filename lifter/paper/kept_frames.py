@@ -32,6 +32,9 @@ def _kept_indices(runner: Runner, window: Window) -> NDArray[np.int64]:
     if not hourglass.at:
         all_frames: NDArray[np.int64] = hourglass.every_frame.cpu().numpy()
         return all_frames
+    if hourglass.samples_input and len(hourglass.pruners) == 1:  # the sampler is never called
+        sampled: NDArray[np.int64] = hourglass.input_frames.cpu().numpy()
+        return sampled
     kept: list[Tensor] = []
 
     def stop(pruner: nn.Module, args: tuple[Any, ...], index: Tensor) -> None:

@@ -26,7 +26,12 @@ class TrainingBatch:
         )
 
 
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """A seed for one step of one process, the same whenever the step is repeated."""
+    return seed * 1_000_003 + step + rank * 400_000_009
+
+
 def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
     """Random numbers of one step of one process, the same whenever the step is repeated."""
     # Below 2**32: torch's CPU generator ignores higher bits of a seed.
-    return torch.Generator().manual_seed((seed * 1_000_003 + step + rank * 400_000_009) % 2**32 + 1)
+    return torch.Generator().manual_seed(step_seed(seed, step, rank) % 2**32 + 1)

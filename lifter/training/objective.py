@@ -18,13 +18,14 @@ class Objective(nn.Module):
     """The loss of a model on a batch, by a recipe.
 
     Diffusion models learn to denoise a corrupted pose (their methods `corrupt` and `loss`); the other models
-    learn the poses of the frames that `recipe.supervise` names.
+    learn the poses of the frames that `recipe.supervise` names. rank: of this process, so that processes draw
+    different noise.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, rank: int = 0) -> None:
         super().__init__()
         self.model: Any = model
-        self.recipe = recipe
+        self.recipe, self.rank = recipe, rank
         self.pose_loss: losses.Loss = losses.total(recipe.loss)
         short = any(stage.frames or stage.keep for stage in recipe.stages)
         short = short and not getattr(model, "any_length", False)
@@ -36,7 +37,7 @@ class Objective(nn.Module):
     def forward(self, batch: TrainingBatch, step: int) -> Tensor:
         """Scalar loss of the batch of a step."""
         if hasattr(self.model, "corrupt"):
-            generator = step_generator(self.recipe.seed + 1, step)
+            generator = step_generator(self.recipe.seed + 1, step, self.rank)
             sample, level, noise = self.model.corrupt(batch.inputs, batch.targets, generator)
             loss: Tensor = self.model.loss(self.model(batch.inputs, sample, level), noise)
             return loss

@@ -35,9 +35,9 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int, steps_per_
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
     if settings.decay == "epoch":
-        epoch = step // steps_per_epoch
-        fifths = epoch // 5 if settings.gamma_fifth else 0
-        return settings.lr * settings.gamma ** (epoch - fifths) * (settings.gamma_fifth or 1.0) ** fifths
+        times = step // steps_per_epoch // settings.gamma_epochs
+        fifths = times // 5 if settings.gamma_fifth else 0
+        return settings.lr * settings.gamma ** (times - fifths) * (settings.gamma_fifth or 1.0) ** fifths
     if settings.decay == "plateau":
         return settings.lr * min(1.0, (steps - step) / max(1.0, settings.tail * steps))
     return settings.lr * 0.5 * (1 + math.cos(math.pi * step / steps))

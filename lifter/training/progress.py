@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from stream.files.cache import write_atomically
+
 LOSS_LOG, TEST_LOG, PLOT = "log.csv", "tests.csv", "curves.png"
 
 
@@ -26,8 +28,11 @@ class TrainingLog:
         self.progress: Progress | None = None
 
     def begin(self, step: int, steps: int) -> None:
-        """Start the clock at `step` of `steps`."""
+        """Start the clock at `step` of `steps`; rows of later steps, of an interrupted run, are deleted."""
         self.steps, self.started_s, self.logged_s = steps, time.monotonic(), time.monotonic()
+        if not self.quiet:
+            for name in (LOSS_LOG, TEST_LOG):
+                _drop_rows_after(self.folder / name, step)
         if sys.stderr.isatty() and not self.quiet:
             columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -36,10 +41,12 @@ class TrainingLog:
 
     def add_step(self, step: int, loss: Tensor, rate: float) -> None:
         """Add the loss and the learning rate of a step."""
+        if self.quiet:
+            return
         self.losses.append(loss)
         if self.progress:
             self.progress.update(self.task, completed=step)
-        if self.quiet or not (step % self.log_steps == 0 or step == self.steps):
+        if step % self.log_steps != 0 and step != self.steps:
             return
         now_s = time.monotonic()
         steps_per_s = len(self.losses) / max(now_s - self.logged_s, 1e-9)
@@ -84,6 +91,16 @@ class TrainingLog:
             if is_new:
                 writer.writeheader()
             writer.writerow(row)
+
+
+def _drop_rows_after(path: Path, step: int) -> None:
+    """Delete the rows of a log whose step is above `step`."""
+    if not path.is_file():
+        return
+    head, *rows = path.read_text().splitlines(keepends=True) or [""]
+    kept = [row for row in rows if row.partition(",")[0].isdigit() and int(row.partition(",")[0]) <= step]
+    with write_atomically(path) as temporary:
+        temporary.write_text("".join([head, *kept]))
 
 
 def _plot(folder: Path) -> None:

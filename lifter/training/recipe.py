@@ -41,7 +41,8 @@ class OptimiserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     kind: AdamW; Adam with amsgrad; or Muon for matrices and AdamW for the other parameters, with one rate.
     decay: "cosine" falls to zero over all steps; "plateau" is constant and falls over the last `tail` of the
-    steps; "epoch" multiplies by `gamma` per epoch, and by `gamma_fifth` instead at every fifth epoch.
+    steps; "epoch" multiplies by `gamma` every `gamma_epochs` epochs, and by `gamma_fifth` instead
+    at every fifth time.
     warmup: steps in which the rate rises. matrices_only: no weight decay for norms, biases and embeddings.
     clip: largest norm of the gradient, 0 for no limit. ema: decay of the averaged weights, 0 for no average.
     """
@@ -54,6 +55,7 @@ class OptimiserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     tail: float = 0.3
     gamma: float = 0.99
     gamma_fifth: float = 0.0
+    gamma_epochs: int = 1
     warmup: int = 0
     clip: float = 0.0
     ema: float = 0.0
@@ -61,6 +63,7 @@ class OptimiserSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     def __post_init__(self) -> None:
         names = ("lr", "weight_decay", "tail", "gamma", "warmup", "clip", "ema")
         _check_minimum("optimiser", self, 0, *names)
+        _check_minimum("optimiser", self, 1, "gamma_epochs")
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,14 +72,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lifter: the model to train. data: `type` ("motion", "h36m", "mpi3dhp", "motionbert") and the settings of
     that dataset (`lifter.training.sources`). loss: weights by name (`lifter.training.losses`).
     stages, or epochs: stages of some steps each, or epochs over the data in batches of `batch` windows.
-    flip: mirror half of the windows. test_flip: average each pose with the mirrored input's pose in tests.
+    flip: true mirrors half of the windows at random; "both" has every window twice in an epoch, plain and
+    mirrored. test_flip: average each pose with the mirrored input's pose in tests.
     pipeline: the mode of the test (`lifter.evaluation.evaluate`).
     supervise: the frames of a window in the loss: all frames, the frames that pruning kept, the centre frame,
     or a number of evenly spaced frames.
     start_from: a weights file whose values initialise the model, or its module `start_into`. start_paired: it
     holds a network of half the width, of which two copies are joined (`lifter.training.widen`).
     symmetric: a mirrored window gives the mirrored pose (`lifter.training.symmetry`).
-    amp: bfloat16 where that is faster. workers: processes that make batches ahead. evaluate_epochs: epochs
+    amp: bfloat16 where that is faster. tf32: shorter factors in float32 products on a GPU, as the paper's
+    torch 1.7 had by default. workers: processes that make batches ahead. evaluate_epochs: epochs
     between tests. checkpoint_minutes, log_steps: minutes between checkpoints, steps between lines of the log.
     out: the folder in which the run makes a folder of its own.
     """
@@ -90,7 +95,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batch: int = 4
     seed: int = 1
     amp: bool = False
-    flip: bool = True
+    tf32: bool = False
+    flip: bool | Literal["both"] = True
     test_flip: bool = False
     pipeline: Literal["seq2seq", "seq2frame"] = "seq2seq"
     supervise: int | Literal["all", "kept", "centre"] = "all"

@@ -9,12 +9,12 @@ Settings under `data:` by type; all files lie in the folder given with --data:
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from lifter.data import h36m, mocap, motionbert, mpi3dhp
 from lifter.data.sequence import LabelledSequence
+from lifter.evaluation.protocol import Dataset
 from lifter.synthesis import test_clips
 from lifter.training.batch import TrainingBatch
 from lifter.training.dataset_batches import DatasetBatches
@@ -47,23 +47,30 @@ def training_batches(recipe: Recipe, folder: Path, processes: int = 1) -> BatchS
             raise ConfigError("data: motion capture has no epochs; set `stages` with steps instead")
         return MocapBatches(mocap.read_mocap(folder / settings["file"], settings.get("shares")), recipe)
     stride = int(settings.get("stride", recipe.lifter.frames))
-    return DatasetBatches(_videos(recipe, folder, "train"), recipe, stride, processes)
+    whole = settings["type"] == "motionbert"
+    return DatasetBatches(_videos(recipe, folder, "train"), recipe, stride, processes, whole)
 
 
-def held_out_sequences(recipe: Recipe, folder: Path, every: int) -> Iterator[LabelledSequence]:
-    """Every `every`-th test sequence of a recipe; none for a recipe without test data."""
+def held_out_sequences(recipe: Recipe, folder: Path) -> Iterator[LabelledSequence]:
+    """The test sequences of a recipe; none for a recipe without test data."""
     settings = _checked_settings(recipe)
     if settings["type"] == "motion":
         file = settings.get("test_file")
-        return test_clips.synthetic_sequences(folder / file, every=every) if file else iter(())
-    return islice(iter(_videos(recipe, folder, "test")), 0, None, every)
+        return test_clips.synthetic_sequences(folder / file) if file else iter(())
+    return iter(_videos(recipe, folder, "test"))
+
+
+def dataset_of(recipe: Recipe) -> Dataset:
+    """The dataset of a recipe, as `lifter.evaluation.protocol` names it."""
+    datasets: dict[str, Dataset] = {"h36m": "h36m", "mpi3dhp": "mpi3dhp", "motionbert": "motionbert"}
+    return datasets.get(_checked_settings(recipe)["type"], "other")
 
 
 def _videos(recipe: Recipe, folder: Path, split: str) -> Iterable[LabelledSequence]:
     settings = recipe.data
     if settings["type"] == "h36m":
         return h36m.read_h36m(
-            folder, split, settings.get("detector", "cpn_ft_h36m_dbb"), int(settings.get("every", 1))
+            folder, split, settings.get("detector", h36m.DETECTOR), int(settings.get("every", 1))
         )
     if settings["type"] == "mpi3dhp":
         return mpi3dhp.read_mpi3dhp(folder, split)

@@ -1,7 +1,7 @@
 """`poselift train`: from a recipe and a folder of data to weights and their test."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,17 +9,18 @@ import torch
 from torch import nn
 
 from lifter import weights
-from lifter.evaluation.evaluate import evaluate
+from lifter.data.sequence import LabelledSequence
+from lifter.evaluation.evaluate import Combination, evaluate
 from lifter.evaluation.metrics import MEAN_OF_ROWS, MetricTable
+from lifter.evaluation.protocol import protocol_named
 from lifter.training import dry_run as dry
 from lifter.training import sources
+from lifter.training.interim_tests import thinned
 from lifter.training.loop import Trainer
 from lifter.training.progress import TrainingLog
 from lifter.training.recipe import Recipe, load
 from lifter.training.symmetry import LeftRightSymmetry
 from lifter.training.widen import widen
-
-INTERIM_EVERY = 20  # tests between epochs use every twentieth sequence
 
 
 def train(
@@ -48,25 +49,40 @@ def _run(recipe: Recipe, folder: Path) -> tuple[Path, MetricTable]:
     if trainer.resume():
         log.print_line(f"resuming at step {trainer.step} from {trainer.folder}")
 
+    path = trainer.folder / f"{recipe.lifter.name}.safetensors"
+    interim = _interim_sequences(recipe, folder, source) if trainer.rank == 0 else []
+
     def interim_test() -> dict[str, float]:
-        rows = _test(trainer.trained_model(), recipe, folder, INTERIM_EVERY).rows()
+        rows = _test(trainer.trained_model(), recipe, interim).rows()
         return (rows.get(MEAN_OF_ROWS) or next(iter(rows.values()))) if rows else {}
 
-    trainer.fit(log, interim_test)
-    path = trainer.folder / f"{recipe.lifter.name}.safetensors"
+    def keep_best() -> None:
+        weights.save(path.with_stem(f"{path.stem}-best"), trainer.trained_model(), recipe.lifter)
+
+    trainer.fit(log, interim_test, keep_best)
     table = MetricTable()
     if trainer.rank == 0:
         model = trainer.trained_model()
         weights.save(path, model, recipe.lifter)
-        table = _test(model, recipe, folder)
+        table = _test(model, recipe, sources.held_out_sequences(recipe, folder))
         (trainer.folder / "table.txt").write_text(table.text() + "\n")
     return path, table
 
 
-def _test(model: nn.Module, recipe: Recipe, folder: Path, every: int = 1) -> MetricTable:
-    """Errors of a model on a recipe's test data, in the recipe's mode."""
-    sequences = sources.held_out_sequences(recipe, folder, every)
-    return evaluate(model, recipe.lifter, sequences, recipe.pipeline, flip=recipe.test_flip)
+def _interim_sequences(recipe: Recipe, folder: Path, source: sources.BatchSource) -> list[LabelledSequence]:
+    """The test sequences, or the parts of them, that are lifted between epochs."""
+    if not recipe.epochs:  # a run in stages is tested once, at its end
+        return []
+    steps = source.steps_per_epoch * recipe.evaluate_epochs
+    return thinned(sources.held_out_sequences(recipe, folder), recipe, steps)
+
+
+def _test(model: nn.Module, recipe: Recipe, sequences: Iterable[LabelledSequence]) -> MetricTable:
+    """Errors of a model on test sequences, in the recipe's mode."""
+    dataset = sources.dataset_of(recipe)
+    protocol = protocol_named("ours" if dataset == "other" else "paper", recipe.lifter, dataset)
+    combination: Combination = "flip" if recipe.test_flip else "mean"
+    return evaluate(model, recipe.lifter, sequences, recipe.pipeline, combination, protocol)
 
 
 def initial_model(recipe: Recipe) -> nn.Module:

@@ -36,17 +36,26 @@ class Publications:
 
     max_hz: maximum rate of pose3d per source, evenly spaced in capture time, so that bursts are thinned too.
     discovery_prefix: Home Assistant's, or None to publish no discovery.
+    viewer_url: page that Home Assistant links to.
     """
 
     def __init__(
-        self, prefix: str, node: str, format: Format, max_hz: float, discovery_prefix: str | None
+        self,
+        prefix: str,
+        node: str,
+        format: Format,
+        max_hz: float,
+        discovery_prefix: str | None,
+        viewer_url: str | None = None,
     ) -> None:
         self.available = f"{prefix}/available"
         self._prefix = prefix
         self._format = format
         self._interval_ns = round(1e9 / max_hz)
         self._home_assistant = (
-            HomeAssistant(discovery_prefix, node, prefix, self.available) if discovery_prefix else None
+            HomeAssistant(discovery_prefix, node, prefix, self.available, viewer_url)
+            if discovery_prefix
+            else None
         )
         self._published_ns: dict[str, int] = {}  # capture time of the last pose3d of each source
         self._present: dict[str, set[str]] = {}  # ids of the persons of each source

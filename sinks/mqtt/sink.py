@@ -64,6 +64,9 @@ class MQTT:
         discovery: Announce the node to Home Assistant.
 
         discovery_prefix: Topic prefix at which Home Assistant expects announcements.
+
+        viewer_url: Address of the page of a browser sink, such as http://192.0.2.1:8765, to which Home
+        Assistant's page of the node links.
         """
 
         prefix: str = "poselift"
@@ -72,6 +75,7 @@ class MQTT:
         max_age_ms: float | None = 3000.0
         discovery: bool = False
         discovery_prefix: str = "homeassistant"
+        viewer_url: str | None = None
 
         def __post_init__(self) -> None:
             security.BrokerSettings.__post_init__(self)
@@ -79,6 +83,11 @@ class MQTT:
                 raise ConfigError(f"mqtt max_hz: expected above 0 and at most 1000, got {self.max_hz}")
             if self.max_age_ms is not None and not self.max_age_ms > 0:
                 raise ConfigError(f"mqtt max_age_ms: expected more than 0, or null, got {self.max_age_ms}")
+            if self.viewer_url is not None and not self.viewer_url.startswith(("http://", "https://")):
+                raise ConfigError(
+                    "mqtt viewer_url: expected an address such as http://192.0.2.1:8765, "
+                    f"got {self.viewer_url!r}"
+                )
             for name, prefix in (("prefix", self.prefix), ("discovery_prefix", self.discovery_prefix)):
                 if not prefix or prefix[0] in "/$" or prefix[-1] == "/" or set(prefix) & set("+#\0"):
                     raise ConfigError(
@@ -90,11 +99,12 @@ class MQTT:
         self._settings = settings
         self._context = context
         self.endpoint = f"mqtt://{settings.host}:{settings.port}/{settings.prefix}"
-        self._password = security.password(settings.username, settings.password_env)
-        self._tls = security.tls_context(settings.tls, settings.ca_file)
+        self._password = security.password(settings)
+        self._tls = security.tls_context(settings)
         discovery_prefix = settings.discovery_prefix if settings.discovery else None
         self._publications = Publications(
-            settings.prefix, context.node, settings.format, settings.max_hz, discovery_prefix
+            *(settings.prefix, context.node, settings.format, settings.max_hz),
+            *(discovery_prefix, settings.viewer_url),
         )
         self._max_age = None if settings.max_age_ms is None else MaxAge(settings.max_age_ms, context)
         self._log = RateLimitedLog(context.clock)

@@ -1,5 +1,6 @@
 """Persons as ROS shows them: REP-155 body frames, markers, OpenPose's 18 points, a URDF for RViz."""
 
+import functools
 import hashlib
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from sinks.ros2 import messages as ros
 from sinks.ros2.messages import Marker, Transform
-from stream.messages import F32, JointOrigin, Pose
+from stream.messages import F32, I64, JointOrigin, Pose
 from stream.rig import HUMANOID
 from stream.rotations import F64, matrices, quaternions
 from stream.skeletons import skeleton_named
@@ -34,15 +35,18 @@ LINKS = (
     ("r_knee", "RightLowerLeg", _TRUNK),
     ("r_ankle", "RightFoot", _TRUNK),
 )
+_LINK_BONES = [HUMANOID.index[bone] for _, bone, _ in LINKS]
+_LINK_JOINTS = [HUMANOID.heads[bone] for bone in _LINK_BONES]
+_LINK_AXES = np.stack([axes for *_, axes in LINKS])
 # OpenPose's 18 points from h36m17 joints; eyes and ears are not among them.
-_OPENPOSE = {0: 9, 1: 8, 2: 14, 3: 15, 4: 16, 5: 11, 6: 12, 7: 13, 8: 1, 9: 2, 10: 3, 11: 4, 12: 5, 13: 6}
+_OPENPOSE_POINTS = list(range(14))
+_OPENPOSE_JOINTS = [9, 8, 14, 15, 16, 11, 12, 13, 1, 2, 3, 4, 5, 6]
 _LETTERS, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz0123456789"
 _MARKER_LIFETIME_NS = 250_000_000
-_BY_ORIGIN = {
-    JointOrigin.OBSERVED: (0.2, 0.9, 0.3, 1.0),
-    JointOrigin.INTERPOLATED: (1.0, 0.8, 0.1, 1.0),
-    JointOrigin.PREDICTED: (1.0, 0.3, 0.1, 1.0),
-}
+_COLOURS = np.ones((max(JointOrigin) + 1, 4), np.float32)  # of a joint, by its origin
+_COLOURS[JointOrigin.OBSERVED] = (0.2, 0.9, 0.3, 1.0)
+_COLOURS[JointOrigin.INTERPOLATED] = (1.0, 0.8, 0.1, 1.0)
+_COLOURS[JointOrigin.PREDICTED] = (1.0, 0.3, 0.1, 1.0)
 
 
 def ros_id(source: str, id: str) -> str:
@@ -69,29 +73,27 @@ def body_transforms(person: Pose, root: F64, parent: str, id: str, to_parent: F6
     """
     assert person.rotations is not None
     world = HUMANOID.world_rotations(matrices(person.rotations.quat.astype(np.float64)))
-    body = to_parent @ world[0] @ _TRUNK
-    yield Transform(parent, f"body_{id}", ros.as_position(root), _quat(body))
-    for name, bone, axes in LINKS:
-        index = HUMANOID.index[bone]
-        offset = to_parent @ person.xyz[HUMANOID.heads[index]].astype(np.float64)
-        turned = body.T @ to_parent @ world[index] @ axes
-        yield Transform(f"body_{id}", f"{name}_{id}", ros.as_position(body.T @ offset), _quat(turned))
+    body = world[0] @ _TRUNK
+    turned = np.concatenate([(to_parent @ body)[None], body.T @ world[_LINK_BONES] @ _LINK_AXES])
+    (x, y, z, w), *quats = quaternions(turned).tolist()
+    offsets = (person.xyz[_LINK_JOINTS].astype(np.float64) @ body).tolist()
+    yield Transform(parent, f"body_{id}", ros.as_position(root), (x, y, z, w))
+    for (name, *_), offset, quat in zip(LINKS, offsets, quats, strict=True):
+        yield Transform(f"body_{id}", f"{name}_{id}", tuple(offset), tuple(quat))
 
 
 def body_markers(person: Pose, root: F32, frame_id: str, source: str, id: str, skeleton: str) -> list[Marker]:
     """Bones as lines, joints as spheres coloured by origin, the id above the head; in the pose's own
     frame.
     """
-    parents = skeleton_named(skeleton).parents
     xyz = person.xyz + root
-    bones = [(joint, parent) for joint, parent in enumerate(parents) if parent >= 0]
-    bones = [pair for pair in bones if np.isfinite(xyz[list(pair)]).all()]
-    joints = np.flatnonzero(np.isfinite(xyz).all(axis=1))
+    known = np.isfinite(xyz).all(axis=1)
+    joints = np.flatnonzero(known)
     if not len(joints):
         return []
-    colours = np.array([_BY_ORIGIN.get(JointOrigin(person.origin[joint]), (1, 1, 1, 1)) for joint in joints])
+    bones = _bones(skeleton)
     namespace, life = f"{source}/{id}", _MARKER_LIFETIME_NS
-    lines = xyz[np.array(bones, int).reshape(-1)]
+    lines = xyz[bones[known[bones].all(axis=1)].reshape(-1)]
     top = xyz[joints].mean(axis=0)
     return [
         Marker(frame_id, namespace, 0, ros.LINE_LIST, scale=(0.03, 0, 0), lifetime_ns=life, points=lines),
@@ -100,7 +102,7 @@ def body_markers(person: Pose, root: F32, frame_id: str, source: str, id: str, s
             scale=(0.06, 0.06, 0.06),
             lifetime_ns=life,
             points=xyz[joints],
-            colours=colours.astype(np.float32),
+            colours=_COLOURS[person.origin[joints]],
         ),
         Marker(
             *(frame_id, namespace, 2, ros.TEXT),
@@ -110,6 +112,13 @@ def body_markers(person: Pose, root: F32, frame_id: str, source: str, id: str, s
             text=id,
         ),
     ]
+
+
+@functools.cache
+def _bones(skeleton: str) -> I64:
+    """The joint indices (N, 2) at both ends of each bone."""
+    parents = skeleton_named(skeleton).parents
+    return np.array([(joint, parent) for joint, parent in enumerate(parents) if parent >= 0], np.int64)
 
 
 def delete_markers(frame_id: str, source: str, id: str) -> list[Marker]:
@@ -122,10 +131,9 @@ def openpose_points(keypoints: F32, size_wh: tuple[int, int]) -> F32:
     px.
     """
     points = np.zeros((18, 3), np.float32)
-    for point, joint in _OPENPOSE.items():
-        x, y, score = keypoints[joint]
-        if np.isfinite(x + y) and score > 0:
-            points[point] = np.clip(x / size_wh[0], 0, 1), np.clip(y / size_wh[1], 0, 1), score
+    picked = keypoints[_OPENPOSE_JOINTS]
+    known = np.isfinite(picked).all(axis=1) & (picked[:, 2] > 0)
+    points[_OPENPOSE_POINTS] = np.where(known[:, None], picked / (*size_wh, 1), 0.0).clip(0, 1)
     return points
 
 
@@ -133,14 +141,12 @@ def bounding_box(keypoints: F32, size_wh: tuple[int, int]) -> tuple[tuple[float,
     """Box of left, top, right, bottom in 0..1 of the image around the keypoints (J, 3), and their mean
     score.
     """
-    seen = keypoints[np.isfinite(keypoints).all(axis=1) & (keypoints[:, 2] > 0)]
-    if not len(seen):
+    detected = keypoints[np.isfinite(keypoints).all(axis=1) & (keypoints[:, 2] > 0)]
+    if not len(detected):
         return (0.0, 0.0, 0.0, 0.0), 0.0
-    low, high = (
-        np.clip(seen[:, :2].min(axis=0) / size_wh, 0, 1),
-        np.clip(seen[:, :2].max(axis=0) / size_wh, 0, 1),
-    )
-    return (float(low[0]), float(low[1]), float(high[0]), float(high[1])), float(seen[:, 2].mean())
+    box = np.concatenate([detected[:, :2].min(axis=0), detected[:, :2].max(axis=0)]) / (*size_wh, *size_wh)
+    left, top, right, bottom = box.clip(0, 1).tolist()
+    return (left, top, right, bottom), float(detected[:, 2].mean())
 
 
 def urdf(id: str, person: Pose) -> str:
@@ -174,8 +180,3 @@ def _link(name: str, shape: str, size: str, z: float) -> str:
         f'<link name="{name}"><visual><origin xyz="0 0 {z:.3f}"/><geometry>{shapes[shape]}</geometry>'
         '<material name="body"><color rgba="0.3 0.6 0.9 1"/></material></visual></link>'
     )
-
-
-def _quat(rotation: F64) -> tuple[float, float, float, float]:
-    x, y, z, w = quaternions(rotation).tolist()
-    return x, y, z, w

@@ -41,13 +41,21 @@ class RosMessage(NamedTuple):
 
 
 @dataclass(slots=True)
+class _Person:
+    """The last root of a person, in metres, and the time of their last transforms."""
+
+    name: str  # the id in ROS
+    root: F32 | None = None
+    stamp_ns: int = -1
+
+
+@dataclass(slots=True)
 class _Camera:
-    """What is known of a source, and the last root of every person in it."""
+    """What is known of a source, and its persons by id."""
 
     size_wh: tuple[int, int] | None = None
     extrinsics: Extrinsics | None = None
-    last_ns: int = -1
-    roots: dict[str, F32 | None] = field(default_factory=dict)
+    persons: dict[str, _Person] = field(default_factory=dict)
 
 
 class RosConverter:
@@ -70,37 +78,50 @@ class RosConverter:
                 data = ros.diagnostic_array(message.unix_ns, message.node, rows)
                 yield RosMessage(DIAGNOSTICS, DIAGNOSTICS_TYPE, data)
 
+    def end(self, stamp_ns: int) -> Iterator[RosMessage]:
+        """Messages that remove all persons, for the end of the run."""
+        for name, camera in self._cameras.items():
+            optical = f"{name}_optical_frame"
+            markers: list[ros.Marker] = []
+            for person in camera.persons.values():
+                markers += delete_markers(optical, name, person.name)
+            camera.persons.clear()
+            if markers:
+                yield RosMessage(MARKERS, MARKERS_TYPE, ros.marker_array(stamp_ns, markers))
+            yield RosMessage(TRACKED, IDS_TYPE, ros.ids_list(stamp_ns, optical, []))
+
     def _poses(self, frame: PoseFrame) -> Iterator[RosMessage]:
         name, stamp_ns = frame.header.source, frame.header.captured_unix_ns
         camera = self._cameras.setdefault(name, _Camera())
-        if stamp_ns <= camera.last_ns:
-            return  # tf2 drops transforms whose stamp is not later than the last
-        camera.last_ns = stamp_ns
         optical = f"{name}_optical_frame"
         frame_id = frame.frame_id or optical
         transforms: list[ros.Transform] = []
         markers: list[ros.Marker] = []
-        tracked: list[str] = []
+        present = {person.id for person in frame.persons if person.state != "lost"}
+        # The frame that reports a person as lost may itself be lost, or too old.
+        for id in [id for id in camera.persons if id not in present]:
+            markers += delete_markers(frame_id, name, camera.persons[id].name)
+            yield from _end_topics(camera.persons.pop(id).name)
         for person in frame.persons:
-            id = ros_id(name, person.id)
             if person.state == "lost":
-                markers += delete_markers(frame_id, name, id)
-                yield from _end_topics(id)
-                camera.roots.pop(id, None)
                 continue
-            tracked.append(id)
-            is_new = id not in camera.roots
-            # A predicted person has no root; it stays where it was last seen.
-            root = camera.roots[id] = camera.roots.get(id) if person.root is None else person.root
-            if root is not None:
-                markers += body_markers(person, root, frame_id, name, id, frame.skeleton)
+            is_new = person.id not in camera.persons
+            known = camera.persons.setdefault(person.id, _Person(ros_id(name, person.id)))
+            if stamp_ns <= known.stamp_ns:
+                continue  # tf2 drops transforms whose stamp is not later than the last
+            known.stamp_ns = stamp_ns
+            if person.root is not None:  # a predicted person has none; it stays at its last place
+                known.root = person.root
+            if known.root is not None:
+                markers += body_markers(person, known.root, frame_id, name, known.name, frame.skeleton)
                 if person.rotations is not None:
-                    transforms += self._transforms(frame_id, camera, person, root, optical, id)
-            yield from _body_topics(person, camera.size_wh, optical, id, stamp_ns, is_new)
+                    transforms += self._transforms(frame_id, camera, person, known.root, optical, known.name)
+            yield from _body_topics(person, camera.size_wh, optical, known.name, stamp_ns, is_new)
         if transforms:
             yield RosMessage(TF, TF_TYPE, ros.tf_message(stamp_ns, transforms))
         if markers:
             yield RosMessage(MARKERS, MARKERS_TYPE, ros.marker_array(stamp_ns, markers))
+        tracked = [person.name for person in camera.persons.values()]
         yield RosMessage(TRACKED, IDS_TYPE, ros.ids_list(stamp_ns, optical, tracked))
 
     def _transforms(

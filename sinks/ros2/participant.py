@@ -101,24 +101,33 @@ def dds_type(name: str) -> str:
 
 @functools.cache
 def _type(name: str, dds_name: str) -> Any:
-    """The DDS type of a message; its samples are ready-made bytes instead of fields."""
-    idl = importlib.import_module("cyclonedds.idl")
-    built = dds_struct(name, dds_name)
+    """The DDS type of a message for writers; its samples are made of bytes instead of fields.
 
-    class Ready(built):  # type: ignore[misc,valid-type]
-        def __init__(self, data: bytes) -> None:
-            self.bytes = data
+    It is no subclass of a type: DDS would announce the name and the base of the subclass, and Fast DDS
+    matches endpoints by the name.
+    """
+    built = _struct(name, dds_name, dataclassify=False)
+    built.__init__ = _set_data
+    built.serialize = _data
+    return built
 
-        def serialize(self, *arguments: Any, **options: Any) -> bytes:
-            return self.bytes
 
-    assert issubclass(built, idl.IdlStruct)
-    return Ready
+def _set_data(sample: Any, data: bytes) -> None:
+    sample.data = data
+
+
+def _data(sample: Any, **options: Any) -> bytes:
+    data: bytes = sample.data
+    return data
 
 
 @functools.cache
 def dds_struct(name: str, dds_name: str = "") -> Any:
     """A cyclonedds class with the fields of `sinks.ros2.definitions`."""
+    return _struct(name, dds_name or dds_type(name.replace("/", "/msg/")))
+
+
+def _struct(name: str, dds_name: str, **options: Any) -> Any:
     idl = importlib.import_module("cyclonedds.idl")
     types = importlib.import_module("cyclonedds.idl.types")
     plain = {"string": str, "bool": bool, "byte": types.uint8}
@@ -128,8 +137,7 @@ def dds_struct(name: str, dds_name: str = "") -> Any:
         if length is not None:
             kind = types.array[kind, length] if length else types.sequence[kind]
         members[field] = kind
-    full = dds_name or dds_type(name.replace("/", "/msg/"))
-    return idl.make_idl_struct(full.rpartition("::")[2], full.replace("::", "."), members)
+    return idl.make_idl_struct(dds_name.rpartition("::")[2], dds_name.replace("::", "."), members, **options)
 
 
 class _CycloneDDS:

@@ -42,7 +42,7 @@ class ROS2:
         peers: addresses of machines that multicast does not reach.
         distro: which distribution the node announces itself to: humble, jazzy (and later), or none for no
         node name.
-        max_age_ms: poses older than this are not sent.
+        max_age_ms: older poses are not sent; their persons count as lost.
         """
 
         domain: int = 0
@@ -83,14 +83,17 @@ class ROS2:
             self._announce(topic, type_name)
 
     def close(self) -> None:
+        """Remove all persons, then leave the network."""
         if self._participant is not None:
+            for message in self._converter.end(self._context.clock.unix_ns()):
+                self._write(message)
             self._participant.close()
             self._participant = None
 
     def send(self, message: Message) -> None:
         """Publish a pose frame, keep a camera's `meta`, report a status as diagnostics."""
-        if isinstance(message, PoseFrame) and self._max_age.exceeded(message):
-            return
+        if isinstance(message, PoseFrame):
+            message = self._max_age.fresh(message)
         for converted in self._converter.convert(message):
             self._write(converted)
 

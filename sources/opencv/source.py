@@ -48,6 +48,9 @@ class OpenCV:
 
         read_timeout_s: Seconds without a frame until a stream counts as lost.
 
+        frozen_s: Seconds of the same picture, pixel by pixel, after which a camera or stream is opened again;
+        null never does that.
+
         ffmpeg_options: Options of FFmpeg for streams, as key;value|key;value.
         """
 
@@ -59,11 +62,12 @@ class OpenCV:
         fourcc: str | None = None
         open_timeout_s: float = 5.0
         read_timeout_s: float = 5.0
+        frozen_s: float | None = 20.0
         # nobuffer: skip the frames that FFmpeg read to detect the stream's format; they are seconds old.
         ffmpeg_options: str = "rtsp_transport;tcp|fflags;nobuffer"
 
         def __post_init__(self) -> None:
-            for name in ("width", "height", "fps", "open_timeout_s", "read_timeout_s"):
+            for name in ("width", "height", "fps", "open_timeout_s", "read_timeout_s", "frozen_s"):
                 value = getattr(self, name)
                 if value is not None and value <= 0:
                     raise ConfigError(f"{name}: expected a number above 0, got {value}")
@@ -94,7 +98,7 @@ class OpenCV:
             return
         connect = self._open_stream if self._is_stream else self._open_camera
         name = masked(str(settings.url)) if self._is_stream else f"camera {settings.url}"
-        reader = LatestFrameReader(connect, name, settings.read_timeout_s, context)
+        reader = LatestFrameReader(connect, name, settings.read_timeout_s, context, settings.frozen_s)
         reader.open(settings.open_timeout_s + OPEN_MARGIN_S)
         self._reader = reader
 

@@ -1,5 +1,6 @@
 """Arguments that several commands share: their types with help texts, and the checks of what was typed."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,33 @@ ConfigArgument = Annotated[
 WeightsArgument = Annotated[str, typer.Argument(help=_WEIGHTS_HELP)]
 WeightsOption = Annotated[str, typer.Option(help=_WEIGHTS_HELP)]
 DeviceOption = Annotated[str, typer.Option(help="Where the lifter runs: auto, cpu, cuda, cuda:1.")]
+SecretKeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="Secret CURVE key of this program (.key_secret)."),
+]
+NodeKeyOption = Annotated[
+    Path | None, typer.Option("--node-key", metavar="FILE", help="Public CURVE key of the node (.key).")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a table.")]
+
+
+Keep = Annotated[str | None, typer.Option(help="Frames that each pruning stage keeps, e.g. 121,81.")]
+At = Annotated[
+    str | None, typer.Option(help="Index of the transformer block before which each stage prunes, e.g. 0,3.")
+]
+Pruner = Annotated[str, typer.Option(help="Pruning method: tps, tpc, tpa or tpmo.")]
+Recoverer = Annotated[str, typer.Option(help="Recovery method: tri, tra, centre or none.")]
+
+
+def parse_schedule(keep: str | None, at: str | None, pruner: str = "tps", recoverer: str = "tri") -> Any:
+    """The `lifter.spec.Schedule` of --keep, --at, --pruner and --recoverer; None without --keep and --at."""
+    from lifter.spec import Schedule
+
+    if (keep is None) != (at is None):
+        raise ConfigError("--keep and --at go together, e.g. --keep 121,81 --at 0,3")
+    if keep is None or at is None:
+        return None
+    return Schedule(parse_integers("--keep", keep), parse_integers("--at", at), pruner, recoverer)
 
 
 def require_choice(argument: str, word: str, choices: tuple[str, ...]) -> None:

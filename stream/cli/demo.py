@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from stream.cli.gif import write_gif
@@ -19,12 +20,12 @@ from stream.wire.codec import decode
 LISTENER_STOP_TIMEOUT_S = 5.0
 
 
-def demo(output: Path) -> None:
+def demo(output: Path, changes: Iterable[str] = ()) -> None:
     """Run configs/demo.yaml and draw the poses that a second process received to the GIF file `output`.
 
-    PoseliftError when the second process fails.
+    changes: of the config, as for `stream.config.load`. PoseliftError when the second process fails.
     """
-    config = load("demo")
+    config = load("demo", changes)
     print_line("Loading the lifter and running it once ...")
     pipeline = Pipeline(config)
     with tempfile.TemporaryDirectory() as folder, stopped_by_signals(pipeline.stop):

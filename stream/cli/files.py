@@ -1,4 +1,6 @@
-"""Commands that read files: lift keypoints, images or a video; calibrate a camera."""
+"""Commands that read files: lift keypoints, images or a video; convert and repair recordings; calibrate a
+camera.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +31,10 @@ def lift(
             metavar="INPUT", help="A video, a folder of images, or 2D keypoints (.jsonl, .npz, .npy)."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .npz or .jsonl file to write.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="The file to write: .npz, .jsonl, .mcap, .bvh, .glb or .vrma."),
+    ],
     weights: WeightsOption = "small",
     device: DeviceOption = "auto",
     changes: Annotated[
@@ -43,7 +48,8 @@ def lift(
 ) -> None:
     """Lift a whole file to 3D poses.
 
-    Every pose uses the frames before and after it. A plain array of keypoints (.npy, .npz) needs --set
+    Every pose uses the frames before and after it. A .bvh, .glb or .vrma file holds one person; further
+    persons get files of their own. A plain array of keypoints (.npy, .npz) needs --set
     source.skeleton=coco17, --set source.fps=30 and --set source.size_wh=[640,480].
     """
     from stream.runtime.offline import config_for, count, lift
@@ -54,6 +60,48 @@ def lift(
         frames = lift(config, lambda done: report_progress(done, expected))
         report_progress(frames, frames)
     print_line(f"{frames} frames lifted to {output}")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Recorded poses: .jsonl, .npz or .mcap.")],
+    output: Annotated[
+        Path,
+        typer.Argument(metavar="OUTPUT", help="The file to write: .npz, .jsonl, .mcap, .bvh, .glb or .vrma."),
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting of the output, e.g. --set sink.fps=30. Can be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Convert recorded poses to another format.
+
+    Joint rotations are computed when the recording has none and the output needs them.
+    """
+    from stream.runtime.convert import convert
+
+    frames = convert(source, output, changes or ())
+    print_line(f"{frames} frames converted to {output}")
+
+
+@app.command()
+def repair(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An .mcap file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .mcap file to write.")],
+) -> None:
+    """Repair an MCAP recording whose program was killed.
+
+    Writes all messages that can be read into a new file with an index, which other programs need.
+    """
+    from stream.files import mcap
+    from stream.runtime.offline import check_output
+
+    check_output(source, output, (".mcap",))
+    print_line(f"{mcap.repair(source, output)} messages written to {output}")
 
 
 @app.command()

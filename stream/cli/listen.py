@@ -16,6 +16,7 @@ from stream.errors import ConfigError
 from stream.messages import PoseFrame
 from stream.protocols import ComponentContext, Sink, opened
 from stream.runtime.service import stopped_by_signals
+from stream.security import ClientKeys
 from stream.wire.codec import encode
 
 SUMMARY_INTERVAL_S = 1.0
@@ -46,9 +47,18 @@ class RateSummary:
 
 
 def listen(
-    endpoint: str, source: str | None, as_json: bool, output: Path | None, seconds: float | None, prefix: str
+    endpoint: str,
+    source: str | None,
+    as_json: bool,
+    output: Path | None,
+    seconds: float | None,
+    prefix: str,
+    keys: ClientKeys | None = None,
 ) -> None:
-    """Receive messages from `endpoint` until a signal or for `seconds`; `output` records the poses."""
+    """Receive messages from `endpoint` until a signal or for `seconds`; `output` records the poses.
+
+    keys: for a node with CURVE.
+    """
     stop = threading.Event()
     indent = f"{prefix}  " if prefix else ""
     end_s = None if seconds is None else time.monotonic() + seconds
@@ -59,7 +69,7 @@ def listen(
     with ExitStack() as stack:
         stack.enter_context(stopped_by_signals(stop.set))
         recorder = stack.enter_context(opened(_recorder(output))) if output else None
-        subscriber = stack.enter_context(Subscriber(endpoint, source=source))
+        subscriber = stack.enter_context(Subscriber(endpoint, source=source, keys=keys))
         if not as_json:
             print_line(f"listening to {endpoint}")
         _receive(subscriber, recorder, as_json, print_line, lambda: stop.is_set() or _is_past(end_s))

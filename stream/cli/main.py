@@ -11,7 +11,8 @@ except ImportError:
         "(`from stream import subscribe` works without them.)"
     )
 
-from stream.cli import files, live, measure, models, research
+from stream.cli import doctor, files, keys, live, measure, models, research
+from stream.cli.json_log import logs_json
 from stream.errors import ConfigError, PoseliftError
 
 app = typer.Typer(
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for commands in (live, files, models, measure, research):
+for commands in (live, files, keys, doctor, models, measure, research):
     app.registered_commands += commands.app.registered_commands
 
 
@@ -31,9 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         app(args=arguments, prog_name="poselift")
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     except PoseliftError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        if logs_json():
+            logging.getLogger("poselift").error("%s", error)
+        else:
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

@@ -9,10 +9,15 @@ import msgspec
 import typer
 
 from stream.cli.arguments import (
+    At,
     DeviceOption,
     JsonOption,
+    Keep,
+    Pruner,
+    Recoverer,
     WeightsArgument,
     parse_integers,
+    parse_schedule,
     require_choice,
 )
 from stream.cli.output import print_line, progress_bar
@@ -53,20 +58,53 @@ def evaluate(
             "pose: p-best, j-best."
         ),
     ] = "mean",
+    hypotheses: Annotated[
+        int | None, typer.Option(help="Hypotheses of a diffusion lifter (H); default: its own.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of a diffusion lifter (K); default: its own.")
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="paper (windows, root and joints as in the evaluation of the release) or ours (every frame "
+            "once); default: paper for Human3.6M and MPI-INF-3DHP."
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    detector: Annotated[
+        str, typer.Option(help="Keypoints of Human3.6M: data_2d_h36m_DETECTOR.npz, such as gt.")
+    ] = "cpn_ft_h36m_dbb",
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Frames per second of the videos; default: as trained."),
+    ] = None,
 ) -> None:
     """Measure errors on data with known 3D poses.
 
-    Prints a row per action and a column per metric. docs/training.md describes the data.
+    Prints a row per action and a column per metric. docs/training.md describes the data and the protocols.
     """
-    from lifter.evaluation.score import score
+    from lifter.evaluation.score import ScoreSettings, score
 
     require_choice("--reading", reading, ("seq2seq", "seq2frame", "live"))
     require_choice("--aggregate", aggregate, ("mean", "jpma", "p-best", "j-best"))
     if flip and aggregate != "mean":
         raise ConfigError("--flip and --aggregate exclude each other: D3DP mirrors its hypotheses itself")
-    keypoints: Any = "clean" if clean else "detector"
-    combination = "flip" if flip else aggregate
-    table = score(weights, data, cast(Any, reading), keypoints, every, cast(Any, combination))
+    if protocol is not None:
+        require_choice("--protocol", protocol, ("paper", "ours"))
+    settings = ScoreSettings(
+        mode=cast(Any, reading),
+        combination=cast(Any, "flip" if flip else aggregate),
+        protocol=cast(Any, protocol),
+        keypoint_errors="clean" if clean else "detector",
+        detector=detector,
+        rate_hz=rate,
+        every=every,
+        hypotheses=hypotheses,
+        steps=steps,
+        device=device,
+    )
+    table = score(weights, data, settings)
     print(table.text() if aggregate == "mean" else f"{table.text()}\nhypotheses: {aggregate}")
 
 
@@ -171,7 +209,7 @@ def bench(
         typer.Option(help="Measure this architecture in full size with random weights, e.g. mixste."),
     ] = None,
     device: DeviceOption = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, tf32, bfloat16, float16.")] = "float32",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; default: half of the cores, as in `poselift run`.")
     ] = None,
@@ -187,6 +225,20 @@ def bench(
             "--tune", help="Measure every engine and save the fastest, which `lifter.engine: auto` then uses."
         ),
     ] = False,
+    keep: Keep = None,
+    at: At = None,
+    pruner: Pruner = "tps",
+    recoverer: Recoverer = "tri",
+    paper: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Measure every row of this table of the paper (2, 3, 4, 8) beside the printed figures.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="For --paper 2: a folder with Human3.6M, for the frame noise.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Approximate measuring time per figure.")] = 3.0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure each figure very briefly, to check that all run.")
@@ -203,16 +255,26 @@ def bench(
     """
     from lifter.bench.benchmark import bench
     from lifter.bench.candidates import BenchPlan
+    from lifter.bench.paper_table import bench_paper_table
     from lifter.bench.tune import tune as tune_engines
 
     plan = BenchPlan(
-        model=arch or weights, device=device, dtype=dtype, threads=threads, engine=engine, seconds=seconds
+        model=arch or weights,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        engine=engine,
+        seconds=seconds,
+        schedule=parse_schedule(keep, at, pruner, recoverer),
     )
     if quick:
         plan = plan.shortened()
-    result = (tune_engines if tune else bench)(plan)
+    if paper is not None:
+        result, lines = bench_paper_table(paper, plan, data), _paper_lines
+    else:
+        result, lines = (tune_engines(plan), _tune_lines) if tune else (bench(plan), _bench_lines)
     if not as_json:
-        for line in _tune_lines(result) if tune else _bench_lines(result):
+        for line in lines(result):
             print(line)
     print(json.dumps(result))
     if output is not None:
@@ -253,6 +315,17 @@ def _bench_lines(result: dict[str, Any]) -> Iterable[str]:
     yield f"\nframes/s of a file: {result['offline_frames_per_s']:g}"
     yield f"matrix products, GFLOP/s: {_pairs(result['peak_gflops'])}"
     yield f"memory, MiB: {_pairs(result['memory_mib'])}"
+
+
+def _paper_lines(result: dict[str, Any]) -> Iterable[str]:
+    from lifter.machine import Machine
+
+    yield f"Table {result['table']} on {msgspec.convert(result['machine'], Machine).text()}"
+    columns = list(dict.fromkeys(name for row in result["rows"] for name in row if name != "model"))
+    yield f"{'model':<52}" + "".join(f"{name:>20}" for name in columns)
+    for row in result["rows"]:
+        values = ("-" if row.get(name) is None else f"{row[name]:g}" for name in columns)
+        yield f"{row['model']:<52}" + "".join(f"{value:>20}" for value in values)
 
 
 def _tune_lines(result: dict[str, Any]) -> Iterable[str]:

@@ -1,23 +1,32 @@
 """Commands for research: FLOPs, import of released checkpoints, training, figures of the paper."""
 
 import json
+import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream.cli.arguments import JsonOption, parse_integers, parse_settings, require_choice
+from stream.cli.arguments import (
+    At,
+    JsonOption,
+    Keep,
+    Pruner,
+    Recoverer,
+    parse_schedule,
+    parse_settings,
+    require_choice,
+)
 from stream.config.load import CONFIGS
 from stream.errors import ConfigError
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Keep = Annotated[str | None, typer.Option(help="Frames that each pruning stage keeps, e.g. 121,81.")]
-At = Annotated[
-    str | None, typer.Option(help="Index of the transformer block before which each stage prunes, e.g. 0,3.")
-]
-Pruner = Annotated[str, typer.Option(help="Pruning method: tps, tpc, tpa or tpmo.")]
-Recoverer = Annotated[str, typer.Option(help="Recovery method: tri, tra, centre or none.")]
+app = typer.Typer()
 
 
 @app.command()
@@ -60,7 +69,7 @@ def flops(
         return _paper(arch, as_json)
     if arch is None:
         raise ConfigError("flops: expected an architecture, such as mixste, or --paper")
-    spec = full_size_spec(arch, frames, _schedule(keep, at, pruner, recoverer))
+    spec = full_size_spec(arch, frames, parse_schedule(keep, at, pruner, recoverer))
     counts = flops.count(spec) if live is None else flops.count_live_update(spec, live)
     rows = table or live is not None
     shown = counts if rows else counts[:1]
@@ -117,6 +126,8 @@ def import_weights(
     ] = None,
     keep: Keep = None,
     at: At = None,
+    pruner: Pruner = "tps",
+    recoverer: Recoverer = "tri",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -129,14 +140,14 @@ def import_weights(
     """Convert a released checkpoint.
 
     Writes a .safetensors file. Every tensor must fit; code in the checkpoint is never run. --keep and --at
-    add H2OT's pruning to weights released without pruning.
+    add pruning to weights released without it; --recoverer centre makes a lifter of the centre frame.
     """
     from lifter.checkpoints.convert import import_weights
 
     output = output or Path(f"{file.stem}.safetensors")
     if output.suffix != ".safetensors":
         raise ConfigError(f"{output}: expected an output ending in .safetensors")
-    schedule = _schedule(keep, at, "tps", "tri")
+    schedule = parse_schedule(keep, at, pruner, recoverer)
     spec = import_weights(arch, file, output, schedule, **parse_settings(settings or []))
     print(f"{output}: {spec.arch}, {spec.frames} frames, {spec.output}, sha256 {spec.sha256[:12]}")
 
@@ -169,6 +180,8 @@ def train(
     from lifter.training.train import train
 
     weights = train(_recipe(config), data, changes or (), dry_run)
+    if os.environ.get("RANK", "0") != "0":  # of torchrun
+        return
     print(
         "dry run passed: the recipe starts, trains two steps and evaluates"
         if dry_run
@@ -181,7 +194,8 @@ def plot(
     figure: Annotated[
         str,
         typer.Argument(
-            help="selected (Figure 7: frames that the pruners keep) or lifted (Figure 10: a lifted motion)."
+            help="selected (Figure 7: frames that the pruners keep), lifted (Figure 10: a lifted motion), "
+            "wild (Figure 8: images of a video and their poses), failures (Figure 9: uncertain frames)."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The PNG file to write.")],
@@ -195,20 +209,52 @@ def plot(
     windows: Annotated[int, typer.Option(help="For selected: number of windows, one frame apart.")] = 140,
     keep: Keep = None,
     at: At = None,
+    video: Annotated[
+        Path | None, typer.Option(help="For wild and failures: the video of the keypoints.")
+    ] = None,
+    columns: Annotated[int, typer.Option(help="For wild and failures: number of frames.")] = 6,
 ) -> None:
     """Draw a figure of the paper.
 
     Shows the frames that each pruner keeps, or a lifted motion with the kept frames in red.
     """
-    from lifter.paper import figures
+    from lifter.paper import figures, in_the_wild
 
-    require_choice("FIGURE", figure, ("selected", "lifted"))
+    require_choice("FIGURE", figure, ("selected", "lifted", "wild", "failures"))
     if figure == "selected":
-        schedule = _schedule(keep, at, "tps", "tri")
+        schedule = parse_schedule(keep, at)
         path = figures.draw_kept_frames(keypoints, output, model, windows=windows, schedule=schedule)
+    elif figure in ("wild", "failures"):
+        if keypoints is None or video is None:
+            raise ConfigError(f"{figure}: expected --keypoints FILE and --video FILE of the same frames")
+        images = partial(_read_images, video)
+        path = in_the_wild.draw_in_the_wild(
+            keypoints, images, output, model, columns, failures=figure == "failures"
+        )
     else:
         path = figures.draw_lifted_motion(keypoints, output, model)
     print(path)
+
+
+def _read_images(video: Path, frames: Sequence[int]) -> list["NDArray[np.uint8]"]:
+    """Images (H, W, 3) RGB of frames of a video; ConfigError for a frame that cannot be decoded."""
+    import cv2
+    import numpy as np
+
+    capture = cv2.VideoCapture(str(video))
+    images = {}
+    try:
+        for number in range(max(frames) + 1):
+            decoded, image = capture.read()
+            if not decoded:
+                raise ConfigError(
+                    f"{video}: expected a video of more than {max(frames)} frames, got {number}"
+                )
+            if number in frames:
+                images[number] = np.asarray(image[..., ::-1], np.uint8)
+    finally:
+        capture.release()
+    return [images[frame] for frame in frames]
 
 
 def _recipe(config: str) -> str:
@@ -219,13 +265,3 @@ def _recipe(config: str) -> str:
             return f"{path}{colon}{row}"
     packaged = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob("*/*.yaml"))
     raise ConfigError(f"{file}: no such recipe; packaged recipes: {', '.join(packaged)}")
-
-
-def _schedule(keep: str | None, at: str | None, pruner: str, recoverer: str) -> Any:
-    from lifter.spec import Schedule
-
-    if (keep is None) != (at is None):
-        raise ConfigError("--keep and --at go together, e.g. --keep 121,81 --at 0,3")
-    if keep is None or at is None:
-        return None
-    return Schedule(parse_integers("--keep", keep), parse_integers("--at", at), pruner, recoverer)

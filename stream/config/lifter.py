@@ -57,7 +57,7 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     weights: str = "small"
     device: str = "auto"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     engine: Literal["auto", "eager", "onednn", "compile", "onnx", "openvino", "graphs"] = "auto"
     threads: int | None = None
     hop: int | Literal["auto"] = "auto"

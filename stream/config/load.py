@@ -1,16 +1,17 @@
 """Loads configs: finds the YAML file, applies `--set` changes, and checks it all.
 
 Each component declares its own settings (`Component.Settings`). This file imports the component named by
-`type` and converts its settings; a mistake raises ConfigError with what to type instead.
+`type` and converts its settings; a mistake raises ConfigError with what to type instead. A `type` such as
+`my_module:MyClass` imports a component from outside of poselift (docs/extend.md).
 """
 
 import importlib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +20,7 @@ from sources import DETECTORS, FRAME_SOURCES, SOURCES
 from stream.config.changes import apply_change
 from stream.config.convert import reject_unknown, require_mapping, suggestion, to_struct
 from stream.config.lifter import LifterSettings
+from stream.config.secrets import Secrets
 from stream.errors import ConfigError, masked
 from stream.postprocess.smoothing import Smoother
 from stream.protocols import ComponentContext
@@ -29,6 +31,9 @@ from stream.tracking.tracker import Tracker
 _PACKAGED = Path(__file__).parent / "packaged"
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "configs"
 
+_PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:Class
+
+_SECRET_KEYS = ("password", "token")
 DEFAULT_NODE = "poselift"
 DEFAULT_STATUS_S = 5.0
 
@@ -72,6 +77,9 @@ class Config:
     sinks: Consumers of the poses by name.
 
     status_s: Seconds between status messages and health lines.
+
+    workers: Processes among which the sources are divided, each with a lifter of its own; 1 runs everything
+    in this process, auto uses one process per core but one, and no more than there are sources.
     """
 
     node: str
@@ -82,9 +90,12 @@ class Config:
     scene: RootPosition.Settings
     sinks: dict[str, ComponentConfig]
     status_s: float
+    workers: int | Literal["auto"] = 1
+    # Not a setting: the `${...}` references, which `to_dict` shows in place of their values.
+    secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as plain values for YAML, with all defaults; passwords in URLs are masked."""
+        """The config as plain values for YAML, with all defaults; shows no passwords and no secrets."""
         shown: dict[str, Any] = _masked(
             {
                 "node": self.node,
@@ -95,9 +106,10 @@ class Config:
                 "scene": msgspec.to_builtins(self.scene),
                 "sinks": {name: sink.to_dict() for name, sink in self.sinks.items()},
                 "status_s": self.status_s,
+                "workers": self.workers,
             }
         )
-        return shown
+        return self.secrets.restore(shown)
 
 
 def load(path: str | Path, changes: Iterable[str] = ()) -> Config:
@@ -131,11 +143,22 @@ def find(path: str | Path) -> Path:
 
 
 def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
-    """Check a config of plain values and fill in defaults; changes and errors as for `load`."""
+    """Check a config of plain values and fill in defaults; changes and errors as for `load`.
+
+    `${NAME}` in a text becomes an environment variable, `${file:PATH}` the text of a file.
+    """
     tree = require_mapping(tree, "the config")
     for change in changes:
         apply_change(tree, change)
-    reject_unknown(tree, (field.name for field in fields(Config)), "the config")
+    secrets = Secrets()
+    try:
+        return _resolve(secrets.fill_in(tree), secrets)
+    except ConfigError as error:
+        raise ConfigError(secrets.hide(str(error))) from None
+
+
+def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:
+    reject_unknown(tree, (field.name for field in fields(Config) if field.name != "secrets"), "the config")
     sources = _named(tree.get("sources"), "sources", "sources: {cam0: {type: opencv, url: 0}}")
     sinks = _named(tree.get("sinks"), "sinks", "sinks: {zeromq: {type: zeromq}}")
     if shared := sources.keys() & sinks.keys():
@@ -145,7 +168,7 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
         )
     source_configs = {name: _source(name, settings) for name, settings in sources.items()}
     return Config(
-        node=_name(tree.get("node", DEFAULT_NODE), "node"),
+        node=check_name(tree.get("node", DEFAULT_NODE), "node"),
         sources=source_configs,
         lifter=to_struct(LifterSettings, _section(tree, "lifter"), "lifter"),
         tracking=to_struct(Tracker.Settings, _section(tree, "tracking"), "tracking"),
@@ -153,6 +176,8 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
         scene=_scene(_section(tree, "scene"), source_configs),
         sinks={name: _component(name, settings, SINKS, f"sinks.{name}") for name, settings in sinks.items()},
         status_s=_seconds(tree.get("status_s", DEFAULT_STATUS_S)),
+        secrets=secrets,
+        workers=_workers(tree.get("workers", 1), len(source_configs)),
     )
 
 
@@ -170,8 +195,9 @@ def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _source(name: str, tree: dict[str, Any]) -> ComponentConfig:
-    where = f"sources.{name}"
-    if str(tree.get("type")) not in FRAME_SOURCES:
+    where, type_name = f"sources.{name}", str(tree.get("type"))
+    is_own_camera = "detector" in tree and _PLACE.fullmatch(type_name)
+    if type_name not in FRAME_SOURCES and not is_own_camera:
         return _component(name, tree, SOURCES | FRAME_SOURCES, where)
     tree = dict(tree)
     detector = require_mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
@@ -181,12 +207,15 @@ def _source(name: str, tree: dict[str, Any]) -> ComponentConfig:
 
 def _component(name: str, tree: dict[str, Any], table: Mapping[str, str], where: str) -> ComponentConfig:
     type_name = str(tree.get("type"))
-    if type_name not in table:
+    if type_name in table:
+        make = import_component(table[type_name])
+    elif _PLACE.fullmatch(type_name):
+        make = _import_own_component(type_name, where)
+    else:
         raise ConfigError(
-            f"{where}.type: expected one of {', '.join(table)}, got {type_name!r}"
+            f"{where}.type: expected one of {', '.join(table)}, or module:Class, got {type_name!r}"
             f"{suggestion(type_name, table)}"
         )
-    make = import_component(table[type_name])
     values = {key: value for key, value in tree.items() if key != "type"}
     return ComponentConfig(name, type_name, make, to_struct(make.Settings, values, where))
 
@@ -197,10 +226,25 @@ def import_component(place: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def _import_own_component(place: str, where: str) -> Any:
+    """The component class at `place` of a module that is not part of poselift; ConfigError without one."""
+    try:
+        make = import_component(place)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{where}.type: {place!r} cannot be imported: {error}; is the folder of the module on PYTHONPATH?"
+        ) from None
+    if not hasattr(make, "Settings"):
+        raise ConfigError(
+            f"{where}.type: expected a class with a msgspec struct `Settings`, {place!r} has none"
+        )
+    return make
+
+
 def _masked(value: Any) -> Any:
-    """The same values with the passwords in URLs masked."""
+    """The same values with passwords, tokens, and the passwords in URLs masked."""
     if isinstance(value, dict):
-        return {key: _masked(item) for key, item in value.items()}
+        return {key: "***" if item and key in _SECRET_KEYS else _masked(item) for key, item in value.items()}
     return masked(value) if isinstance(value, str) else value
 
 
@@ -208,12 +252,13 @@ def _named(value: object, where: str, example: str) -> dict[str, dict[str, Any]]
     if not value:
         raise ConfigError(f"{where}: expected at least one, for example {example}")
     return {
-        _name(name, where): require_mapping(settings, f"{where}.{name}")
+        check_name(name, where): require_mapping(settings, f"{where}.{name}")
         for name, settings in require_mapping(value, where).items()
     }
 
 
-def _name(value: object, where: str) -> str:
+def check_name(value: object, where: str) -> str:
+    """`value` if it is a name; ConfigError otherwise."""
     # Names become parts of topics, where characters such as / and + separate levels or match several.
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
         raise ConfigError(f"{where}: expected a name of letters, digits, '_', '-' or '.', got {value!r}")
@@ -224,3 +269,14 @@ def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"status_s: expected a number of seconds above 0, got {value!r}")
     return float(value)
+
+
+def _workers(value: object, sources: int) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= sources:
+        raise ConfigError(
+            f"workers: expected 1 to {sources}, the number of sources, which are divided among the workers, "
+            f"or auto, got {value!r}"
+        )
+    return value

@@ -11,7 +11,8 @@
                       root (N, 3) float32 m, NaN if unknown
                       kp2d (N, J, 3) float32 px and score, all NaN without keypoints
                       contact (N, 2) int8: left and right foot, 1 in contact with the floor, 0 not, -1 unknown
-                      quat (N, B, 4), rest (N, B, 3) float32, twist (N, B) uint8: `Rotations`, optional
+                      quat (N, B, 4), rest (N, B, 3) float32 m, twist (N, B) uint8: joint rotations as in
+                      `Rotations`, of the B bones of `stream.rig`; only in files with rotations
         joints (J,) str and parents (J,) int64, if a `meta` contains them
         metas (S,) str: the last `meta` of each source, in JSON
 """
@@ -150,6 +151,11 @@ def read(path: Path) -> Iterator[PoseFrame]:
 
     ConfigError, at once or while reading, when the file is missing or broken.
     """
+    return (message for message in read_messages(path) if isinstance(message, PoseFrame))
+
+
+def read_messages(path: Path) -> Iterator[PoseFrame | Meta]:
+    """Pose frames as `read` gives them, and the metas, each before the frames it describes."""
     if not path.is_file():
         raise ConfigError(f"{path}: expected a file of poses, but there is none")
     if path.suffix not in (".jsonl", ".npz"):
@@ -157,7 +163,7 @@ def read(path: Path) -> Iterator[PoseFrame]:
     return _lines(path) if path.suffix == ".jsonl" else _rows(path)
 
 
-def _lines(path: Path) -> Iterator[PoseFrame]:
+def _lines(path: Path) -> Iterator[PoseFrame | Meta]:
     first_ns: int | None = None
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -171,13 +177,20 @@ def _lines(path: Path) -> Iterator[PoseFrame]:
                 unix_ns = message.header.captured_unix_ns
                 first_ns = unix_ns if first_ns is None else first_ns
                 yield replace(message, header=replace(message.header, captured_ns=unix_ns - first_ns))
+            elif isinstance(message, Meta):
+                yield message
 
 
-def _rows(path: Path) -> Iterator[PoseFrame]:
+def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
     names = [*_FRAME, *_PERSON]
     try:
         with np.load(path, allow_pickle=False) as file:
             table = {name: file[name] for name in names if name in file or name not in _OPTIONAL}
+            metas = [str(meta) for meta in file["metas"]] if "metas" in file else []
+        for meta in metas:
+            message = decode(meta.encode())
+            if isinstance(message, Meta):
+                yield message
         # Older files have no contacts.
         table.setdefault("contact", np.full((len(table["frame"]), 2), _UNKNOWN_CONTACT, np.int8))
         ends = np.searchsorted(table["frame"], np.arange(len(table["seq"])), side="right")
@@ -188,7 +201,16 @@ def _rows(path: Path) -> Iterator[PoseFrame]:
                 for row in range(start, end)
             )
             yield _pose_frame({name: table[name][index] for name in _FRAME}, persons, table["time_ns"][0])
-    except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile, ShapeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        ShapeError,
+        DecodeError,
+    ) as error:
         raise ConfigError(f"{path}: expected the arrays of recorded poses: {error}") from None
 
 

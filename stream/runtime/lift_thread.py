@@ -26,7 +26,10 @@ class BufferedSource(Protocol):
 
 
 class LiftThread:
-    """Lifts the frames of `sources` in a thread of its own; `on_error` gets the error that ends it early."""
+    """Lifts the frames of `sources` in a thread of its own.
+
+    on_error: gets the error that ends it early. on_turn: called before every wait and every batch.
+    """
 
     def __init__(
         self,
@@ -34,11 +37,13 @@ class LiftThread:
         sources: Sequence[BufferedSource],
         clock: Clock,
         on_error: Callable[[str, Exception], None],
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._batches = batches
         self._sources = sources
         self._clock = clock
         self._on_error = on_error
+        self._on_turn = on_turn
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._done = threading.Event()
@@ -68,6 +73,7 @@ class LiftThread:
     def _run(self) -> None:
         try:
             while not self._stop.is_set() and not self._drained:
+                self._on_turn()
                 self._wake.wait(_TICK_S)
                 self._wake.clear()
                 while not self._stop.is_set() and self._lift():
@@ -79,6 +85,7 @@ class LiftThread:
             self._done.set()
 
     def _lift(self) -> bool:
+        self._on_turn()
         return self._batches.lift_next_batch(
             [buffer for source in self._sources for buffer in source.buffers]
         )

@@ -14,8 +14,10 @@ from stream.runtime.pipeline import Pipeline
 from stream.runtime.service import stopped_by_signals
 
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif")
-KEYPOINTS = (".jsonl", ".npz", ".npy")
-OUTPUTS = {".npz": "npz", ".jsonl": "jsonl"}
+KEYPOINTS = (".jsonl", ".npz", ".npy", ".mcap")
+OUTPUTS = {
+    ".npz": "npz", ".jsonl": "jsonl", ".mcap": "mcap", ".bvh": "bvh", ".glb": "gltf", ".vrma": "gltf",
+}  # fmt: skip
 
 _PROGRESS_S = 0.2  # between two calls of `progress`
 
@@ -49,20 +51,35 @@ def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iter
     lifter: settings such as weights; changes: `key.sub=value`, as for every config. Raises ConfigError for
     paths that cannot be read or written.
     """
-    if output.suffix not in OUTPUTS:
-        raise ConfigError(f"{output}: expected an output ending in {' or '.join(OUTPUTS)}")
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output}: the folder {output.parent} does not exist; make it first")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise ConfigError(f"{output}: this is the input, which would be overwritten; choose another output")
+    check_output(source, output)
     return resolve(
         {
             "sources": {_name(source): _source(source)},
             "lifter": {"lag": "half", "predict_s": 1.0, "kp2d": True, **lifter},
-            "sinks": {"output": {"type": OUTPUTS[output.suffix], "path": str(output)}},
+            "sinks": {"output": _sink(output)},
         },
         changes,
     )
+
+
+def check_output(source: Path, output: Path, suffixes: Iterable[str] = OUTPUTS) -> None:
+    """Raise ConfigError unless `output` can be written: a known suffix, an existing folder, not the input."""
+    if output.suffix not in suffixes:
+        raise ConfigError(f"{output}: expected an output ending in {', '.join(suffixes)}")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output}: the folder {output.parent} does not exist; make it first")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ConfigError(f"{output}: this is the input, which would be overwritten; choose another output")
+
+
+def _sink(output: Path) -> dict[str, Any]:
+    kind = OUTPUTS[output.suffix]
+    settings: dict[str, Any] = {"type": kind, "path": str(output)}
+    if kind in ("jsonl", "npz", "mcap"):
+        settings["overwrite"] = True
+    if kind == "npz":
+        settings["journal"] = False  # lifting again makes the same file
+    return settings
 
 
 def count(source: Path) -> int | None:
@@ -89,7 +106,7 @@ def _source(path: Path) -> dict[str, Any]:
         return {"type": "opencv", "url": str(path), "pace": "full"}
     raise ConfigError(
         f"{path}: expected a video ({', '.join(VIDEOS)}), a folder of images, "
-        f"or keypoints ({', '.join(KEYPOINTS)})"
+        f"or keypoints, also those of recorded poses ({', '.join(KEYPOINTS)})"
     )
 
 

@@ -7,6 +7,8 @@ sink threads:  pose frames, meta and status messages -> subscribers
 
 import logging
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from sources.reconnecting import ReconnectingSource
 from stream import skeletons
 from stream.cameras.registry import Cameras
 from stream.clock import Clock, SystemClock
+from stream.config.lifter import LifterSettings
 from stream.config.load import ComponentConfig, Config
 from stream.errors import PoseliftError
 from stream.health import Health
@@ -45,41 +48,61 @@ _STOP_S = 1.0  # how long a stop waits for the sources and the lifter, and again
 _QUEUE_MARGIN = 64  # messages a sink may be behind, besides the frames of one pass
 
 
+def load_lifter(settings: LifterSettings) -> "Runner":
+    """The lifter of a config. Raises ConfigError, and CheckpointError for a damaged file."""
+    return load(
+        settings.weights,
+        device=settings.device,
+        dtype=settings.dtype,
+        threads=settings.threads,
+        engine=settings.engine,
+    )
+
+
+def needs_rotations(config: Config) -> bool:
+    """Whether poses are published with joint rotations; `auto` asks for them when a sink needs them."""
+    wanted = config.lifter.rotations
+    if wanted == "auto":
+        return any(sink.type in ROTATION_SINKS for sink in config.sinks.values())
+    return wanted
+
+
 class Pipeline:
     """A running config: enter to start, `wait` for the sources to end, leave to stop and flush.
 
-    Raises ConfigError at construction when the components do not fit together.
+    lifter: None loads that of the config. post_processors: steps of your own, which change lifted poses after
+    smoothing and before people are placed in the scene. Raises ConfigError at construction when the
+    components do not fit together.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        lifter: "Runner | None" = None,
+        post_processors: Sequence[PostProcessor] = (),
+    ) -> None:
         self.config = config
+        self._own_post_processors = post_processors
         self.clock = clock or SystemClock()
         self.health = Health()
         self.session = str(uuid.uuid4())
         self._error: Exception | None = None
-        self.lifter = self._load_lifter()
+        self.lifter = lifter or load_lifter(config.lifter)
         self.spec = self.lifter.spec
         config.lifter.check(self.spec)
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
         self._cameras = Cameras(config.scene.cameras, config.scene.fov_deg)
         # Subscribers get a camera's placement before the first pose that depends on it.
         self._placements = CameraPlacements(config.scene.world.camera_pose)
-        self._with_rotations = self._needs_rotations()
+        self._with_rotations = needs_rotations(config)
         self._names = CameraNames(config.sources)
         self._log = RateLimitedLog(self.clock)
         self.source_threads = [self._source_thread(component) for component in config.sources.values()]
         self.lossless = not any(source.live for source in self.source_threads)
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
-        self._lift_thread = LiftThread(self._batch_lifter(), self.source_threads, self.clock, self.on_error)
-
-    def _load_lifter(self) -> "Runner":
-        settings = self.config.lifter
-        return load(
-            settings.weights,
-            device=settings.device,
-            dtype=settings.dtype,
-            threads=settings.threads,
-            engine=settings.engine,
+        self._lift_thread = LiftThread(
+            self._batch_lifter(), self.source_threads, self.clock, self.on_error, self.on_lift_turn
         )
 
     def _context(self, name: str) -> ComponentContext:
@@ -127,16 +150,11 @@ class Pipeline:
             settings.max_age_ms,
         )
 
-    def _needs_rotations(self) -> bool:
-        wanted = self.config.lifter.rotations
-        if wanted == "auto":
-            return any(sink.type in ROTATION_SINKS for sink in self.config.sinks.values())
-        return wanted
-
     def _post_processors(self, context: ComponentContext) -> list[PostProcessor]:
         smoothing, scene, steps = self.config.smoothing, self.config.scene, list[PostProcessor]()
         if smoothing.one_euro is not None or smoothing.bones:
             steps.append(Smoother(smoothing, context))
+        steps += self._own_post_processors
         if scene.enabled:
             steps.append(RootPosition(scene))
             steps.append(WorldFrame(scene.world, scene.contact, context, self._placements))
@@ -213,6 +231,9 @@ class Pipeline:
     def on_frames(self) -> None:
         self._lift_thread.wake()
 
+    def on_lift_turn(self) -> None:
+        self.health.touch("lift", "loop", self.clock.now_ns())
+
     def on_error(self, component: str, error: Exception) -> None:
         """Keep the reason and end the run: it cannot go on without a source or the lifter."""
         if not isinstance(error, PoseliftError):
@@ -236,7 +257,10 @@ class Pipeline:
                     "use smaller weights, or publish fewer people (tracking.persons)",
                     *(message.header.source, age_ms),
                 )
-                return
+                lost = tuple(person for person in message.persons if person.state == "lost")
+                if not lost:
+                    return
+                message = replace(message, persons=lost)  # robots must learn of them
         self._send(message)
 
     def _send(self, message: Message) -> None:

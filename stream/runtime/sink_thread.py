@@ -59,6 +59,7 @@ class SinkThread:
         return self.sink.endpoint if self.sink else ""
 
     def start(self) -> None:
+        self._health.set_state(self.name, "opening")
         self._thread.start()
 
     def wait_until_open(self, timeout_s: float) -> bool:

@@ -107,9 +107,11 @@ class SourceThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        health = self._context.health
         try:
             with opened(self._source):
                 while not self._stop.is_set():
+                    health.touch(self._thread.name, "loop", self._context.clock.now_ns())
                     frame = self._source.read(_TICK_S)
                     if frame is not None:
                         self._push(frame)
@@ -123,6 +125,7 @@ class SourceThread:
             for buffer in self.buffers:
                 buffer.end()
             self._ended = True
+            health.forget(self._thread.name, "loop")
             self._listener.on_frames()
 
     def _finish(self) -> None:
@@ -139,6 +142,7 @@ class SourceThread:
         if not self._may_use(name) or (camera is None and not self._has_room()):
             return
         self._context.health.increment(name, "frames")
+        self._context.health.touch(name, "frame", self._context.clock.now_ns())
         if camera is not None and not self._in_order(camera, frame.header):
             return
         if self.live and len(frame.persons) > MAX_PEOPLE:

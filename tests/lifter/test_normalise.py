@@ -170,6 +170,22 @@ def test_the_mirrored_keypoints_give_the_mirrored_input() -> None:
     torch.testing.assert_close(other[..., 0], -inputs[..., 0], atol=1e-5, rtol=0)
 
 
+def test_nearness_rises_when_the_person_comes_nearer() -> None:
+    spec = SimpleNamespace(normalise="person", in_channels=4)
+    near, far = (normalise.encode(project((0, 0, metres)), SIZE, spec)[0][..., 3] for metres in (2.25, 4.5))
+    torch.testing.assert_close(near - far, torch.full_like(near, math.log(2)), atol=0.1, rtol=0)
+    assert far.abs().max() < 0.5
+
+
+def test_inputs_are_clamped_at_three_units() -> None:
+    keypoints = project((0, 0, 4))
+    keypoints[:, :, 13, 0] += 100_000
+    keypoints[:, :, 16, 0] -= 100_000
+    inputs, _ = normalise.encode(keypoints, SIZE, PERSON)
+    assert inputs[..., 13, 0].unique().tolist() == [3.0]
+    assert inputs[..., 16, 0].unique().tolist() == [-3.0]
+
+
 def test_other_shapes_and_conventions_raise() -> None:
     with pytest.raises(ShapeError, match=r"expected \(B, F, J, 3\)"):
         normalise.encode(torch.zeros(1, 27, 17, 2), SIZE, PERSON)

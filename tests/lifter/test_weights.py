@@ -162,3 +162,11 @@ def test_packaged_weights_are_found_by_name(tiny, monkeypatch):
     assert lifter.load("tiny").spec == lifter.load(path).spec == spec
     with pytest.raises(ConfigError, match=r"a packaged name \(tiny\), got tinny"):
         lifter.load("tinny")
+
+
+def test_other_users_can_read_a_weights_file(tmp_path):
+    spec = LifterSpec(name="tiny", frames=9, config={"width": 16, "depth": 1, "heads": 2})
+    weights.save(tmp_path / "tiny.safetensors", weights.build(spec), spec)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert (tmp_path / "tiny.safetensors").stat().st_mode == plain.stat().st_mode

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import zmq
 
 from sinks.sonic import HEADER_BYTES, JOINTS, SONIC
+from stream.clock import FakeClock
+from stream.messages import PoseFrame
 from stream.protocols import ComponentContext, opened
 from tests.rig_examples import about, dance, joints, pose_frames
 
@@ -17,7 +20,7 @@ DTYPES = {"f32": "<f4", "i64": "<i8"}
 
 
 def received(*frames, seconds: float = 0.3, **settings) -> list[dict[str, np.ndarray]]:
-    sink = SONIC(SONIC.Settings(port=0, **settings), ComponentContext("sonic"))
+    sink = SONIC(SONIC.Settings(port=0, **settings), ComponentContext("sonic", clock=FakeClock()))
     with opened(sink), zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
         subscriber.connect(sink.endpoint)
         subscriber.subscribe(b"pose")
@@ -103,3 +106,20 @@ def test_silence_after_the_person_is_lost_and_indices_go_on_with_the_next_person
     messages = received(*first, *pose_frames(dance(0.2), "b"))
     indices = [message["frame_index"][-1] for message in messages]
     assert indices == [*range(4, 10), *range(14, 20)]
+
+
+def test_persons_absent_from_a_frame_are_lost_and_the_next_one_is_followed():
+    first, second = pose_frames(dance(0.2), "a"), pose_frames(dance(0.2), "b")
+    second = [later(frame, 1.0) for frame in second]
+    messages = received(*first, later(replace(first[-1], persons=()), 0.5), *second)
+    indices = [message["frame_index"][-1] for message in messages]
+    assert indices == [*range(4, 10), *range(14, 20)]
+
+
+def test_old_poses_are_not_sent():
+    assert received(*[later(frame, -1.0) for frame in pose_frames(dance(0.2))]) == []
+
+
+def later(frame: PoseFrame, seconds: float) -> PoseFrame:
+    unix_ns = frame.header.captured_unix_ns + round(seconds * 1e9)
+    return replace(frame, header=replace(frame.header, captured_unix_ns=unix_ns))

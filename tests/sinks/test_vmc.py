@@ -10,11 +10,12 @@ from pythonosc.osc_bundle import OscBundle
 from scipy.spatial.transform import Rotation
 
 from sinks.vmc import MAX_PACKET_BYTES, VMC
+from stream.clock import FakeClock
 from stream.errors import ConfigError
 from stream.messages import PoseFrame
 from stream.protocols import ComponentContext, opened
 from stream.rig import HUMANOID
-from tests.rig_examples import dance, joints, pose_frames
+from tests.rig_examples import UNIX_NS, dance, joints, pose_frames
 
 
 class Receiver:
@@ -51,7 +52,10 @@ class Receiver:
 def sent(*frames: PoseFrame, persons: int = 1, close: bool = False, **settings) -> Receiver:
     stack = ExitStack()
     receiver = Receiver(persons, stack)
-    sink = VMC(VMC.Settings(port=receiver.port, max_persons=persons, **settings), ComponentContext("vmc"))
+    sink = VMC(
+        VMC.Settings(port=receiver.port, max_persons=persons, **settings),
+        ComponentContext("vmc", clock=FakeClock()),
+    )
     with opened(sink):
         for frame in frames:
             sink.send(frame)
@@ -109,7 +113,9 @@ def test_every_frame_has_status_time_root_and_all_bones_with_strict_types():
 def test_no_packet_is_larger_than_a_network_packet():
     with ExitStack() as stack:
         receiver = Receiver(1, stack)
-        with opened(VMC(VMC.Settings(port=receiver.port), ComponentContext("vmc"))) as sink:
+        with opened(
+            VMC(VMC.Settings(port=receiver.port), ComponentContext("vmc", clock=FakeClock()))
+        ) as sink:
             sink.send(pose_frames([joints()])[0])
             sizes = [len(packet) for packet in receiver.packets()]
     assert len(sizes) == 2
@@ -130,7 +136,9 @@ def test_closing_announces_the_end():
 def test_every_person_keeps_a_port_and_a_further_one_waits_for_a_free_port():
     first, first_lost = pose_frames([joints()], "a", lost_after=True)
     (second,), (third,) = pose_frames([joints()], "b"), pose_frames([joints()], "c")
-    receiver = sent(first, second, third, first_lost, third, second, persons=2)
+    others = second.persons + third.persons
+    frames = [replace(frame, persons=frame.persons + others) for frame in (first, first_lost)]
+    receiver = sent(*frames, persons=2)
     times = [sum(message[0] == "/VMC/Ext/T" for message in received) for received in receiver.early]
     assert times == [2, 2]  # a then c; b twice
 
@@ -152,3 +160,18 @@ def test_without_rotations_nothing_is_sent():
 def test_settings_that_cannot_work_are_refused(settings: dict):
     with pytest.raises(ConfigError, match=r"vmc .*: expected"):
         VMC.Settings(**settings)
+
+
+def test_old_poses_are_not_sent_and_their_persons_are_announced_as_untracked():
+    frames = pose_frames([joints()] * 3)
+    old_header = replace(frames[2].header, captured_unix_ns=UNIX_NS - 5 * 10**9)
+    (messages,) = sent(*frames[:2], replace(frames[2], header=old_header)).early
+    states = [message[1:] for message in messages if message[0] == "/VMC/Ext/OK"]
+    assert states == [(1, 3, 0, 1), (1, 3, 0, 1), (1, 3, 0, 0), (0,)]
+
+
+def test_persons_absent_from_a_frame_free_their_port():
+    first, second = pose_frames([joints()] * 2, "a"), pose_frames([joints()] * 2, "b")
+    (messages,) = sent(*first, *second).early
+    states = [message[1:] for message in messages if message[0] == "/VMC/Ext/OK"]
+    assert states == [(1, 3, 0, 1), (1, 3, 0, 1), (1, 3, 0, 0), (0,), (1, 3, 0, 1), (1, 3, 0, 1)]

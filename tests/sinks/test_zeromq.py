@@ -16,6 +16,7 @@ from stream.errors import ConfigError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, Status
 from stream.protocols import ComponentContext, opened
+from stream.security import make_keys
 from tests.examples import UNIX_NS, meta, pose_frame, status
 
 ANY_PORT = ZeroMQ.Settings(port=0, max_age_ms=None)  # the example poses are years old
@@ -171,11 +172,11 @@ def test_wrong_settings_are_refused(settings, text):
 
 def test_a_host_that_is_no_interface_of_this_machine_is_refused():
     with pytest.raises(ConfigError, match="expected the address of one of this machine's interfaces"):
-        ZeroMQ(ZeroMQ.Settings(host="no such host", port=0), ComponentContext("zeromq")).open()
+        ZeroMQ(ZeroMQ.Settings(host="no such host", port=0, insecure=True), ComponentContext("zeromq")).open()
 
 
 def test_publishing_on_all_interfaces_without_keys_logs_a_warning(caplog):
-    with opened(ZeroMQ(ZeroMQ.Settings(host="0.0.0.0", port=0), ComponentContext("zeromq"))):
+    with opened(ZeroMQ(ZeroMQ.Settings(host="0.0.0.0", port=0, insecure=True), ComponentContext("zeromq"))):
         assert "every machine that can reach tcp://0.0.0.0:0 can receive the poses" in caplog.text
     caplog.clear()
     with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq"))):
@@ -190,7 +191,7 @@ def guarded(tmp_path: Path) -> ZeroMQ.Settings:
     """Settings that admit `robot`; the keys of `robot`, `stranger` and `node` are in tmp_path."""
     (tmp_path / "clients").mkdir()
     for name in ("node", "robot", "stranger"):
-        zmq.auth.create_certificates(tmp_path, name)
+        make_keys(tmp_path / f"{name}.key_secret", tmp_path / f"{name}.key")
     (tmp_path / "clients" / "robot.key").write_bytes((tmp_path / "robot.key").read_bytes())
     return ZeroMQ.Settings(
         max_age_ms=None,
@@ -248,7 +249,7 @@ def test_a_client_with_another_key_or_none_is_refused(guarded, tmp_path, name):
 def test_missing_keys_are_named_in_the_error(guarded, tmp_path):
     (tmp_path / "clients" / "robot.key").unlink()
     with pytest.raises(ConfigError, match=r"no .key file in .*clients, so no client could connect"):
-        ZeroMQ(guarded, ComponentContext("zeromq")).open()
+        ZeroMQ(guarded, ComponentContext("zeromq"))
     (tmp_path / "node.key_secret").unlink()
-    with pytest.raises(ConfigError, match=r"CURVE keys: .*create_certificates makes such files"):
-        ZeroMQ(guarded, ComponentContext("zeromq")).open()
+    with pytest.raises(ConfigError, match=r"CURVE keys: .*`poselift keys FOLDER` makes such files"):
+        ZeroMQ(guarded, ComponentContext("zeromq"))

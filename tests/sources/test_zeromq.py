@@ -242,7 +242,7 @@ def test_an_invalid_endpoint_is_a_config_error(endpoint, bind):
     with pytest.raises(
         ConfigError, match=r"network.endpoint: expected an address like tcp://127\.0\.0\.1:5557"
     ):
-        zeromq_source(endpoint=endpoint, bind=bind).open()
+        zeromq_source(endpoint=endpoint, bind=bind, insecure=bind).open()
 
 
 @pytest.mark.parametrize(
@@ -262,5 +262,5 @@ def test_binding_to_the_network_is_logged_as_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         with opened(zeromq_source(bind=True, endpoint="tcp://127.0.0.1:0")):
             assert not caplog.records
-        with opened(zeromq_source(bind=True, endpoint="tcp://0.0.0.0:0")):
+        with opened(zeromq_source(bind=True, endpoint="tcp://0.0.0.0:0", insecure=True)):
             assert "any program that reaches tcp://0.0.0.0:0 can send keypoints" in caplog.text

@@ -13,8 +13,8 @@ import zmq.auth
 from stream import subscribe
 from stream.client import Subscriber
 from stream.errors import ConfigError, SourceLost
-from stream.messages import Message, PoseFrame
-from stream.security import ClientKeys
+from stream.messages import Header, Message, PoseFrame
+from stream.security import ClientKeys, make_keys
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
 from tests.examples import UNIX_NS, meta, plain, pose_frame, status
@@ -105,6 +105,43 @@ def test_newest_skips_the_messages_that_have_already_arrived(node):
             reads += 1
     assert first.header.seq == 0
     assert reads < 400  # of 499; usually one or two
+
+
+def frame_at(ms: int, session: str, source: str = "cam0") -> PoseFrame:
+    header = Header(source, ms, 0, UNIX_NS + ms * 1_000_000)
+    return pose_frame(session=session, header=header)
+
+
+def test_another_session_is_followed_and_the_application_is_told(node):
+    sessions: list[tuple[str, str]] = []
+    poses = subscribe(node.endpoint, timeout_s=10, on_session=lambda *change: sessions.append(change))
+    node.await_subscriptions(1)
+    node.send(frame_at(0, "a"), frame_at(0, "c", "cam1"), frame_at(20, "b"), frame_at(40, "b"))
+    received = [next(poses) for _ in range(4)]
+    assert [(frame.header.source, frame.header.seq, frame.session) for frame in received] == [
+        ("cam0", 0, "a"),
+        ("cam1", 0, "c"),
+        ("cam0", 20, "b"),
+        ("cam0", 40, "b"),
+    ]
+    assert sessions == [("cam0", "b")]
+
+
+def test_poses_of_another_session_from_before_the_newest_are_dropped(node):
+    poses = subscribe(node.endpoint, timeout_s=10)
+    node.await_subscriptions(1)
+    node.send(
+        frame_at(100, "a"), frame_at(80, "b"), frame_at(100, "b"), frame_at(120, "b"), frame_at(110, "a")
+    )
+    node.send(frame_at(140, "b"))
+    assert [next(poses).header.seq for _ in range(3)] == [100, 120, 140]
+
+
+def test_a_session_whose_camera_clock_was_set_back_is_followed(node):
+    poses = subscribe(node.endpoint, timeout_s=10)
+    node.await_subscriptions(1)
+    node.send(frame_at(60_000, "a"), frame_at(0, "b"))
+    assert [next(poses).header.seq for _ in range(2)] == [60_000, 0]
 
 
 def test_subscribe_yields_only_poses(node):
@@ -211,7 +248,7 @@ def test_a_source_name_that_cannot_be_a_topic_is_refused_at_once():
 
 def test_a_subscriber_with_keys_gets_poses_from_a_node_with_curve(tmp_path):
     for name in ("node", "robot"):
-        zmq.auth.create_certificates(tmp_path, name)
+        make_keys(tmp_path / f"{name}.key_secret", tmp_path / f"{name}.key")
     public, secret = zmq.auth.load_certificate(tmp_path / "node.key_secret")
     assert secret is not None
     node = Node(keys=(public, secret))

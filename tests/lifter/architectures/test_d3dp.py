@@ -130,6 +130,18 @@ def test_corruption_follows_the_forward_process():
     assert torch.equal(noisy, again)
     assert target is poses
     assert noisy.abs().max() <= torch.tensor(1.1)
+    step = torch.arange(1001, dtype=torch.float64) / 1000  # the cosine schedule, by hand
+    signal = torch.cos((step + 0.008) / 1.008 * torch.pi / 2).square()
+    kept = torch.cumprod(1 - (1 - signal[1:] / signal[:-1]).clamp(0, 0.999), dim=0)[level][
+        :, None, None, None
+    ]
+    noise = (noisy.double() - kept.sqrt() * poses) / (1 - kept).sqrt()
+    unclamped = (noisy.abs() < 1.1) & (kept < 0.9)
+    assert noise[unclamped].std() == pytest.approx(0.8, abs=0.15)
+    generator = torch.Generator().manual_seed(1)
+    torch.randint(1000, (64,), generator=generator)
+    drawn = torch.randn(poses.shape, generator=generator)
+    torch.testing.assert_close(noise[unclamped].float(), drawn[unclamped], atol=1e-3, rtol=1e-3)
     quiet, loud = level < 50, level > 950
     assert (noisy - poses)[quiet].abs().mean() < 0.1 < 0.5 < (noisy - poses)[loud].abs().mean()
 

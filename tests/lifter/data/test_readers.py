@@ -102,6 +102,24 @@ def test_mpi3dhp_joints_are_in_the_order_of_human36m(tmp_path: Path) -> None:
     assert [video.row for video in read_mpi3dhp(tmp_path, "train")] == ["S1", "S1", "S2", "S2"]
 
 
+def test_mpi3dhp_joints_are_found_by_their_names(tmp_path: Path) -> None:
+    right_arm, left_arm = (
+        [f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist")] for side in ("right", "left")
+    )
+    right_leg, left_leg = (
+        [f"{side}_{joint}" for joint in ("hip", "knee", "ankle")] for side in ("right", "left")
+    )
+    names = ["head_top", "neck", *right_arm, *left_arm, *right_leg, *left_leg, "pelvis", "spine", "head"]
+    expected = ["pelvis", *right_leg, *left_leg, "spine", "neck", "head", "head_top", *left_arm, *right_arm]
+    xyz = np.zeros((9, 17, 3))
+    xyz[..., 0] = 1000 * np.arange(17)  # every joint lies at its index
+    video = {"data_2d": xyz[..., :2], "data_3d": xyz, "valid": np.ones(9)}
+    np.savez(tmp_path / "data_test_3dhp.npz", allow_pickle=True, data=np.array({"TS1": video}, dtype=object))
+    (read,) = read_mpi3dhp(tmp_path, "test")
+    assert [names[int(x / 1000)] for x in read.keypoints[0, :, 0]] == expected
+    assert [names[int(x) + 14] for x in read.truth[0, :, 0]] == expected
+
+
 def test_motionberts_pickle_is_cut_into_videos(tmp_path: Path) -> None:
     dry.WRITERS["motionbert"](tmp_path, {"file": "x.pkl"}, 12)
     videos = list(read_motionbert(tmp_path / "x.pkl", "test"))

@@ -42,7 +42,7 @@ def test_aggregates_that_use_the_truth_have_the_lowest_error(
 ) -> None:
     aggregates: tuple[Aggregate, ...] = ("mean", "jpma", "p-best", "j-best")
     error = {
-        aggregate: evaluate(model, SPEC, videos, aggregate=aggregate).rows()["clips"]["mpjpe"]
+        aggregate: evaluate(model, SPEC, videos, combination=aggregate).rows()["clips"]["mpjpe"]
         for aggregate in aggregates
     }
     assert len(set(error.values())) == 4
@@ -64,7 +64,7 @@ def test_mean_and_p_best_are_those_of_the_hypotheses(
         SequenceLifter(model, SPEC).lift(part, "seq2seq")[1], poses.mean(axis=0), atol=1e-5
     )
     nearest = np.linalg.norm(poses - part.truth, axis=-1).mean(axis=(1, 2)).argmin()
-    best = SequenceLifter(model, SPEC, aggregate="p-best").lift(part, "seq2seq")[1]
+    best = SequenceLifter(model, SPEC, combination="p-best").lift(part, "seq2seq")[1]
     np.testing.assert_allclose(best, poses[nearest], atol=1e-5)
 
 
@@ -85,15 +85,13 @@ def test_virtual_cameras_project_the_truth_near_the_keypoints(
 def test_jpma_without_a_camera_is_refused(model: torch.nn.Module, videos: list[LabelledSequence]) -> None:
     video = LabelledSequence("desk", videos[0].keypoints, videos[0].truth, videos[0].size_wh)
     with pytest.raises(ConfigError, match="needs the camera, which is not known of desk"):
-        evaluate(model, SPEC, [video], aggregate="jpma")
+        evaluate(model, SPEC, [video], combination="jpma")
 
 
-def test_only_d3dp_has_hypotheses(model: torch.nn.Module) -> None:
+def test_only_d3dp_has_hypotheses() -> None:
     spec = LifterSpec(name="one", frames=9, config={"width": 16, "depth": 1, "heads": 2})
-    with pytest.raises(ConfigError, match=r"chooses among D3DP's hypotheses.* got mixste"):
-        SequenceLifter(build(spec), spec, aggregate="p-best")
-    with pytest.raises(ConfigError, match="got d3dp and flip"):
-        SequenceLifter(model, SPEC, flip=True, aggregate="p-best")
+    with pytest.raises(ConfigError, match="chooses among D3DP's hypotheses, and mixste has none"):
+        SequenceLifter(build(spec), spec, combination="p-best")
 
 
 def test_human36m_cameras_show_the_person_in_the_middle_of_the_image(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_a_single_frame_is_in_the_centre_of_its_window_or_the_newest(
     _, context = normalise.encode(
         torch.from_numpy(keypoints)[None], torch.tensor([size_wh]).float(), lifter.spec
     )
-    assert context.rotation is not None
+    assert context.reflection is not None
     places: dict[FramePlace, float] = {"centre": 13.0, "newest": 26.0}
     for place, depth in places.items():
         poses = lifter.lift_frames(keypoints, size_wh, frames, place)

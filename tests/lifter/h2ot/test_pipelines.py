@@ -97,6 +97,11 @@ def test_merging_the_windows_of_a_video_gives_the_video(length, placement):
         assert (merge_windows(poses[:, 4:5], bounds, length) == video).all()
 
 
+def test_where_two_windows_overlap_the_later_one_counts():
+    windows = np.array([[0, 1, 2], [10, 11, 12]])
+    assert merge_windows(windows, window_bounds(5, 3, "last"), 5).tolist() == [0, 1, 10, 11, 12]
+
+
 def test_windows_reject_empty_videos_and_unknown_placements():
     with pytest.raises(ConfigError, match="at least one frame"):
         window_bounds(0, 243, "centred")

@@ -51,7 +51,7 @@ def test_motion_keeps_the_frames_before_which_the_pose_moved_most():
 def test_opposite_motions_do_not_cancel():
     x = torch.zeros(1, 5, 2, 3)
     x[0, 2, 0, 0], x[0, 2, 1, 0] = 1.0, -1.0  # and back in the next frame
-    x[0, :, :, 2] = torch.arange(5.0)[None, :, None] * 100  # scores are not motion
+    x[0, :, :, 2] = torch.tensor([0.0, 900, 0, 0, 900])[:, None]  # scores are not motion
     assert TPMo(2, None)(state(keypoints=x)).tolist() == [[2, 3]]
 
 
@@ -108,6 +108,13 @@ def test_the_densest_point_scores_by_its_largest_distance():
     score = density_peaks(torch.tensor([[[0.0], [0.1], [3.0]]]), neighbours=2)
     densest, second = np.exp(-(0.1**2) / 2) * 3.0, np.exp(-(0.1**2) / 2) * 0.1
     np.testing.assert_allclose(score[0, :2], [densest, second], rtol=1e-5)
+
+
+def test_the_densest_point_of_a_window_without_ties_takes_the_largest_distance_of_its_own_row():
+    """Point 1 is the densest; the largest distance of the window lies between points 0 and 3."""
+    x = torch.tensor([[[-3.0], [0.0], [0.1], [4.0]]])
+    score = density_peaks(x, neighbours=2)
+    assert score[0, 1] == pytest.approx(np.exp(-(0.1**2) / 2) * 4.0, rel=1e-5)
 
 
 def test_take_selects_the_same_frames_or_other_frames_per_window():

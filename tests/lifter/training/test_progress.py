@@ -39,3 +39,21 @@ def test_a_quiet_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     _log_two_steps(tmp_path, quiet=True)
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
+
+
+def test_a_resumed_run_deletes_the_rows_of_steps_that_it_repeats(tmp_path: Path) -> None:
+    first = TrainingLog(tmp_path, 10)
+    first.begin(0, 40)
+    for step in range(1, 31):
+        first.add_step(step, torch.tensor(1.0), 0.1)
+    first.add_test(20, {"mpjpe": 50.0})
+    first.add_test(30, {"mpjpe": 40.0})
+    second = TrainingLog(tmp_path, 10)
+    second.begin(20, 40)
+    for step in range(21, 41):
+        second.add_step(step, torch.tensor(1.0), 0.1)
+    second.add_test(30, {"mpjpe": 40.0})
+    for name, steps in (("log.csv", ["10", "20", "30", "40"]), ("tests.csv", ["20", "30"])):
+        head, *rows = (tmp_path / name).read_text().splitlines()
+        assert head.startswith("step,")
+        assert [row.split(",")[0] for row in rows] == steps

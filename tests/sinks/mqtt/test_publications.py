@@ -183,4 +183,11 @@ def test_the_discovery_document_is_retained_and_empty_before_the_first_source():
         1,
         True,
     )
-    assert list(document["components"]) == ["cam0_persons", "cam0_presence", "cam0_events"]
+    assert list(document["components"]) == [
+        "health",
+        "age",
+        "cam0_persons",
+        "cam0_presence",
+        "cam0_events",
+        "cam0_camera",
+    ]

@@ -249,7 +249,14 @@ def test_discovery_is_published_again_when_home_assistant_starts(mosquitto, list
         listener.client.publish("homeassistant/status", b"online")
         again = listener.until(config)[-1]
     assert (first.payload, first.qos) == (again.payload, again.qos)
-    assert list(json.loads(first.payload)["components"]) == ["cam0_persons", "cam0_presence", "cam0_events"]
+    assert list(json.loads(first.payload)["components"]) == [
+        "health",
+        "age",
+        "cam0_persons",
+        "cam0_presence",
+        "cam0_events",
+        "cam0_camera",
+    ]
 
 
 def test_a_stalled_broker_blocks_no_sender_and_the_oldest_messages_are_dropped():
@@ -313,6 +320,7 @@ def test_closing_does_not_wait_for_an_absent_broker():
         ({"port": 0}, "mqtt port: expected 1 to 65535, got 0"),
         ({"max_hz": 0}, "mqtt max_hz: expected above 0 and at most 1000, got 0"),
         ({"prefix": "home/#"}, r"mqtt prefix: expected the beginning of a topic.*got 'home/#'"),
+        ({"viewer_url": "localhost"}, "mqtt viewer_url: expected an address"),
         ({"discovery_prefix": ""}, "mqtt discovery_prefix: expected the beginning of a topic"),
     ],
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
+from cyclonedds.domain import DomainParticipant
 from scipy.spatial.transform import Rotation
 
 from sinks.ros2 import ROS2
@@ -33,12 +35,6 @@ TYPES = {
     "/humans/bodies/a3f9k/urdf": "std_msgs/msg/String",
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
 }
-
-
-@pytest.fixture
-def domain(worker_id: str) -> int:
-    """A DDS domain of its own for tests that run side by side."""
-    return 60 + int(worker_id.removeprefix("gw") or 0) if worker_id != "master" else 59
 
 
 class Subscriber:
@@ -144,10 +140,27 @@ def test_markers_of_a_lost_person_are_deleted_and_its_id_leaves_the_list(domain:
 def test_stamps_are_never_repeated_and_old_poses_are_not_sent(domain: int):
     frames = pose_frames([joints()] * 3, "a3f9k")
     old = replace(frames[0], header=replace(frames[0].header, captured_unix_ns=UNIX_NS - 5 * 10**9))
-    received = published(domain, frames[0], old, frames[0], frames[1], frames[1])
+    received = published(domain, frames[0], frames[0], old, frames[1], frames[1])
     headers = [message.transforms[0].header.stamp for message in received["/tf"]]
     stamps = [(stamp.sec, stamp.nanosec) for stamp in headers]
     assert len(stamps) == len(set(stamps)) == 2
+    tracked = [message.ids for message in received["/humans/bodies/tracked"]]
+    assert tracked == [["a3f9k"], ["a3f9k"], [], ["a3f9k"], ["a3f9k"]]
+
+
+def test_lost_persons_are_reported_however_late(domain: int):
+    *frames, last = pose_frames([joints()] * 3, "a3f9k", lost_after=True)
+    late = replace(last, header=replace(last.header, captured_unix_ns=UNIX_NS - 60 * 10**9))
+    received = published(domain, *frames, late)
+    assert [marker.action for marker in received["/poselift/markers"][-1].markers] == [2, 2, 2]
+    assert received["/humans/bodies/tracked"][-1].ids == []
+
+
+def test_persons_absent_from_a_frame_are_lost(domain: int):
+    frames = pose_frames([joints()] * 4, "a3f9k")
+    received = published(domain, *frames[:3], replace(frames[3], persons=()))
+    assert [marker.action for marker in received["/poselift/markers"][-1].markers] == [2, 2, 2]
+    assert received["/humans/bodies/tracked"][-1].ids == []
 
 
 def test_states_become_diagnostics(domain: int):
@@ -173,3 +186,29 @@ def test_ids_given_by_senders_become_five_letters_and_digits(id: str):
 def test_settings_that_cannot_work_are_refused(settings: dict):
     with pytest.raises(ConfigError, match=r"ros2.*: expected"):
         ROS2.Settings(**settings)
+
+
+def test_topics_have_the_type_names_of_ros(domain: int):
+    with opened(ROS2(ROS2.Settings(domain=domain), ComponentContext("ros2"))):
+        participant = DomainParticipant(domain)
+        reader = BuiltinDataReader(participant, BuiltinTopicDcpsPublication)
+        found = {sample.topic_name: sample.type_name for sample in reader.take(100)}
+    assert found == {
+        "rt/tf": "tf2_msgs::msg::dds_::TFMessage_",
+        "rt/tf_static": "tf2_msgs::msg::dds_::TFMessage_",
+        "rt/poselift/markers": "visualization_msgs::msg::dds_::MarkerArray_",
+        "rt/humans/bodies/tracked": "hri_msgs::msg::dds_::IdsList_",
+        "rt/diagnostics": "diagnostic_msgs::msg::dds_::DiagnosticArray_",
+        "ros_discovery_info": "rmw_dds_common::msg::dds_::ParticipantEntitiesInfo_",
+    }
+
+
+def test_closing_removes_all_persons(domain: int):
+    subscriber = Subscriber(domain, 3.0)
+    with opened(ROS2(ROS2.Settings(domain=domain, max_age_ms=1e15), ComponentContext("ros2"))) as sink:
+        time.sleep(0.7)
+        for frame in pose_frames([joints()] * 5, "a3f9k"):
+            sink.send(frame)
+    received = subscriber.messages()
+    assert [marker.action for marker in received["/poselift/markers"][-1].markers] == [2, 2, 2]
+    assert received["/humans/bodies/tracked"][-1].ids == []

@@ -114,3 +114,47 @@ def test_a_frame_that_cannot_be_decoded_is_counted_and_leaves_a_gap_in_seq() -> 
     assert context.health.counter("cam0", "drop.undecodable") == 1
     camera.unblock.set()
     reader.close()
+
+
+class TickingCamera(FakeCapture):
+    """A camera whose every image comes a second after the one before."""
+
+    def __init__(self, clock: FakeClock, *images: U8) -> None:
+        super().__init__(*images)
+        self._clock = clock
+
+    def grab(self) -> bool:
+        self._clock.advance(1)
+        return super().grab()
+
+
+def read_all(reader: LatestFrameReader) -> None:
+    """Read until the camera is lost."""
+    while True:
+        reader.read(5.0)
+
+
+def test_a_camera_that_repeats_one_picture_is_lost_and_counted() -> None:
+    clock = FakeClock()
+    context = ComponentContext("cam0", clock=clock)
+    camera = TickingCamera(clock, *[IMAGE] * 30)
+    reader = LatestFrameReader(lambda: camera, "camera 0", 60.0, context, frozen_s=20.0)
+    reader.open(5.0)
+    with pytest.raises(SourceLost, match="camera 0 has sent the same picture for 20 s"):
+        read_all(reader)
+    assert context.health.counter("cam0", "frozen") == 1
+    assert camera.released.wait(10)
+
+
+@pytest.mark.parametrize("frozen_s", [20.0, None])
+def test_a_camera_is_kept_while_its_picture_changes_or_without_a_limit(frozen_s: float | None) -> None:
+    clock = FakeClock()
+    context = ComponentContext("cam0", clock=clock)
+    images = [IMAGE + (number // 15 if frozen_s else 0) for number in range(60)]
+    camera = TickingCamera(clock, *(image.astype(np.uint8) for image in images))
+    camera.unblock.set()
+    reader = LatestFrameReader(lambda: camera, "camera 0", 600.0, context, frozen_s)
+    reader.open(5.0)
+    with pytest.raises(SourceLost, match="camera 0 has stopped sending"):
+        read_all(reader)
+    assert context.health.counter("cam0", "frozen") == 0

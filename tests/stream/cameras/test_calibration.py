@@ -181,4 +181,4 @@ def test_the_command_writes_intrinsics_that_a_config_reads(
     assert exit_info.value.code in (0, None)
     walk = {"sources": {"door": {"type": "synthetic"}}, "sinks": {"log": {"type": "console"}}}
     assert_is_the_camera(resolve(walk | yaml.safe_load(output.read_text())).scene.cameras["door"])
-    assert "12 views" in capsys.readouterr().out
+    assert "board found in 12 of 12 images" in capsys.readouterr().out

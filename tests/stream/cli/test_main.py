@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from mcap.reader import make_reader
 
 from stream.cli.main import main
 from stream.files import keypoints as keypoint_files
@@ -32,7 +33,8 @@ def poses(path: Path) -> list[PoseFrame]:
 
 
 COMMANDS = (
-    *("demo", "run", "check", "listen", "lift", "models", "calibrate"),
+    *("demo", "run", "check", "listen", "lift", "models", "calibrate", "convert", "repair"),
+    *("keys", "doctor"),
     *("flops", "import-weights", "train", "evaluate", "plot", "lag-curve", "report", "bench"),
 )
 
@@ -84,6 +86,34 @@ def test_lift_writes_a_pose_for_every_frame(
         assert [frame.header.seq for frame in poses(output)] == list(range(frames))
 
 
+@pytest.mark.parametrize("suffix", [".mcap", ".bvh", ".glb", ".vrma"])
+def test_lift_and_convert_write_files_for_animation_and_robots(
+    capsys: pytest.CaptureFixture[str], tiny_weights: Path, tmp_path: Path, suffix: str
+):
+    lifted, converted = tmp_path / f"lifted{suffix}", tmp_path / f"converted{suffix}"
+    command = ("lift", PACKAGED_RECORDING, "--weights", tiny_weights, "-o")
+    assert poselift(capsys, *command, lifted)[0] == 0
+    assert poselift(capsys, *command, tmp_path / "poses.jsonl")[0] == 0
+    code, out, _ = poselift(capsys, "convert", tmp_path / "poses.jsonl", converted)
+    assert (code, out) == (0, f"600 frames converted to {converted}\n")
+    # The numbers of a .jsonl are rounded, so only the sizes can be compared.
+    assert converted.stat().st_size == pytest.approx(lifted.stat().st_size, rel=0.1)
+
+
+def test_repair_writes_an_index_again(capsys: pytest.CaptureFixture[str], tiny_weights: Path, tmp_path: Path):
+    whole, cut, repaired = (tmp_path / f"{name}.mcap" for name in ("whole", "cut", "repaired"))
+    poselift(capsys, "lift", PACKAGED_RECORDING, "--weights", tiny_weights, "-o", whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    code, out, _ = poselift(capsys, "repair", cut, "-o", repaired)
+    assert (code, out.split(" ", 1)[1]) == (0, f"messages written to {repaired}\n")
+    assert 200 < poses_in(repaired) < 400
+
+
+def poses_in(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(channel.topic == "/poselift/pose3d" for _, channel, _ in make_reader(file).iter_messages())
+
+
 def test_lift_reads_plain_arrays(capsys: pytest.CaptureFixture[str], tiny_weights: Path, tmp_path: Path):
     keypoints = np.random.default_rng(0).uniform(100, 300, (40, 17, 2)).astype(np.float32)
     np.savez(tmp_path / "plain.npz", keypoints=keypoints)
@@ -123,7 +153,7 @@ def test_a_file_name_becomes_a_valid_source_name(
     [
         ("nothing.mp4", "out.npz", "no such file or folder"),
         ("notes.txt", "out.npz", "expected a video"),
-        ("notes.txt", "out.csv", "expected an output ending in .npz or .jsonl"),
+        ("notes.txt", "out.csv", "expected an output ending in .npz, .jsonl"),
         ("broken.npz", "out.npz", "broken.npz"),
         ("empty.mp4", "out.npz", "empty.mp4"),
         ("folder", "out.npz", "folder"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lifter.paper import tables as paper
+from lifter.spec import Schedule
 from lifter.training import dry_run as dry
 from lifter.weights import read_spec
 from stream.cli.main import main
@@ -102,6 +103,42 @@ def test_diffpose_is_imported_from_two_files_and_pruned(poselift, tmp_path):
     assert (schedule.keep, schedule.at) == ((13, 9), (0, 3))
 
 
+def test_released_weights_are_imported_with_any_pruning_and_as_seq2frame(poselift, tmp_path):
+    file, output = released("mixste_small", tmp_path), tmp_path / "pruned.safetensors"
+    words = ("import-weights", "mixste", file, "-o", output, *as_options(MIXSTE), "--keep=13,9", "--at=0,3")
+    for pruner in ("tps", "tpc", "tpa", "tpmo"):
+        assert poselift(*words, "--pruner", pruner, "--recoverer", "centre")[0] == 0
+        spec = read_spec(output)
+        assert (spec.output, spec.schedule) == ("centre", Schedule((13, 9), (0, 3), pruner, "centre"))
+    assert poselift(*words, "--pruner", "tpmo")[0] == 0
+    assert (read_spec(output).output, read_spec(output).schedule.recoverer) == ("sequence", "tri")
+    code, _, err = poselift(*words, "--recoverer", "tra")
+    assert (code, "hourglass.positions.0" in err) == (1, True)
+
+
+def test_hypotheses_and_steps_of_d3dp_are_set_at_import_and_in_evaluation(poselift, tmp_path):
+    file, output = released("d3dp_small", tmp_path), tmp_path / "d3dp.safetensors"
+    words = as_options(MIXSTE | {"num_proposals": 3, "sampling_timesteps": 2})
+    assert poselift("import-weights", "d3dp", file, "-o", output, *words)[0] == 0
+    assert (read_spec(output).config["hypotheses"], read_spec(output).config["steps"]) == (3, 2)
+    np.savez(tmp_path / "x.npz", allow_pickle=False, fps=np.float32(50), **{"clip/a/b": dry.motion(20)})
+    evaluate = ("evaluate", output, "--data", tmp_path / "x.npz", "--device", "cpu")
+    answers = {
+        (h, k): poselift(*evaluate, *(("--hypotheses", h, "--steps", k) if h else ()))[1]
+        for h, k in ((None, None), (3, 2), (1, 2), (3, 1))
+    }
+    assert answers[None, None] == answers[3, 2]
+    assert len(set(answers.values())) == 3
+    code, _, err = poselift("evaluate", "small", "--data", tmp_path / "x.npz", "--steps", "2")
+    assert (code, "steps: expected a diffusion lifter, got mixste" in err) == (2, True)
+
+
+def test_a_single_stage_of_samples_can_be_plotted(poselift, tmp_path, tiny_weights):
+    words = ("--model", tiny_weights, "--keep", "9", "--at", "0", "--windows", "3")
+    code, _, err = poselift("plot", "selected", "-o", tmp_path / "kept.png", *words)
+    assert (code, err) == (0, "")
+
+
 def test_the_output_is_named_after_the_checkpoint(poselift, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = poselift(
@@ -155,9 +192,14 @@ def test_weights_that_output_the_centre_frame_only_are_refused_live(poselift, tm
         (("mixste", "FILE", "-o", "x.bin"), "x.bin: expected an output ending in .safetensors"),
         (
             ("mixste", "FILE", "-o", "nowhere/x.safetensors", *as_options(MIXSTE)),
-            "nowhere/x.safetensors: the weights cannot be written there",
+            "nowhere/x.safetensors: the weights cannot be written: ",
         ),
         (("mixste", "cut.bin"), "cut.bin: expected a checkpoint saved by torch"),
+        (("mixste", "empty.bin"), "empty.bin: expected a checkpoint saved by torch, got an empty file"),
+        (
+            ("mixste", "text.bin"),
+            "text.bin: expected a checkpoint saved by torch, got a file that begins with",
+        ),
         (("mixste", "evil.bin"), "evil.bin: expected "),
     ],
 )
@@ -165,6 +207,8 @@ def test_a_failed_import_is_a_one_line_error(poselift, tmp_path, monkeypatch, wo
     monkeypatch.chdir(tmp_path)
     file = released("mixste_small", tmp_path)
     Path("cut.bin").write_bytes(file.read_bytes()[:20000])
+    Path("empty.bin").touch()
+    Path("text.bin").write_text("epoch 1: 50 mm")
     torch.save({"model_pos": {}, "evil": Evil()}, "evil.bin")
     code, out, err = poselift("import-weights", *(str(file) if word == "FILE" else word for word in words))
     assert code in (1, 2)  # 2: an argument must be changed

@@ -108,7 +108,7 @@ def test_values_missing_from_a_line_are_taken_from_the_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (line(t_capture_ns=1) + "{", "line 2: 1 bytes are not a message"),
+        (line(t_capture_ns=1) + "{", "line 2: 1 bytes are not a valid message"),
         (line(t_capture_ns=1) + line(v=2), "line 2: message: expected v 1, got v 2"),
         (line(t_capture_ns=1, skeleton="coco18"), "line 1: skeleton: .* did you mean 'coco17'"),
         (

@@ -1,0 +1,3 @@
+"""Prometheus sink: metrics and health of a node over HTTP."""
+
+from sinks.prometheus.sink import Prometheus as Prometheus

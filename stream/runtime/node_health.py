@@ -1,0 +1,57 @@
+"""Health of a node of several workers: one report, as if it were one process."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Report = dict[str, Any]
+
+
+class NodeHealth:
+    """Merges the newest reports of all workers; counters of ended workers stay in the sums."""
+
+    def __init__(self) -> None:
+        self._reports: dict[int, Report] = {}
+        self._ended_counters: dict[str, int] = {}
+
+    def update(self, worker: int, report: Report) -> None:
+        """Keep the newest report of a worker, made by `Health.report`."""
+        self._reports[worker] = report
+
+    def end(self, worker: int) -> None:
+        """Keep the counters of an ended worker and forget its states and times."""
+        report = self._reports.pop(worker, None)
+        if report is not None:
+            self._ended_counters = sum_counters([self._ended_counters, report["counters"]])
+
+    def report(self, own: Report) -> Report:
+        """The node's report: that of the supervisor, `own`, with those of all workers."""
+        reports = [*self._reports.values(), own]
+        return {
+            "counters": sum_counters([self._ended_counters, *(report["counters"] for report in reports)]),
+            "states": {name: state for report in reports for name, state in report["states"].items()},
+            "stages_ms": _merge_stages([report["stages_ms"] for report in reports]),
+        }
+
+
+def sum_counters(counters: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Sums by name."""
+    total: dict[str, int] = {}
+    for counts in counters:
+        for name, count in counts.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _merge_stages(stages: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """p50: mean over the workers, weighted by samples; p95 and p99: of the slowest worker, an upper bound."""
+    merged = {}
+    for stage in dict.fromkeys(name for report in stages for name in report):
+        parts = [report[stage] for report in stages if stage in report]
+        samples = sum(part["n"] for part in parts)
+        merged[stage] = {
+            "p50": round(sum(part["p50"] * part["n"] for part in parts) / samples, 3),
+            "p95": max(part["p95"] for part in parts),
+            "p99": max(part["p99"] for part in parts),
+            "n": samples,
+        }
+    return merged

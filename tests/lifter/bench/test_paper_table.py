@@ -1,0 +1,66 @@
+"""Tables of the paper measured on this machine: every row is there, with the figures of its model."""
+
+import numpy as np
+import pytest
+
+from lifter.bench import paper_table
+from lifter.bench.candidates import BenchPlan
+from lifter.paper.printed_speeds import SPEEDS, is_per_window
+from lifter.paper.tables import ROWS
+from lifter.training import dry_run as dry
+from stream.errors import ConfigError
+
+PLAN = BenchPlan(device="cpu", threads=1).shortened()
+
+
+def only(monkeypatch, table, name):
+    row = next(row for row in ROWS if (row.table, row.name) == (table, name))
+    monkeypatch.setattr(paper_table, "ROWS", (row,))
+
+
+def test_every_row_with_a_printed_speed_has_a_model_and_the_other_way_round():
+    assert {(row.table, row.name) for row in ROWS if row.table in paper_table.TABLES} == set(SPEEDS)
+    assert paper_table.TABLES == (2, 3, 4, 8)
+
+
+def test_a_row_of_table_3_has_speed_training_memory_and_time(monkeypatch):
+    only(monkeypatch, 3, "H2OT w. MixSTE")
+    (row,) = paper_table.bench_paper_table(3, PLAN)["rows"]
+    assert (row["model"], row["fps"], row["memory_gb"], row["epoch_minutes"]) == (
+        "H2OT w. MixSTE",
+        18745,
+        5.6,
+        8.4,
+    )
+    assert row["our_fps"] > 243
+    assert row["our_memory_gb"] is None  # on a CPU
+    assert row["our_epoch_minutes"] > 0
+
+
+def test_the_frame_noise_is_the_2d_error_of_the_kept_frames(monkeypatch, tmp_path):
+    for detector in ("gt", "cpn_ft_h36m_dbb"):
+        dry.WRITERS["h36m"](tmp_path, {"detector": detector}, 250)
+    file = np.load(tmp_path / "data_2d_h36m_gt.npz", allow_pickle=True)["positions_2d"].item()
+    for videos in file.values():
+        for cameras in videos.values():
+            for xy in cameras:
+                xy += [3, 4]
+    np.savez(tmp_path / "data_2d_h36m_gt.npz", allow_pickle=True, positions_2d=np.array(file, dtype=object))
+    only(monkeypatch, 2, "TPS + TRI")
+    (row,) = paper_table.bench_paper_table(2, PLAN, tmp_path)["rows"]
+    assert row["our_frame_noise_px"] == 5.0
+    assert (row["ratio"], row["frame_noise_mm"]) == (0.0, 6.61)
+    assert 0 <= row["our_ratio"] < 1
+
+
+def test_seq2frame_and_tables_2_and_4_count_windows():
+    counted = [
+        is_per_window(*row) for row in ((2, "MixSTE"), (3, "MixSTE"), (3, "MixSTE, seq2frame"), (4, "x"))
+    ]
+    assert counted == [True, False, True, True]
+    assert not is_per_window(8, "D3DP")
+
+
+def test_a_table_without_speeds_is_refused():
+    with pytest.raises(ConfigError, match="expected one of the tables 2, 3, 4, 8, got 5"):
+        paper_table.bench_paper_table(5, PLAN)

@@ -27,7 +27,7 @@ LINGER_MS = 200  # how long closing may take to send the queued messages
 SEND_BUFFER_BYTES = 1 << 16  # the kernel's, per subscriber: what waits there is old when it is read at last
 # What subscribers may send, which is subscriptions: every byte of them takes about 100 bytes of memory.
 MAX_SUBSCRIPTION_BYTES = 1024  # one subscription; a topic has at most 200 characters and its prefix
-MAX_CONNECTION_BYTES = 1 << 14  # all subscriptions of one subscriber
+MAX_CONNECTION_BYTES = 1 << 13  # all subscriptions of one subscriber
 MAX_TOTAL_BYTES = 1 << 19  # of all subscribers together
 MAX_WAITING_SUBSCRIPTIONS = 8  # per subscriber, so that sending never spends long on them
 RECEIVE_BUFFER_BYTES = 1 << 14

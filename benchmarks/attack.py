@@ -144,7 +144,10 @@ def subscribe_raw(port: int, long: bool, end_s: float) -> None:
     ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"SUB"
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(GREETING + b"\x04" + bytes([len(ready)]) + ready)
+            connection.sendall(GREETING)
+            connection.recv(64, socket.MSG_WAITALL)
+            connection.sendall(b"\x04" + bytes([len(ready)]) + ready)
+            connection.recv(1024)  # the READY command of the other side
             while time.monotonic() < end_s:
                 topic = b"x" * 20_000_000 if long else os.urandom(900)
                 connection.sendall(b"\x02" + struct.pack(">Q", len(topic) + 1) + b"\x01" + topic)

@@ -12,7 +12,10 @@ class RawSubscriber:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"SUB"
-        self._socket.sendall(_GREETING + b"\x04" + bytes([len(ready)]) + ready)
+        self._socket.sendall(_GREETING)
+        self._socket.recv(64, socket.MSG_WAITALL)
+        self._socket.sendall(b"\x04" + bytes([len(ready)]) + ready)
+        self._socket.recv(1024)  # the READY command of the other side
 
     def subscribe(self, topic: bytes) -> bool:
         """Send one subscription; False when the connection is closed."""

@@ -1,14 +1,10 @@
 """No pose older than a limit leaves through a sink that moves something: a robot, an avatar, a transform."""
 
-import logging
 from dataclasses import replace
 
 from stream.messages import PoseFrame
 from stream.protocols import ComponentContext
-
-log = logging.getLogger("poselift")
-
-_WARN_EVERY_NS = 10_000_000_000
+from stream.rate_limited_log import RateLimitedLog
 
 
 class MaxAge:
@@ -17,8 +13,7 @@ class MaxAge:
     def __init__(self, max_age_ms: float, context: ComponentContext) -> None:
         self._max_age_ms = max_age_ms
         self._context = context
-        self._dropped = 0
-        self._next_warning_ns = 0
+        self._log = RateLimitedLog(context.clock)
 
     def fresh(self, frame: PoseFrame) -> PoseFrame:
         """The frame, without its poses if they are too old. Lost persons stay in it, whatever their age: a
@@ -34,13 +29,11 @@ class MaxAge:
         age_ms = frame.age_ms(clock.unix_ns())
         if frame.mode == "offline" or age_ms <= self._max_age_ms:
             return False
-        self._dropped += 1
         self._context.health.increment(name, "drop.too_old")
-        if clock.now_ns() >= self._next_warning_ns:
-            self._next_warning_ns = clock.now_ns() + _WARN_EVERY_NS
-            log.warning(
-                "%s: %d poses were older than %.0f ms and not sent (the last one %.0f ms); lower lifter.lag "
-                "or raise sinks.%s.max_age_ms",
-                *(name, self._dropped, self._max_age_ms, age_ms, name),
-            )
+        self._log.warning(
+            "too_old",
+            "%s: a pose is %.0f ms old, more than %.0f ms, and not sent; lower lifter.lag or raise "
+            "sinks.%s.max_age_ms",
+            *(name, age_ms, self._max_age_ms, name),
+        )
         return True

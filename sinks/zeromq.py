@@ -8,6 +8,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from sinks.max_age import MaxAge
+from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
@@ -22,6 +24,14 @@ log = logging.getLogger("poselift")
 
 MAX_SEND_WAIT_MS = 20  # how long a full queue may delay a message before it is dropped
 LINGER_MS = 200  # how long closing may take to send the queued messages
+SEND_BUFFER_BYTES = 1 << 16  # the kernel's, per subscriber: what waits there is old when it is read at last
+# What subscribers may send, which is subscriptions: every byte of them takes about 100 bytes of memory.
+MAX_SUBSCRIPTION_BYTES = 1024  # one subscription; a topic has at most 200 characters and its prefix
+MAX_CONNECTION_BYTES = 1 << 13  # all subscriptions of one subscriber
+MAX_TOTAL_BYTES = 1 << 19  # of all subscribers together
+MAX_WAITING_SUBSCRIPTIONS = 8  # per subscriber, so that sending never spends long on them
+RECEIVE_BUFFER_BYTES = 1 << 14
+REFILL_BYTES_PER_S = 1000.0  # heartbeats take some 10 bytes every 2 seconds
 
 
 class ZeroMQ:
@@ -37,17 +47,22 @@ class ZeroMQ:
         port: TCP port; 0 picks a free one.
 
         queue: Messages kept for a subscriber that is slow; further ones are dropped for it.
+
+        max_age_ms: Poses older than this are not sent; null sends poses of any age.
         """
 
         host: str = "127.0.0.1"
         port: int = 5555
         queue: int = 8
+        max_age_ms: float | None = 3000.0
 
         def __post_init__(self) -> None:
             if not 0 <= self.port < 65536:
                 raise ConfigError(f"zeromq port: expected 1 to 65535, or 0 for any free one, got {self.port}")
             if self.queue < 1:
                 raise ConfigError(f"zeromq queue: expected a number from 1, got {self.queue}")
+            if self.max_age_ms is not None and not self.max_age_ms > 0:
+                raise ConfigError(f"zeromq max_age_ms: expected more than 0, or null, got {self.max_age_ms}")
             self.check_binding("zeromq", self.host)
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
@@ -56,6 +71,7 @@ class ZeroMQ:
         self._keys = settings.server_keys()
         self._socket: zmq.Socket[bytes] | None = None
         self._resources = ExitStack()
+        self._max_age = None if settings.max_age_ms is None else MaxAge(settings.max_age_ms, context)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.endpoint = f"tcp://{host}:{settings.port}"  # once open, with the actual port
 
@@ -70,6 +86,10 @@ class ZeroMQ:
             socket = context.socket(zmq.PUB)
             resources.callback(socket.close, linger=LINGER_MS)
             socket.set(zmq.SNDHWM, settings.queue)
+            socket.set(zmq.SNDBUF, SEND_BUFFER_BYTES)
+            socket.set(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)
+            socket.set(zmq.RCVHWM, MAX_WAITING_SUBSCRIPTIONS)
+            socket.set(zmq.RCVBUF, RECEIVE_BUFFER_BYTES)
             socket.set(zmq.LINGER, 0)
             socket.set(zmq.IPV6, int(":" in settings.host))
             socket.set(zmq.HEARTBEAT_IVL, 2000)  # ms; detects a subscriber whose machine is gone
@@ -83,6 +103,16 @@ class ZeroMQ:
                     self._context.name,
                     self.endpoint,
                 )
+            guard = ConnectionGuard(
+                socket,
+                self._context.name,
+                self._context.clock,
+                MAX_CONNECTION_BYTES,
+                MAX_TOTAL_BYTES,
+                REFILL_BYTES_PER_S,
+            )
+            resources.callback(guard.close)
+            guard.start()
             self._bind(socket)
             self._socket, self._resources = socket, resources.pop_all()
 
@@ -94,6 +124,10 @@ class ZeroMQ:
     def send(self, message: Message) -> None:
         """Publish a message of any kind; SinkUnavailable when the socket is closed."""
         if isinstance(message, PoseFrame):
+            if self._max_age is not None and (fresh := self._max_age.fresh(message)) is not message:
+                if not fresh.persons:
+                    return
+                message = fresh
             message = wire.with_publish_time(message, self._context.clock)
         self.send_encoded(topic_of(message), wire.encode(message))
 

@@ -5,7 +5,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from sources.keypoint_receiver import KeypointReceiver
+from sources.keypoint_receiver import DISCARD_S, KeypointReceiver
 from stream import security
 from stream.errors import ConfigError, PoseliftError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
@@ -81,6 +81,9 @@ class MQTT:
     def read(self, timeout_s: float) -> KeypointFrame | None:
         """The keypoints of the next message. Raises SourceLost."""
         frame = self._frames.get(timeout_s)
+        if self._receiver.paused(timeout_s):
+            self._receiver.count_late(self._discard_waiting() + (frame is not None))
+            return None
         if frame is not None:
             return frame
         if self._frames.drained:
@@ -88,6 +91,14 @@ class MQTT:
         if message := self._receiver.timeout_message():
             raise SourceLost(f"{self._url}, topic {self._settings.topic}: {message}")
         return None
+
+    def _discard_waiting(self) -> int:
+        """Take and drop what waits or arrives within DISCARD_S; returns the number of messages."""
+        count, clock = 0, self._context.clock
+        until_ns = clock.now_ns() + round(DISCARD_S * 1e9)
+        while clock.now_ns() < until_ns and self._frames.get(DISCARD_S):
+            count += 1
+        return count
 
     def _count_dropped(self) -> None:
         self._context.health.increment(self._context.name, "drop.reader_behind")

@@ -15,6 +15,7 @@ log = logging.getLogger("poselift")
 
 MIN_DELAY_S, MAX_DELAY_S = 0.5, 15.0
 DELAY_JITTER = 0.5  # cameras behind one switch must not all reconnect in the same instant
+MAX_SEQ = 2**63 - 1  # the largest number of a frame on the wire; behind it numbering starts anew
 CLOSE_GRACE_S = 0.5  # how long `close` waits for an attempt to open that is still running
 
 
@@ -101,6 +102,8 @@ class ReconnectingSource:
 
     def _renumbered(self, frame: KeypointFrame) -> KeypointFrame:
         """`frame` with a seq that continues after those of the sources before."""
+        if frame.header.seq + (self._seq_base or 0) > MAX_SEQ:
+            self._seq_base = 0
         seq = frame.header.seq + (self._seq_base or 0)
         self._highest_seq = max(self._highest_seq, seq)
         if not self._seq_base:

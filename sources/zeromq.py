@@ -6,7 +6,8 @@ from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from sources.keypoint_receiver import KeypointReceiver
+from sources.keypoint_receiver import DISCARD_S, KeypointReceiver
+from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("poselift")
 
 MAX_BATCH = 1000  # messages read at once with newest_only: a fast sender must not keep `read` busy for ever
+MAX_WAITING = 64  # messages per sender that wait for `read`; a sender behind that has to wait or drop
+MAX_TOTAL_BYTES = 1 << 24  # of all messages that wait, also of parts of one message
+REFILL_BYTES_PER_S = 10_000.0  # heartbeats and handshakes
+PART_OVERHEAD_BYTES = 9  # length and flags of a part
 HEARTBEAT_MS = 2000  # detects a publisher whose machine has gone
 
 
@@ -98,6 +103,7 @@ class ZeroMQ:
         self._receiver = KeypointReceiver(context, settings.timeout_s)
         self._zmq: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
+        self._guard: ConnectionGuard | None = None
         self._timeout_ms: int | None = None  # the receive timeout that is set on the socket
         self._payloads: deque[bytes] = deque()  # received, not decoded yet
 
@@ -109,12 +115,17 @@ class ZeroMQ:
         self._zmq = zmq.Context()
         socket = self._socket = self._zmq.socket(zmq.SUB)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
+        socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.setsockopt(zmq.SUBSCRIBE, settings.topic.encode())
         if self._server_keys is not None:
             self._server_keys.apply(socket, self._resources)
         elif self._client_keys is not None:
             self._client_keys.apply(socket)
+        self._guard = ConnectionGuard(
+            socket, self._context.name, self._context.clock, None, MAX_TOTAL_BYTES, REFILL_BYTES_PER_S
+        )
+        self._guard.start()
         try:
             if settings.bind:
                 socket.bind(settings.endpoint)
@@ -136,9 +147,12 @@ class ZeroMQ:
         self._receiver.start()
 
     def close(self) -> None:
+        if self._guard is not None:
+            self._guard.close()
         self._resources.close()
         if self._zmq is not None:
             self._zmq.destroy(linger=0)
+        self._guard = None
         self._zmq = self._socket = self._timeout_ms = None
         self._payloads.clear()
 
@@ -148,6 +162,9 @@ class ZeroMQ:
             raise SourceLost(f"{self._context.name} is closed")
         if not self._payloads:
             parts = self._receive(max(0, round(timeout_s * 1000)))
+            if self._receiver.paused(timeout_s):
+                parts = []
+                self._receiver.count_late(self._discard_waiting())
             if parts and self._settings.newest_only:
                 self._payloads.extend(self._newest_payloads(parts))
             else:
@@ -169,7 +186,17 @@ class ZeroMQ:
             parts = self._socket.recv_multipart()
         except zmq.Again:
             return []
+        assert self._guard is not None
+        self._guard.allow(sum(map(len, parts)) + PART_OVERHEAD_BYTES * len(parts))
         return parts if len(parts) <= 2 else [b""]  # an empty payload counts as an invalid message
+
+    def _discard_waiting(self) -> int:
+        """Read and drop what waits, for DISCARD_S; returns the number of messages."""
+        count, clock = 0, self._context.clock
+        until_ns = clock.now_ns() + round(DISCARD_S * 1e9)
+        while clock.now_ns() < until_ns and self._receive(round(DISCARD_S * 1000)):
+            count += 1
+        return count
 
     def _newest_payloads(self, parts: list[bytes]) -> list[bytes]:
         """The newest waiting payload of every topic, in the order in which the topics came first.

@@ -7,6 +7,7 @@ for poses in subscribe("tcp://127.0.0.1:5555", newest=True):
         print(person.id, person.state, person.xyz[10], f"{poses.age_ms():.0f} ms old")
 """
 
+import contextlib
 import logging
 import math
 import time
@@ -15,8 +16,10 @@ from typing import Self
 
 import zmq
 
+from stream.clock import SystemClock
 from stream.errors import ConfigError, DecodeError, SourceLost
 from stream.messages import KeypointFrame, Message, PoseFrame
+from stream.rate_limited_log import INTERVAL_S, RateLimitedLog
 from stream.security import ClientKeys
 from stream.wire import codec as wire
 from stream.wire.schema import MAX_BYTES, Kind
@@ -25,6 +28,7 @@ from stream.wire.topics import topic
 log = logging.getLogger("poselift")
 
 ENDPOINT = "tcp://127.0.0.1:5555"
+RECEIVE_BUFFER_BYTES = 1 << 16  # the kernel's: poses that wait there are old when they are read at last
 MAX_POLL_S = 1.0  # Bounds the wait for Ctrl-C on systems where it does not interrupt a poll.
 MAX_CLOCK_STEP_NS = 10_000_000_000  # a frame older than the newest by more is not late
 MAX_DRAINED = 1000  # messages read at once, so that a sender that never pauses cannot block the reader
@@ -36,18 +40,24 @@ def subscribe(
     newest: bool = False,
     timeout_s: float | None = None,
     keys: ClientKeys | None = None,
+    max_age_ms: float | None = None,
     on_session: Callable[[str, str], None] | None = None,
 ) -> Iterator[PoseFrame]:
     """Endless poses of one source, or of all sources; connects at once and reconnects by itself.
 
     newest: yield only the newest waiting poses of each source, for readers slower than the sender.
-    timeout_s: raise SourceLost when no poses arrive for this long; None waits for ever.
-    keys: for a node that uses CURVE. on_session: called with the source and its new session before the first
-    poses of another session, after the node or one of its workers was replaced; the ids of all persons are
-    new from then on. Poses of another session that are older than the newest yielded ones of the source are
-    dropped. Leaving the loop disconnects.
+    timeout_s: raise SourceLost when no poses arrive for this long; None waits for ever, and logs a warning
+    every 10 seconds without poses.
+    keys: for a node that uses CURVE.
+    max_age_ms: leave out live poses captured longer ago, such as those that waited while this program was
+    stopped; the clocks of both machines must agree. None yields poses of any age.
+    on_session: called with the source and its new session before the first poses of another session, after
+    the node or one of its workers was replaced; the ids of all persons are new from then on. Poses of another
+    session that are older than the newest yielded ones of the source are dropped. Leaving the loop
+    disconnects.
     """
-    return _poses(Subscriber(endpoint, source, ("pose3d",), keys), newest, timeout_s, on_session)
+    subscriber = Subscriber(endpoint, source, ("pose3d",), keys, max_age_ms)
+    return _poses(subscriber, newest, timeout_s, on_session)
 
 
 def _poses(
@@ -98,7 +108,8 @@ class _Sessions:
 class Subscriber:
     """Receives the messages of a node in the order they arrive; use it from one thread.
 
-    refused: number of received messages that could not be decoded.
+    refused: number of received messages that could not be decoded. too_old: number of live poses left out
+    because they were captured more than `max_age_ms` ago.
     """
 
     def __init__(
@@ -107,16 +118,20 @@ class Subscriber:
         source: str | None = None,
         kinds: tuple[Kind, ...] = ("pose3d", "meta", "status"),
         keys: ClientKeys | None = None,
+        max_age_ms: float | None = None,
     ) -> None:
         """Connect to `endpoint`; ConfigError when it is no address or `source` no name."""
         self.endpoint = endpoint
-        self.refused = 0
+        self.refused = self.too_old = 0
+        self._max_age_ms = max_age_ms
+        self._log = RateLimitedLog(SystemClock())
         topics = [topic(kind, None if kind == "status" else source) for kind in kinds]
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         options = {
             zmq.LINGER: 0,
             zmq.MAXMSGSIZE: MAX_BYTES,
+            zmq.RCVBUF: RECEIVE_BUFFER_BYTES,
             zmq.HEARTBEAT_IVL: 2000,  # ms; detects a node whose machine is gone
             zmq.HEARTBEAT_TIMEOUT: 6000,
             zmq.RECONNECT_IVL: 100,
@@ -126,6 +141,8 @@ class Subscriber:
             self._socket.set(option, value)
         if keys:
             keys.apply(self._socket)
+        # libzmq ends a connection for good after a message above MAXMSGSIZE: connect again after every loss.
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         for prefix in topics:
             self._socket.subscribe(prefix)
         try:
@@ -144,6 +161,8 @@ class Subscriber:
 
     def close(self) -> None:
         """Disconnect; closing twice is harmless."""
+        if not self._socket.closed:
+            self._socket.disable_monitor()
         self._context.destroy(linger=0)
 
     def read(self, timeout_s: float | None = None) -> Message | KeypointFrame | None:
@@ -171,21 +190,53 @@ class Subscriber:
         """Yield whenever a message can be received, until `timeout_s` have passed."""
         if self._socket.closed:
             raise SourceLost(f"the subscriber to {self.endpoint} is closed")
+        started_s = time.monotonic()
         deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
             remaining_s = max(0.0, deadline_s - time.monotonic())
             if self._socket.poll(math.ceil(1000 * min(remaining_s, MAX_POLL_S))):
                 yield
+                started_s = time.monotonic()
+            else:
+                self._reconnect_if_lost()
+                if (silent_s := time.monotonic() - started_s) > INTERVAL_S:
+                    self._log.warning(
+                        "silent",
+                        "%s: no messages for %.0f s; still waiting. Is the node running, is this its "
+                        "address, and is a person in the picture?",
+                        *(self.endpoint, silent_s),
+                    )
             if time.monotonic() >= deadline_s:
                 return
+
+    def _reconnect_if_lost(self) -> None:
+        lost = False
+        while self._monitor.poll(0):
+            self._monitor.recv_multipart()
+            lost = True
+        if lost:
+            with contextlib.suppress(zmq.ZMQError):  # libzmq has given the connection up
+                self._socket.disconnect(self.endpoint)
+            self._socket.connect(self.endpoint)
 
     def _decode(self, parts: list[bytes]) -> Message | KeypointFrame | None:
         try:
             if len(parts) != 2:
                 raise DecodeError(f"message: expected two parts, got {len(parts)}")
-            return wire.decode(parts[1])
+            message = wire.decode(parts[1])
         except DecodeError as error:
-            if not self.refused:
-                log.warning("%s: %s; further ones are only counted", self.endpoint, error)
+            self._log.warning("refused", "%s: %s", self.endpoint, error)
             self.refused += 1
             return None
+        if self._max_age_ms is None or not isinstance(message, PoseFrame) or message.mode == "offline":
+            return message
+        if (age_ms := message.age_ms()) <= self._max_age_ms:
+            return message
+        self.too_old += 1
+        self._log.warning(
+            "too_old",
+            "%s: a pose is %.0f ms old, more than max_age_ms, and left out; this program was too slow, or "
+            "the clocks of both machines differ",
+            *(self.endpoint, age_ms),
+        )
+        return None

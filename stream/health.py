@@ -2,12 +2,16 @@
 
 import threading
 from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_SAMPLES = 512  # latest samples per stage: enough for a p99, few enough to sort every few seconds
+# A status message stays below 64 kB.
+MAX_COUNTERS_BYTES, COUNTER_BYTES = 30_000, 24  # the second: of a number with its quotes and commas
+MAX_STATES, MAX_DETAIL = 64, 300
 
 
 class Health:
@@ -28,6 +32,17 @@ class Health:
             self._counts[key] = self._counts.get(key, 0) + count
             if event.startswith("drop."):
                 self._dropped[component] = self._dropped.get(component, 0) + count
+
+    def merge(self, component: str, into: str) -> None:
+        """Add the counters of a component to those of `into`, and forget the component."""
+        with self._lock:
+            for key in [key for key in self._counts if key[0] == component]:
+                target = into, key[1]
+                self._counts[target] = self._counts.get(target, 0) + self._counts.pop(key)
+            self._dropped[into] = self._dropped.get(into, 0) + self._dropped.pop(component, 0)
+            self._states.pop(component, None)
+            for key in [key for key in self._latest_ns if key[0] == component]:
+                del self._latest_ns[key]
 
     def counter(self, component: str, event: str) -> int:
         """Value of a counter; 0 before its first increment."""
@@ -72,16 +87,36 @@ class Health:
             }
 
     def report(self) -> dict[str, Any]:
-        """Counters, states, and p50, p95, p99 per stage in milliseconds, as values that JSON can express."""
+        """Counters, states, and p50, p95, p99 per stage in milliseconds, as values that JSON can express.
+
+        At most MAX_COUNTERS_BYTES of counters: those of further components are summed up as `others`.
+        """
         with self._lock:
-            counts = {f"{component}.{event}": count for (component, event), count in self._counts.items()}
-            states = {component: dict(state) for component, state in self._states.items()}
+            counts = _limited(self._counts, {*self._states, "lift"})
+            states = {
+                component: {key: text[:MAX_DETAIL] for key, text in state.items()}
+                for component, state in list(self._states.items())[:MAX_STATES]
+            }
             samples = {stage: np.array(ms) for stage, ms in self._samples_ms.items()}
         return {
             "counters": counts,
             "states": states,
             "stages_ms": {stage: _percentiles(ms) for stage, ms in samples.items()},
         }
+
+
+def _limited(counts: dict[tuple[str, str], int], first: Collection[str]) -> dict[str, int]:
+    """Counters by `component.event`, those of the components `first` before others, as far as they fit."""
+    limited: dict[str, int] = {}
+    size = 0
+    # The sort is stable: the components keep their order.
+    for (component, event), count in sorted(counts.items(), key=lambda item: item[0][0] not in first):
+        key = f"{component}.{event}"
+        size += len(key.encode()) + COUNTER_BYTES
+        if size > MAX_COUNTERS_BYTES:
+            key = f"others.{event}"
+        limited[key] = limited.get(key, 0) + count
+    return limited
 
 
 def stalled_threads(health: Health, now_ns: int, limit_s: float) -> dict[str, float]:

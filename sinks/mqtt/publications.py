@@ -19,6 +19,8 @@ from stream.messages import Message, Meta, PoseFrame, Status
 from stream.wire import codec as wire
 from stream.wire.schema import Format
 
+MAX_SOURCES = 256  # remembered, so that ever new names of cameras cannot exhaust the memory
+
 
 class Publication(NamedTuple):
     """One MQTT message."""
@@ -58,14 +60,19 @@ class Publications:
         self._published_ns: dict[str, int] = {}  # capture time of the last pose3d of each source
         self._present: dict[str, set[str]] = {}  # ids of the persons of each source
         self._metas: dict[str, Meta] = {}
+        self._sources: dict[str, None] = {}  # the source of the newest message last
 
     def from_message(self, message: Message, clock: Clock) -> list[Publication]:
         """The publications that a message causes, in order; possibly none."""
         match message:
             case PoseFrame():
-                return [*self._events(message), *self._pose(message, clock)]
+                return [
+                    *self._remember(message.header.source),
+                    *self._events(message),
+                    *self._pose(message, clock),
+                ]
             case Meta():
-                return self._on_meta(message)
+                return [*self._remember(message.source), *self._on_meta(message)]
             case Status():
                 return [Publication(f"{self._prefix}/stats", wire.encode(message, "json"))]
 
@@ -85,6 +92,23 @@ class Publications:
             return []
         document = self._home_assistant.document(sources)
         return [Publication(self._home_assistant.topic, document, 1, True)]
+
+    def _remember(self, source: str) -> list[Publication]:
+        """Note a source; of too many, the source silent for longest is forgotten, at the broker too."""
+        self._sources.pop(source, None)
+        self._sources[source] = None
+        if len(self._sources) <= MAX_SOURCES:
+            return []
+        oldest = next(iter(self._sources))
+        del self._sources[oldest]
+        self._published_ns.pop(oldest, None)
+        forgotten = [("meta", self._metas.pop(oldest, None)), ("persons", self._present.pop(oldest, None))]
+        # An empty payload makes the broker forget what it retains under a topic.
+        return [
+            Publication(f"{self._prefix}/{oldest}/{name}", b"", 1, True)
+            for name, value in forgotten
+            if value is not None
+        ]
 
     def _events(self, frame: PoseFrame) -> list[Publication]:
         """Events of the persons that are new or lost, and the new count.

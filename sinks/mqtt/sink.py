@@ -7,28 +7,42 @@ poses are of no use. Everything that a broker retains is published again on ever
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from sinks.max_age import MaxAge
 from sinks.mqtt.publications import Publication, Publications
 from stream import security
 from stream.clock import Backoff
 from stream.errors import ConfigError, SinkUnavailable
-from stream.messages import Message
+from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
 from stream.queues import DropOldestQueue
+from stream.rate_limited_log import RateLimitedLog
 
 if TYPE_CHECKING:
     import aiomqtt
 
 log = logging.getLogger("poselift")
 
+SEND_BUFFER_BYTES = 1 << 14  # the kernel's: poses that wait there are old when the broker gets them
+UNANSWERED_MS = 3000  # after so long without an acknowledgement by TCP the connection counts as lost
 QUEUE_SIZE = 64  # publications between `send` and the broker
 MIN_RETRY_S, MAX_RETRY_S = 0.5, 30.0
 ANSWER_TIMEOUT_S = 5.0  # how long the broker may take for each answer
 KEEPALIVE_S = 15  # after a longer silence the broker counts as lost
 CLOSE_GRACE_S = 0.7  # time to publish the queue and "stopped" when closing
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """A publication that waits; frame: whose pose it is, or None for one that is of use at any age."""
+
+    publication: Publication
+    frame: PoseFrame | None
 
 
 class MQTT:
@@ -45,6 +59,8 @@ class MQTT:
 
         max_hz: Maximum number of poses per second and source.
 
+        max_age_ms: Poses older than this are not sent; null sends poses of any age.
+
         discovery: Announce the node to Home Assistant.
 
         discovery_prefix: Topic prefix at which Home Assistant expects announcements.
@@ -56,6 +72,7 @@ class MQTT:
         prefix: str = "poselift"
         format: Literal["json", "msgpack"] = "json"
         max_hz: float = 10.0
+        max_age_ms: float | None = 3000.0
         discovery: bool = False
         discovery_prefix: str = "homeassistant"
         viewer_url: str | None = None
@@ -64,6 +81,8 @@ class MQTT:
             security.BrokerSettings.__post_init__(self)
             if not 0 < self.max_hz <= 1000:
                 raise ConfigError(f"mqtt max_hz: expected above 0 and at most 1000, got {self.max_hz}")
+            if self.max_age_ms is not None and not self.max_age_ms > 0:
+                raise ConfigError(f"mqtt max_age_ms: expected more than 0, or null, got {self.max_age_ms}")
             if self.viewer_url is not None and not self.viewer_url.startswith(("http://", "https://")):
                 raise ConfigError(
                     "mqtt viewer_url: expected an address such as http://192.0.2.1:8765, "
@@ -87,7 +106,9 @@ class MQTT:
             *(settings.prefix, context.node, settings.format, settings.max_hz),
             *(discovery_prefix, settings.viewer_url),
         )
-        self._queue: DropOldestQueue[Publication] = DropOldestQueue(
+        self._max_age = None if settings.max_age_ms is None else MaxAge(settings.max_age_ms, context)
+        self._log = RateLimitedLog(context.clock)
+        self._queue: DropOldestQueue[_Queued] = DropOldestQueue(
             QUEUE_SIZE, on_drop=lambda: self._count_drops("broker_slow", 1)
         )
         self._connected = False
@@ -125,14 +146,16 @@ class MQTT:
         with self._lock:
             publications = self._publications.from_message(message, self._context.clock)
             if self._connected:
-                self._enqueue(publications)
+                self._enqueue(publications, message if isinstance(message, PoseFrame) else None)
             else:
                 self._context.health.set_state(self._context.name, "retrying", self._reason)
                 self._count_drops("disconnected", _transient(publications))
 
-    def _enqueue(self, publications: list[Publication]) -> None:
+    def _enqueue(self, publications: list[Publication], frame: PoseFrame | None = None) -> None:
         for publication in publications:
-            self._queue.put(publication)
+            # Events and counts are of use at any age.
+            is_pose = publication.qos == 0 and not publication.retain
+            self._queue.put(_Queued(publication, frame if is_pose else None))
         self._call_in_loop(self._wake.set)
 
     def _count_drops(self, reason: str, number: int) -> None:
@@ -179,6 +202,7 @@ class MQTT:
                     will=aiomqtt.Will(self._publications.available, b"offline", 1, True),
                     timeout=ANSWER_TIMEOUT_S,
                     keepalive=KEEPALIVE_S,
+                    socket_options=_socket_options(),
                 ) as client:
                     backoff.reset()
                     await self._serve(client)
@@ -223,7 +247,8 @@ class MQTT:
         while True:
             self._wake.clear()
             while (queued := self._queue.get(timeout_s=0)) is not None:
-                await client.publish(*queued)
+                if self._max_age is None or queued.frame is None or not self._max_age.exceeded(queued.frame):
+                    await client.publish(*queued.publication)
             if self._closing:
                 await client.publish(self._publications.available, b"stopped", 1, True)
                 return
@@ -231,7 +256,7 @@ class MQTT:
 
     def _drain(self) -> list[Publication]:
         """Empty the queue and return what was in it."""
-        return list(iter(lambda: self._queue.get(timeout_s=0), None))
+        return [queued.publication for queued in iter(lambda: self._queue.get(timeout_s=0), None)]
 
     async def _listen(self, client: "aiomqtt.Client") -> None:
         """Publish the discovery again whenever Home Assistant starts; raises when the connection breaks."""
@@ -245,9 +270,17 @@ class MQTT:
     def _report_loss(self, error: Exception, delay_s: float) -> None:
         self._reason = f"{self.endpoint}: {security.with_hint(error, self._settings.password_env)}"
         self._context.health.set_state(self._context.name, "retrying", self._reason)
-        log.warning("%s: %s; trying again in %.1f s", self._context.name, self._reason, delay_s)
+        self._log.warning("lost", "%s: %s; trying again in %.1f s", self._context.name, self._reason, delay_s)
 
 
 def _transient(publications: list[Publication]) -> int:
     """Number of publications that no broker retains, so that dropping them loses them."""
     return sum(not publication.retain for publication in publications)
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """Options of the TCP connection that keep poses from waiting in it."""
+    options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)]
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS))
+    return options

@@ -43,6 +43,9 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     output: Times of published poses. captured publishes a pose per captured frame; grid publishes at exactly
     the rate of `resample` (for native: the rate of the weights), however irregular the camera is.
 
+    max_age_ms: Frames of live sources captured longer ago, apart from the time of `lag`, are dropped; null
+    lifts frames of any age.
+
     min_score: Joints with a lower score (0 to 1) count as missing.
 
     predict_s: Seconds for which a person who is no longer detected is predicted before the state becomes
@@ -62,6 +65,7 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     blend: int | Literal["auto"] = "auto"
     resample: float | Literal["auto", "native"] = "auto"
     output: Literal["captured", "grid"] = "captured"
+    max_age_ms: float | None = 2000.0
     min_score: float = 0.05
     predict_s: float = 0.5
     kp2d: bool = False
@@ -83,6 +87,10 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ConfigError(
                 "lifter: expected predict_s from 0 and min_score in 0..1, "
                 f"got predict_s {self.predict_s}, min_score {self.min_score}"
+            )
+        if self.max_age_ms is not None and not self.max_age_ms > 0:
+            raise ConfigError(
+                f"lifter.max_age_ms: expected milliseconds above 0, or null, got {self.max_age_ms}"
             )
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise ConfigError(f"lifter.threads: expected 1 to {MAX_THREADS}, or null, got {self.threads}")

@@ -10,6 +10,7 @@ from stream.postprocess.assemble import LiftedPass, Publisher
 from stream.postprocess.blend import PassBlender
 from stream.postprocess.lifted import LiftedWindow
 from stream.protocols import ComponentContext, Lifter
+from stream.rate_limited_log import RateLimitedLog
 from stream.runtime.scheduler import FairScheduler
 from stream.windows.camera_buffer import CameraBuffer
 from stream.windows.pending import PendingFrame
@@ -41,7 +42,8 @@ class BatchLifter:
     frames since the pass before, and costs the same. The people of a camera are lifted in as many batches as
     needed, with those of other cameras in between; their frames are published when all of them are lifted.
 
-    blend: lifter frames over which the difference between passes fades. adapt: changes a window of the camera
+    max_age_ms: frames of live cameras captured longer ago are not lifted; None for no limit. blend: lifter
+    frames over which the difference between passes fades. adapt: changes a window of the camera
     named first to what the lifter expects.
     """
 
@@ -53,6 +55,7 @@ class BatchLifter:
         blend: int,
         context: ComponentContext,
         adapt: Callable[[str, Window], Window] = lambda _, window: window,
+        max_age_ms: float | None = None,
     ) -> None:
         self._lifter = lifter
         self._publisher = publisher
@@ -61,6 +64,8 @@ class BatchLifter:
         self._blender = PassBlender(blend)
         self._clock, self._health = context.clock, context.health
         self._adapt = adapt
+        self._max_age_ns = None if max_age_ms is None else round(max_age_ms * 1e6)
+        self._log = RateLimitedLog(context.clock)
         self._scheduler = FairScheduler(context.clock)
         self._open: dict[CameraBuffer, _OpenPass] = {}
 
@@ -107,7 +112,11 @@ class BatchLifter:
         return batch
 
     def _begin_pass(self, buffer: CameraBuffer) -> _OpenPass | None:
-        request = buffer.pop_due(self._hop_of(buffer), self._publisher.lag)
+        oldest_ns = None if self._max_age_ns is None else self._clock.now_ns() - self._max_age_ns
+        too_old = buffer.too_old
+        request = buffer.pop_due(self._hop_of(buffer), self._publisher.lag, oldest_ns)
+        if buffer.too_old > too_old:
+            self._warn_of_age(buffer.name)
         if request is None:
             return None
         windows = request.windows(self._frames)
@@ -121,6 +130,15 @@ class BatchLifter:
         )
         self._open[buffer] = open_pass
         return open_pass
+
+    def _warn_of_age(self, camera: str) -> None:
+        assert self._max_age_ns is not None
+        self._log.warning(
+            "too_old",
+            "%s: frames captured more than %.0f ms ago are dropped; the lifter is too slow, or the "
+            "frames arrive late, or the sender's clock is behind: synchronise it, or raise lifter.max_age_ms",
+            *(camera, self._max_age_ns / 1e6),
+        )
 
     def _hop_of(self, buffer: CameraBuffer) -> int:
         if self._hop != "auto":

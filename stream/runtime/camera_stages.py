@@ -6,11 +6,15 @@ from zlib import crc32
 from stream.config.load import Config
 from stream.messages import Header, KeypointFrame, TrackedPerson
 from stream.protocols import ComponentContext
+from stream.rate_limited_log import RateLimitedLog
 from stream.tracking.left_right import LeftRightRepair
 from stream.tracking.lifecycle import Lifecycle, max_gap_s
+from stream.tracking.people_limit import PeopleLimit
 from stream.tracking.tracker import Tracker
 from stream.windows.camera_buffer import CameraBuffer
 from stream.windows.resample import AS_CAPTURED, Timing
+
+MAX_UNCONFIRMED_IDS = 25  # ids of a sender that no later frame confirms, before a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ class CameraStages:
     """Stages of the camera that `context` names, and its newest frame.
 
     size_wh: width and height of its images in pixels. newest: header of the newest frame, None at the start
-    and after `restart`. A file (not live) is tracked with look-ahead, waits for room in the buffer, and gets
+    and after `restart`. heard_ns: when the newest frame was taken. limit: of the people of a live source;
+    log: of its warnings. A file (not live) is tracked with look-ahead, waits for room in the buffer, and gets
     the same ids in every replay.
     """
 
@@ -37,6 +42,8 @@ class CameraStages:
         lifter_input: LifterInput,
         live: bool,
         context: ComponentContext,
+        limit: PeopleLimit,
+        log: RateLimitedLog,
     ) -> None:
         name, predict_s = context.name, config.lifter.predict_s
         gap_s = max_gap_s(predict_s)
@@ -44,7 +51,9 @@ class CameraStages:
         fix_left_right = config.tracking.fix_left_right
         self.size_wh = size_wh
         self.newest: Header | None = None
-        self._tracker = Tracker(config.tracking, gap_s, seed, lookahead=not live)
+        self.heard_ns = 0
+        self._context, self._log = context, log
+        self._tracker = Tracker(config.tracking, gap_s, seed, not live, limit if live else None)
         self._left_right = LeftRightRepair(lifter_input.skeleton, context) if fix_left_right else None
         self._lifecycle = Lifecycle(self._tracker, predict_s)
         self.buffer = CameraBuffer(
@@ -54,7 +63,25 @@ class CameraStages:
     def push(self, frame: KeypointFrame) -> None:
         """Take a cleaned frame, newer than the frame before."""
         self.newest, self.size_wh = frame.header, frame.size_wh
+        self.heard_ns = self._context.clock.now_ns()
         self._buffer_frames(self._tracker.update(frame))
+        if self._tracker.ignored_people or self._tracker.unconfirmed_ids > MAX_UNCONFIRMED_IDS:
+            self._warn()
+
+    def _warn(self) -> None:
+        tracker, name = self._tracker, self._context.name
+        if tracker.unconfirmed_ids > MAX_UNCONFIRMED_IDS:
+            tracker.unconfirmed_ids = 0
+            self._log.warning(
+                "changing_ids",
+                "%s: the ids of people change from frame to frame, so that no person is confirmed; send the "
+                "same id for the same person in every frame, or no ids",
+                name,
+            )
+        if tracker.ignored_people:
+            self._context.health.increment(name, "ignored_people", tracker.ignored_people)
+            tracker.ignored_people = 0
+            self._log.warning("ignored_people", "%s: too many people at once; some are ignored", name)
 
     def expire(self, now_ns: int) -> bool:
         """Announce the people lost by silence; True when there were any."""

@@ -8,6 +8,7 @@ sink threads:  pose frames, meta and status messages -> subscribers
 import logging
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,15 @@ from stream.config.lifter import LifterSettings
 from stream.config.load import ComponentConfig, Config
 from stream.errors import PoseliftError
 from stream.health import Health
-from stream.messages import Message, Meta, Mode, ModelInfo, Status
+from stream.messages import Message, Meta, Mode, ModelInfo, PoseFrame, Status
 from stream.postprocess.assemble import FrameAssembler, Publisher
 from stream.postprocess.batch import PostProcessor
 from stream.postprocess.joint_rotations import RIG_INFO, JointRotations
 from stream.postprocess.smoothing import Smoother
 from stream.protocols import ComponentContext, Detector, FrameSource, Sink, Source
+from stream.rate_limited_log import RateLimitedLog
 from stream.runtime.batch_lifter import BatchLifter
+from stream.runtime.camera_names import CameraNames
 from stream.runtime.camera_stages import LifterInput
 from stream.runtime.lift_thread import LiftThread
 from stream.runtime.sink_thread import SinkThread
@@ -93,6 +96,8 @@ class Pipeline:
         # Subscribers get a camera's placement before the first pose that depends on it.
         self._placements = CameraPlacements(config.scene.world.camera_pose)
         self._with_rotations = needs_rotations(config)
+        self._names = CameraNames(config.sources)
+        self._log = RateLimitedLog(self.clock)
         self.source_threads = [self._source_thread(component) for component in config.sources.values()]
         self.lossless = not any(source.live for source in self.source_threads)
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
@@ -116,7 +121,9 @@ class Pipeline:
 
         timing = self.config.lifter.timing(self.spec.rate_hz)
         lifter_input = LifterInput(self.spec.skeleton, self.spec.frames, timing)
-        return SourceThread(ReconnectingSource(make, context), self.config, lifter_input, context, self)
+        return SourceThread(
+            ReconnectingSource(make, context), self.config, lifter_input, context, self, self._names
+        )
 
     def _sink_thread(self, component: ComponentConfig) -> SinkThread:
         def make() -> Sink:
@@ -135,11 +142,12 @@ class Pipeline:
         assembler = FrameAssembler(self.spec.skeleton, self._model, self.session, mode, lag, settings.kp2d)
         return BatchLifter(
             self.lifter,
-            Publisher(assembler, self._post_processors(context), self._send, context, self._meta),
+            Publisher(assembler, self._post_processors(context), self._send_lifted, context, self._meta),
             settings.hop,
             settings.blend_frames(lag),
             context,
             partial(self._cameras.to_assumed, focal=self.spec.focal),
+            settings.max_age_ms,
         )
 
     def _post_processors(self, context: ComponentContext) -> list[PostProcessor]:
@@ -235,6 +243,25 @@ class Pipeline:
         self.stop()
 
     # Messages
+
+    def _send_lifted(self, message: PoseFrame | Meta) -> None:
+        """Send a message of the lift thread, unless its poses became too old while they were lifted."""
+        max_age_ms = self.config.lifter.max_age_ms
+        if isinstance(message, PoseFrame) and message.mode == "live" and max_age_ms is not None:
+            age_ms = (self.clock.now_ns() - message.header.captured_ns) / 1e6
+            if age_ms > max_age_ms:
+                self.health.increment(message.header.source, "drop.too_old")
+                self._log.warning(
+                    "too_old",
+                    "%s: poses are %.0f ms old once lifted, more than lifter.max_age_ms, and dropped; "
+                    "use smaller weights, or publish fewer people (tracking.persons)",
+                    *(message.header.source, age_ms),
+                )
+                lost = tuple(person for person in message.persons if person.state == "lost")
+                if not lost:
+                    return
+                message = replace(message, persons=lost)  # robots must learn of them
+        self._send(message)
 
     def _send(self, message: Message) -> None:
         for sink in self.sink_threads.values():

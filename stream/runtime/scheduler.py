@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -92,7 +93,7 @@ class FairScheduler:
     def __init__(self, clock: Clock) -> None:
         self.cost = BatchCostModel()
         self._clock = clock
-        self._accounts: dict[Schedulable, _Account] = {}
+        self._accounts: WeakKeyDictionary[Schedulable, _Account] = WeakKeyDictionary()
         self._max_charged_s = 0.0  # of all sources
 
     def order(self, sources: Iterable[T]) -> list[T]:

@@ -10,6 +10,7 @@ from stream.health import Health
 from stream.messages import Message, PoseFrame
 from stream.protocols import Sink, opened
 from stream.queues import DropOldestQueue
+from stream.rate_limited_log import RateLimitedLog
 
 log = logging.getLogger("poselift")
 
@@ -46,6 +47,7 @@ class SinkThread:
         self._queue: DropOldestQueue[Message] = DropOldestQueue(
             queue_size, lambda: health.increment(name, "drop.sink_slow")
         )
+        self._log = RateLimitedLog(clock)
         self._backoff = Backoff(_FIRST_RETRY_S, _MAX_RETRY_S)
         self._stop = threading.Event()
         self._opened = threading.Event()
@@ -113,7 +115,7 @@ class SinkThread:
                 sink.send(message)
             except EncodeError as error:
                 self._health.increment(self.name, "drop.encode")
-                log.warning("%s: %s", self.name, error)
+                self._log.warning("encode", "%s: %s", self.name, error)
                 continue
             except SinkUnavailable:
                 self._health.increment(self.name, "drop.sink_down")

@@ -9,9 +9,12 @@ from stream.config.load import Config
 from stream.errors import EndOfStream
 from stream.messages import Header, KeypointFrame
 from stream.protocols import ComponentContext, Source, opened
+from stream.rate_limited_log import RateLimitedLog
+from stream.runtime.camera_names import SILENT_S, CameraNames
 from stream.runtime.camera_stages import CameraStages, LifterInput
 from stream.tracking import association
 from stream.tracking.clean import Cleaner
+from stream.tracking.people_limit import MAX_PEOPLE, PeopleLimit
 from stream.windows.camera_buffer import CameraBuffer
 
 log = logging.getLogger("poselift")
@@ -41,6 +44,7 @@ class SourceThread:
     """Runs `source` in a thread of its own until it ends, fails, or is stopped.
 
     One network source may bring the keypoints of many cameras; every camera gets its own tracker and buffer.
+    names: who may use which camera name, shared by all sources.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class SourceThread:
         lifter_input: LifterInput,
         context: ComponentContext,
         listener: SourceListener,
+        names: CameraNames | None = None,
     ) -> None:
         self.name = context.name
         self._source = source
@@ -59,6 +64,9 @@ class SourceThread:
         self._listener = listener
         self._cleaner = Cleaner(lifter_input.skeleton, config.lifter.min_score, context.health)
         self._cameras: dict[str, CameraStages] = {}
+        self._names = names or CameraNames()
+        self._people_limit = PeopleLimit()
+        self._log = RateLimitedLog(context.clock)
         association.warm_up()
         self._stop = threading.Event()
         self._last_check_ns = context.clock.now_ns()
@@ -106,7 +114,7 @@ class SourceThread:
                     health.touch(self._thread.name, "loop", self._context.clock.now_ns())
                     frame = self._source.read(_TICK_S)
                     if frame is not None:
-                        self._push(self._cleaner.clean(frame))
+                        self._push(frame)
                     if self._source.live:
                         self._expire()
         except EndOfStream:
@@ -130,22 +138,75 @@ class SourceThread:
 
     def _push(self, frame: KeypointFrame) -> None:
         name = frame.header.source
+        camera = self._cameras.get(name)
+        if not self._may_use(name) or (camera is None and not self._has_room()):
+            return
         self._context.health.increment(name, "frames")
         self._context.health.touch(name, "frame", self._context.clock.now_ns())
-        camera = self._cameras.get(name)
         if camera is not None and not self._in_order(camera, frame.header):
             return
+        if self.live and len(frame.persons) > MAX_PEOPLE:
+            frame = self._without_excess(frame)
+        frame = self._cleaner.clean(frame)
         if camera is None or camera.size_wh != frame.size_wh:
-            if camera is None and len(self._cameras) >= _MAX_CAMERAS:
-                self._context.health.increment(self.name, "drop.too_many_cameras")
-                return
             self._listener.on_camera(name, frame.size_wh)
         if camera is None:
             context = dataclasses.replace(self._context, name=name)
-            camera = CameraStages(frame.size_wh, self._config, self._lifter_input, self.live, context)
+            camera = CameraStages(
+                frame.size_wh,
+                self._config,
+                self._lifter_input,
+                self.live,
+                context,
+                self._people_limit,
+                self._log,
+            )
             self._cameras[name] = camera
         camera.push(frame)
         self._listener.on_frames()
+
+    def _may_use(self, camera: str) -> bool:
+        """Whether the name of a frame's camera is free or belongs to this source."""
+        if self._names.claim(camera, self.name, self._context.clock.now_ns()):
+            return True
+        self._context.health.increment(self.name, "drop.name_taken")
+        self._log.warning(
+            "name_taken",
+            "%s: dropped a frame of %s, because another source has this name; give the camera another name",
+            *(self.name, camera),
+        )
+        return False
+
+    def _has_room(self) -> bool:
+        """Whether one more camera fits, if need be in place of the camera that was silent for longest."""
+        if len(self._cameras) < _MAX_CAMERAS:
+            return True
+        oldest = min(self._cameras, key=lambda name: self._cameras[name].heard_ns)
+        silence_ns = self._context.clock.now_ns() - self._cameras[oldest].heard_ns
+        if silence_ns > SILENT_S * 1e9 and oldest != self.name:
+            self._cameras = {name: camera for name, camera in self._cameras.items() if name != oldest}
+            self._names.release(oldest)
+            self._context.health.merge(oldest, self.name)
+            return True
+        self._context.health.increment(self.name, "drop.too_many_cameras")
+        self._log.warning(
+            "too_many_cameras",
+            "%s: %d cameras send already; a further camera has to wait until one is silent for %.0f s",
+            *(self.name, _MAX_CAMERAS, SILENT_S),
+        )
+        return False
+
+    def _without_excess(self, frame: KeypointFrame) -> KeypointFrame:
+        excess = len(frame.persons) - MAX_PEOPLE
+        self._context.health.increment(frame.header.source, "ignored_people", excess)
+        self._log.warning(
+            "crowd",
+            "%s: %d people in a frame are ignored, beyond %d",
+            frame.header.source,
+            excess,
+            MAX_PEOPLE,
+        )
+        return dataclasses.replace(frame, persons=frame.persons[:MAX_PEOPLE])
 
     def _in_order(self, camera: CameraStages, header: Header) -> bool:
         """Whether a frame is newer than the frames before; a camera whose clock was set back starts anew."""
@@ -156,8 +217,10 @@ class SourceThread:
         # Captures of a sender whose clock is ahead count as of now; then only its own times have the order.
         step_ns = min(header.captured_ns - camera.newest.captured_ns, sender_step_ns)
         if step_ns < -_CLOCK_RESET_NS:
-            log.warning(
-                "%s: the clock went back by %.1f s; tracking starts anew", header.source, -step_ns / 1e9
+            self._log.warning(
+                "clock_back",
+                "%s: the clock went back by %.1f s; tracking starts anew",
+                *(header.source, -step_ns / 1e9),
             )
             self._context.health.increment(header.source, "clock_back")
             camera.restart(self._context.clock.now_ns())

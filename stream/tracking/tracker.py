@@ -14,23 +14,26 @@ import numpy as np
 from stream.errors import ConfigError
 from stream.messages import F32, KeypointFrame, Keypoints
 from stream.tracking.association import associate
+from stream.tracking.people_limit import MAX_PEOPLE, PeopleLimit
 from stream.tracking.track import Track, detected_joints
 
 SELECTION_HYSTERESIS = 1.25  # a challenger must be 25 % larger to replace a selected person
+MAX_TRACKS = 2 * MAX_PEOPLE  # of a live camera, unconfirmed ones included: bounds the time of association
+MAX_USED_IDS = 10_000
 _CONFIRM_SLACK = 2  # frames without a detection that may lie between the sightings that confirm a person
 
 _Detections = list[tuple[Keypoints, Track]]
 
 
 class Tracker:
-    """Gives every person an id of five characters, the first a letter, never used twice in a run.
+    """Gives every person an id of five characters, the first a letter, none of the last 10 000.
 
     Detections are associated with tracks so that the total similarity is largest: by the expected position of
     each joint, in units of body size, and by apparent size. Ids given by the source are kept.
 
     max_missing_s: how long a person may be missing and still keep the id. lookahead: hold frames back until
     all their people are confirmed, so that a person's first frames are not lost (files). seed: makes the ids
-    repeatable.
+    repeatable. limit: bounds the people and tracks of a live source; shared by its cameras.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +74,7 @@ class Tracker:
         max_missing_s: float = 1.0,
         seed: int | None = None,
         lookahead: bool = False,
+        limit: PeopleLimit | None = None,
     ) -> None:
         self.settings = settings or self.Settings()
         self._random = Random(secrets.randbits(64) if seed is None else seed)
@@ -81,7 +85,10 @@ class Tracker:
         self._tracks: list[Track] = []
         self._selected: list[Track] = []
         self._held: deque[tuple[KeypointFrame, _Detections]] = deque()
-        self._used_ids: set[str] = set()
+        self._used_ids: dict[str, None] = {}  # the newest last
+        self._limit = limit
+        self.unconfirmed_ids = 0  # ids of the source that were gone before they were confirmed
+        self.ignored_people = 0  # detections above a limit
         self._frame_count = 0
 
     def update(self, frame: KeypointFrame) -> list[KeypointFrame]:
@@ -116,7 +123,14 @@ class Tracker:
     def _associate(self, frame: KeypointFrame) -> _Detections:
         """Every detection with at least one joint, and the track it continues or starts."""
         now_ns = frame.header.captured_ns
-        self._tracks = [track for track in self._tracks if self._is_alive(track, now_ns)]
+        alive = [track for track in self._tracks if self._is_alive(track, now_ns)]
+        if len(alive) != len(self._tracks):
+            self.unconfirmed_ids += sum(
+                track.external_id and not track.confirmed for track in {*self._tracks}.difference(alive)
+            )
+        self._tracks = alive
+        if self._limit is not None:
+            self._limit.update(id(self), sum([track.confirmed for track in alive]), now_ns)
         persons = [(person, detected_joints(person)) for person in frame.persons]
         persons = [(person, xy) for person, xy in persons if np.count_nonzero(np.isfinite(xy))]
         track_of = self._associate_by_id(persons, now_ns)
@@ -127,18 +141,25 @@ class Tracker:
         detections = []
         for index, (person, xy) in enumerate(persons):
             track = track_of[index] if index in track_of else self._start(xy, now_ns, None)
+            if track is None:
+                continue
             self._update(track, xy, now_ns)
             detections.append((person, track))
         return detections
 
-    def _associate_by_id(self, persons: list[tuple[Keypoints, F32]], now_ns: int) -> dict[int, Track]:
-        """Tracks, by index, of the persons with an id from the source; of several with one id the first."""
-        track_of: dict[int, Track] = {}
+    def _associate_by_id(self, persons: list[tuple[Keypoints, F32]], now_ns: int) -> dict[int, Track | None]:
+        """Tracks, by index, of the persons with an id from the source; of several with one id the first.
+
+        None for a person above the limit of tracks.
+        """
+        track_of: dict[int, Track | None] = {}
         known_tracks = {track.id: track for track in self._tracks}
         for index, (person, xy) in enumerate(persons):
-            if person.id is not None and person.id not in {track.id for track in track_of.values()}:
-                track_of[index] = known_tracks.get(person.id) or self._start(xy, now_ns, person.id)
-                track_of[index].external_id = True
+            if person.id is not None and person.id not in {track.id for track in track_of.values() if track}:
+                track = known_tracks.get(person.id) or self._start(xy, now_ns, person.id)
+                track_of[index] = track
+                if track is not None:
+                    track.external_id = True
         return track_of
 
     def _is_alive(self, track: Track, now_ns: int) -> bool:
@@ -146,9 +167,13 @@ class Tracker:
             return False
         return now_ns - track.last_ns <= self._max_missing_ns
 
-    def _start(self, xy: F32, now_ns: int, id: str | None) -> Track:
+    def _start(self, xy: F32, now_ns: int, id: str | None) -> Track | None:
+        """A new track; None when a live camera has too many."""
+        if self._limit is not None and len(self._tracks) >= MAX_TRACKS:
+            self.ignored_people += 1
+            return None
         if id is not None:
-            self._used_ids.add(id)
+            self._remember(id)
         self._tracks.append(Track(xy, now_ns, id, external_id=id is not None))
         return self._tracks[-1]
 
@@ -160,7 +185,24 @@ class Tracker:
             count = self._frame_count
             track.sightings.append(count)
             track.sightings = [frame for frame in track.sightings if count - frame < self._confirm_window]
-            track.confirmed = track.external_id or len(track.sightings) >= self.settings.confirm_frames
+            track.confirmed = len(track.sightings) >= self.settings.confirm_frames and self._admit(now_ns)
+
+    def _admit(self, now_ns: int) -> bool:
+        """Whether one more person may be confirmed."""
+        if self._limit is None:
+            return True
+        people = sum([track.confirmed for track in self._tracks])
+        admitted = people < MAX_PEOPLE and self._limit.admit(now_ns)
+        if admitted:
+            self._limit.update(id(self), people + 1, now_ns)
+        else:
+            self.ignored_people += 1
+        return admitted
+
+    def _remember(self, id: str) -> None:
+        self._used_ids[id] = None
+        if len(self._used_ids) > MAX_USED_IDS:
+            del self._used_ids[next(iter(self._used_ids))]
 
     def _emit(self) -> KeypointFrame:
         """The oldest frame held back, with the people to publish and their ids."""
@@ -192,5 +234,5 @@ class Tracker:
             tail = self._random.choices(string.ascii_lowercase + string.digits, k=4)
             new_id = self._random.choice(string.ascii_lowercase) + "".join(tail)
             if new_id not in self._used_ids:
-                self._used_ids.add(new_id)
+                self._remember(new_id)
                 return new_id

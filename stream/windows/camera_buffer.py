@@ -44,6 +44,8 @@ class CameraBuffer:
         self._rings: dict[str, Ring] = {}  # by id, of the people present
         self._pending: deque[PendingFrame] = deque()
         self._newest: PendingFrame | None = None  # the newest captured frame
+        self._unsent: PendingFrame | None = None  # the newest frame dropped for its age, with its events
+        self.too_old = 0  # frames dropped for their age
         self._silent = False
         self._ended = False
         self._closed = False
@@ -120,18 +122,21 @@ class CameraBuffer:
 
     # For the lift thread
 
-    def pop_due(self, hop: int, lag: int) -> LiftRequest | None:
+    def pop_due(self, hop: int, lag: int, oldest_ns: int | None = None) -> LiftRequest | None:
         """Take the frames that are due; None when fewer than `hop` have `lag` lifter frames of look-ahead.
 
         Frames whose look-ahead will never come are due too. A live camera hands over all due frames, so a
         slow lifter widens the hop. A file hands over exactly `hop` lifter frames, so that every replay makes
-        the same passes. One request never spans more than one window.
+        the same passes. One request never spans more than one window. A live camera drops frames that were
+        complete, with their look-ahead, before `oldest_ns`.
         """
         with self._changed:
+            lookahead = max(lag * self._grid_step - self._grid_step // 2, 0)  # to the nearest lifter frame
+            if oldest_ns is not None and not self.lossless:
+                self._drop_older(oldest_ns, lookahead)
             if not self._pending:
                 return None
             positions = [frame.grid_position for frame in self._pending]
-            lookahead = max(lag * self._grid_step - self._grid_step // 2, 0)  # to the nearest lifter frame
             full, ending = self._full(), self._ended or self._silent
             due = count_due(positions, lookahead, full, ending)
             hop_complete = due >= hop
@@ -204,7 +209,23 @@ class CameraBuffer:
                 self._pending[0] = carry_events(dropped, self._pending[0])
             else:
                 frame = carry_events(dropped, frame)
+        if self._unsent is not None:
+            frame, self._unsent = carry_events(self._unsent, frame), None
         self._pending.append(frame)
+
+    def _drop_older(self, oldest_ns: int, lookahead: int) -> None:
+        while self._pending and self._pending[0].header.captured_ns < oldest_ns:
+            until = self._pending[0].grid_position + lookahead
+            last = next((frame for frame in self._pending if frame.grid_position >= until), None)
+            if last is None or last.header.captured_ns >= oldest_ns:
+                return
+            dropped = self._pending.popleft()
+            self.too_old += 1
+            self._health.increment(self.name, "drop.too_old")
+            if self._pending:
+                self._pending[0] = carry_events(dropped, self._pending[0])
+            else:
+                self._unsent = dropped
 
     def _pop(self, due: int, visible: int) -> LiftRequest:
         """Take `due` frames; their windows end at the newest of the `visible` frames."""

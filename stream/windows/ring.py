@@ -28,7 +28,7 @@ class Ring:
             raise ShapeError(
                 f"ring: expected capacity >= 2 and joints >= 1, got capacity {capacity}, joints {joints}"
             )
-        self._keypoints: F32 = np.full((capacity, joints, 3), np.nan, np.float32)
+        self._keypoints: F32 = np.empty((capacity, joints, 3), np.float32)  # read only once written
         self._captured_ns: I64 = np.zeros(capacity, np.int64)
         self._count = 0
         self._complete_from = 0  # from this position on, every joint of every frame was detected

@@ -33,6 +33,7 @@ from stream.wire import schema as documents
 from stream.wire.arrays import pack, pack_origin, unpack, unpack_origin
 from stream.wire.schema import VERSION, Format, decode_document, encode_document
 
+MAX_CLOCK_READ_NS, MAX_CLOCK_READS = 200_000, 5
 _SYSTEM_CLOCK = SystemClock()
 # Plain integers: NumPy compares an array with an enum member much more slowly.
 _ABSENT, _PREDICTED = int(JointOrigin.ABSENT), int(JointOrigin.PREDICTED)
@@ -227,8 +228,18 @@ def _keypoints(document: documents.KeypointSchema) -> Keypoints:
 
 def _header(source: str, seq: int, captured_unix_ns: int, clock: Clock) -> Header:
     # The clock of a sender on another machine may be ahead; a capture is never in the future.
-    age_ns = max(0, clock.unix_ns() - captured_unix_ns)
-    return Header(source, seq, clock.now_ns() - age_ns, captured_unix_ns)
+    now_ns, unix_ns = _both_times(clock)
+    age_ns = max(0, unix_ns - captured_unix_ns)
+    return Header(source, seq, now_ns - age_ns, captured_unix_ns)
+
+
+def _both_times(clock: Clock) -> tuple[int, int]:
+    """Monotonic and wall-clock time of one moment: read again when the thread paused between the two."""
+    for _ in range(MAX_CLOCK_READS):
+        before_ns, unix_ns = clock.now_ns(), clock.unix_ns()
+        if clock.now_ns() - before_ns < MAX_CLOCK_READ_NS:
+            break
+    return before_ns, unix_ns
 
 
 def _meta(document: documents.MetaDocument) -> Meta:

@@ -38,6 +38,9 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 # Names become topics: no separators or wildcards of ZeroMQ and MQTT, no control characters.
 NAME = r"^[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}\Z"
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
+# Ids are printed: no control characters, which a terminal would obey.
+PersonId = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}\Z")]
+MAX_PERSONS = 256  # in one `keypoints2d` document; bounds the time that decoding takes
 _Joints = msgspec.Meta(max_length=1024)  # more than any skeleton has
 Quat = Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)]
 Row = Annotated[list[float | None], msgspec.Meta(max_length=3)]
@@ -105,7 +108,7 @@ class KeypointSchema(msgspec.Struct, omit_defaults=True):
     """One person of a `keypoints2d` document."""
 
     kp: Rows
-    id: Text | None = None
+    id: PersonId | None = None
 
 
 class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -118,7 +121,7 @@ class KeypointDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
     t_capture_ns: Nanoseconds | None = None
     size_wh: tuple[Pixels, Pixels]
     skeleton: Text
-    persons: list[KeypointSchema]
+    persons: Annotated[list[KeypointSchema], msgspec.Meta(max_length=MAX_PERSONS)]
 
 
 class MetaDocument(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -19,7 +19,7 @@ from stream.protocols import ComponentContext, opened
 from stream.security import make_keys
 from tests.examples import UNIX_NS, meta, pose_frame, status
 
-ANY_PORT = ZeroMQ.Settings(port=0)
+ANY_PORT = ZeroMQ.Settings(port=0, max_age_ms=None)  # the example poses are years old
 
 
 @pytest.fixture
@@ -194,6 +194,7 @@ def guarded(tmp_path: Path) -> ZeroMQ.Settings:
         make_keys(tmp_path / f"{name}.key_secret", tmp_path / f"{name}.key")
     (tmp_path / "clients" / "robot.key").write_bytes((tmp_path / "robot.key").read_bytes())
     return ZeroMQ.Settings(
+        max_age_ms=None,
         port=0,
         curve_secret_file=str(tmp_path / "node.key_secret"),
         curve_clients_folder=str(tmp_path / "clients"),

@@ -106,7 +106,7 @@ def test_invalid_messages_are_counted_and_the_first_is_logged(mosquitto, send, c
         send(packed(seq=77))
         assert read(source).header.seq == 77
     assert health.counter("network", "drop.junk") == len(invalid)
-    assert [record.getMessage()[:36] for record in caplog.records] == ["network: dropped an invalid message;"]
+    assert [record.getMessage()[:36] for record in caplog.records] == ["network: dropped an invalid message:"]
 
 
 def test_a_retained_message_is_ignored_and_counted_because_its_age_is_unknown(mosquitto, send):

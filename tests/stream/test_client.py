@@ -183,7 +183,7 @@ def test_foreign_messages_are_skipped_counted_and_logged_once(node, caplog):
         node.send(pose_frame(1))
         assert subscriber.read(10.0).header.seq == 1
         assert subscriber.refused == 3
-    assert caplog.text.count("expected two parts, got 1; further ones are only counted") == 1
+    assert caplog.text.count("expected two parts, got 1") == 1
 
 
 def test_a_flood_of_foreign_messages_does_not_extend_the_timeout(node):

@@ -104,7 +104,8 @@ class WatchedHealth(Health):
 
 def sink(port: int, health: Health | None = None, **settings: object) -> MQTT:
     context = ComponentContext("mqtt", clock=FakeClock(), health=health or Health())
-    return MQTT(MQTT.Settings(port=port, **settings), context)
+    # The example poses are years old.
+    return MQTT(MQTT.Settings(port=port, **{"max_age_ms": None} | settings), context)
 
 
 def frame_of(seq: int, *ids: str) -> PoseFrame:

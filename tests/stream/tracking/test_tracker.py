@@ -292,10 +292,6 @@ def test_a_file_shorter_than_the_confirmation_keeps_its_people(length):
     assert [len(tracked.persons) for tracked in out + tracker.flush()] == [1] * length
 
 
-def test_a_person_with_an_id_from_the_source_is_published_at_once():
-    assert update(Tracker(seed=1), 0, person_at(300, id="anna")) == ["anna"]
-
-
 # Selection
 
 

@@ -238,7 +238,7 @@ class TemporalGraph(GraphConvolution):
 
 def _similarity(x: Tensor) -> Tensor:
     """Products (N, T, T) of all pairs of nodes of x (N, T, D), in float32 under mixed precision, too."""
-    if not torch.is_autocast_enabled(x.device.type):
+    if x.device.type not in ("cpu", "cuda") or not torch.is_autocast_enabled(x.device.type):
         return x @ x.transpose(1, 2)
     with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round other frames to ties
         return x.float() @ x.float().transpose(1, 2)

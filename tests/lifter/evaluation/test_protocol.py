@@ -18,6 +18,7 @@ from lifter.evaluation.score import ScoreSettings, score, sequences
 from lifter.spec import LifterSpec, Schedule
 from lifter.training import dry_run as dry
 from stream.errors import ConfigError
+from stream.skeletons import skeleton_named
 
 F = 9
 JOINTS_OF_32 = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
@@ -370,6 +371,14 @@ def test_the_protocol_of_papers_needs_a_dataset_of_papers(folder):
         protocol_named("paper", spec, "other")
     with pytest.raises(ConfigError, match="expected paper or ours, got 'theirs'"):
         protocol_named("theirs", spec, "h36m")
+
+
+def test_the_joints_left_out_of_3dhp_are_those_without_a_group_in_its_script():
+    _, spec = built("mixste")
+    scored = protocol_named("paper", spec, "mpi3dhp").pck_joints
+    names = skeleton_named("h36m17").joints
+    left_out = {name for joint, name in enumerate(names) if joint not in scored}
+    assert left_out == {"pelvis", "spine", "neck_nose"}
 
 
 def test_a_mislabelled_video_counts_in_our_protocol_alone(pickled):

@@ -54,7 +54,7 @@ class Tracker:
         persons: Literal["all", "largest"] | int = "all"
         confirm_frames: int = 3
         min_motion: float = 0.0
-        fix_left_right: bool = True
+        fix_left_right: bool = False
 
         def __post_init__(self) -> None:
             if isinstance(self.persons, int) and self.persons < 1:

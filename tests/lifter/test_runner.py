@@ -116,7 +116,10 @@ def test_windows_of_another_shape_raise(windows, complaint):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"dtype": "float64"}, "lifter.dtype: expected one of float32, float16, bfloat16, got 'float64'"),
+        (
+            {"dtype": "float64"},
+            "lifter.dtype: expected one of float32, tf32, float16, bfloat16, got 'float64'",
+        ),
         ({"device": "gpu"}, "lifter.device: expected auto, cpu, cuda or cuda:1, got 'gpu'"),
         ({"device": "cuda:99"}, "try auto"),
         ({"device": "meta"}, "got 'meta'; this machine has [0-9]+ CUDA devices"),

@@ -34,14 +34,19 @@ def receiver() -> Iterator[Receiver]:
 
 def states(receiver: Receiver) -> list[tuple]:
     """The /VMC/Ext/OK messages that have arrived, with repetitions left out."""
-    found = [message[1:] for message in receiver.messages() if message[0] == "/VMC/Ext/OK"]
+    return changes(receiver.messages())
+
+
+def changes(messages: list[tuple]) -> list[tuple]:
+    """The /VMC/Ext/OK messages among these, with repetitions left out."""
+    found = [message[1:] for message in messages if message[0] == "/VMC/Ext/OK"]
     return [state for n, state in enumerate(found) if n == 0 or state != found[n - 1]]
 
 
 def daemon(receiver: Receiver) -> subprocess.Popen:
     """`poselift run` with a walker, until the first poses have arrived."""
-    changes = ["sinks.zeromq.port=0", f"sinks.vmc={{type: vmc, port: {receiver.port}}}", "lifter.threads=1"]
-    options = [part for change in changes for part in ("--set", change)]
+    settings = ["sinks.zeromq.port=0", f"sinks.vmc={{type: vmc, port: {receiver.port}}}", "lifter.threads=1"]
+    options = [part for setting in settings for part in ("--set", setting)]
     process = subprocess.Popen(
         [sys.executable, "-m", "stream.cli", "run", "synthetic", *options], cwd=REPOSITORY
     )
@@ -55,8 +60,11 @@ def daemon(receiver: Receiver) -> subprocess.Popen:
 def test_a_stopped_daemon_ends_the_avatar(receiver: Receiver):
     process = daemon(receiver)
     process.send_signal(signal.SIGTERM)
-    process.wait(20)
-    assert states(receiver)[-2:] == [UNTRACKED, UNLOADED]
+    messages = []
+    while process.poll() is None:  # read all the time: the socket's buffer holds only a second
+        messages += receiver.messages()
+    messages += receiver.messages()
+    assert changes(messages)[-2:] == [UNTRACKED, UNLOADED]
 
 
 def test_a_killed_daemon_sends_nothing_more(receiver: Receiver):

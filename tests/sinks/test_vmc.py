@@ -1,6 +1,7 @@
 """An independent OSC reader rebuilds the skeleton from the VMC sink's packets."""
 
 import socket
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -37,12 +38,14 @@ class Receiver:
 
     def packets(self, person: int = 0) -> list[bytes]:
         self.sockets[person].settimeout(0.2)
-        received = []
+        received: list[bytes] = []
+        end = time.monotonic() + 1.0  # a running sender never falls silent
         try:
-            while True:
+            while time.monotonic() < end:
                 received.append(self.sockets[person].recv(65536))
         except TimeoutError:
-            return received
+            pass
+        return received
 
     def messages(self, person: int = 0) -> list[tuple]:
         bundles = [OscBundle(packet) for packet in self.packets(person)]

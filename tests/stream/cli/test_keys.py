@@ -42,6 +42,7 @@ def test_listen_with_keys_gets_poses_and_without_gets_none(tmp_path: Path):
     poselift("keys", tmp_path, "--client", "robot")
     settings = ZeroMQ.Settings(
         port=0,
+        max_age_ms=None,
         curve_secret_file=str(tmp_path / "node.key_secret"),
         curve_clients_folder=str(tmp_path / "clients"),
     )

@@ -118,7 +118,7 @@ def test_passwords_in_urls_are_not_shown():
         ({"lifter": False}, "lifter: expected `key: value` lines, got False"),
         ({"lifter": {"predict_s": float("nan")}}, "lifter.predict_s: expected a number, got nan"),
         ({"lifter": {"threads": 100_000}}, "lifter.threads: expected 1 to 256"),
-        ({"lifter": {"dtype": "double"}}, "; expected float32 or bfloat16 or float16"),
+        ({"lifter": {"dtype": "double"}}, "; expected float32 or tf32 or bfloat16 or float16"),
         ({"sources": {"walk": {"type": ["synthetic"]}}}, "sources.walk.type: expected one of"),
         ({"sources": {"walk": "rtsp://me:secret@host/"}}, r"got 'rtsp://me:\*\*\*@host/'"),
         ({"scene": {"height": 1.8}}, "scene: 'height' is not one of .*; did you mean 'height_m'"),

@@ -59,7 +59,14 @@ def config(weights: Path, walk: Path, **lifter) -> Config:
     return resolve(
         {
             "sources": {"walk": {"type": "recording", "path": str(walk), "speed": "full", **array}},
-            "lifter": {"weights": str(weights), "device": "cpu", "threads": 1, "kp2d": True, **lifter},
+            "lifter": {
+                "weights": str(weights),
+                "device": "cpu",
+                "threads": 1,
+                "kp2d": True,
+                "max_age_ms": None,
+                **lifter,
+            },
             "tracking": {"confirm_frames": 1},
             "sinks": {"out": {"type": "memory"}},
         }

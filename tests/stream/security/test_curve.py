@@ -5,6 +5,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def server(keys: Path) -> dict[str, str]:
         "curve_secret_file": str(keys / "node.key_secret"),
         "curve_clients_folder": str(keys / "clients"),
     }
+
+
+def fresh_pose_frame() -> PoseFrame:
+    """A pose captured now: the sink drops old ones."""
+    frame = pose_frame()
+    return replace(frame, header=replace(frame.header, captured_unix_ns=time.time_ns()))
 
 
 def client(keys: Path, name: str) -> ClientKeys:
@@ -138,7 +145,7 @@ def received(sink: Publisher, subscriber: Subscriber, wait_s: float) -> bool:
     """Whether the subscriber gets a pose, published every 20 ms for up to `wait_s`."""
     end_s = time.monotonic() + wait_s
     while time.monotonic() < end_s:
-        sink.send(pose_frame())
+        sink.send(fresh_pose_frame())
         if isinstance(subscriber.read(0.02), PoseFrame):
             return True
     return False

@@ -156,7 +156,7 @@ def poses(draw: st.DrawFn) -> Pose:
     xyz = draw(arrays((joints, 3), floats(-1e6, 1e6)))
     xyz[origin == 0] = NAN
     return Pose(
-        id=draw(st.text(min_size=1, max_size=8)),
+        id=draw(st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=8)),
         state=draw(st.sampled_from(["new", "ok", "predicted", "lost"])),
         xyz=xyz,
         score=draw(arrays((joints,), floats(0, 1))),
@@ -173,7 +173,11 @@ def keypoints(draw: st.DrawFn) -> Keypoints:
     xy = draw(arrays((joints, 2), floats(-1e6, 1e6)))
     score = draw(arrays((joints,), floats(0, 1)))
     xy[score == 0] = NAN
-    return Keypoints(xy, score, draw(st.none() | st.text(min_size=1, max_size=8)))
+    return Keypoints(
+        xy,
+        score,
+        draw(st.none() | st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=8)),
+    )
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -74,8 +74,10 @@ def built(arch, schedule=None, output="sequence", in_channels=2, normalise="scre
     )  # fmt: skip
     torch.manual_seed(3)
     model = weights.build(spec)
-    for value in model.parameters():
+    for name, value in model.named_parameters():
         torch.nn.init.normal_(value, std=spread)
+        if name.endswith("A_hat"):  # weights of a graph's edges, whose sum is under a root
+            torch.nn.init.uniform_(value, 0.1, 1.0)
     return model, spec
 
 

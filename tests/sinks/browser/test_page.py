@@ -161,7 +161,8 @@ def test_pausing_holds_the_picture_and_scrubbing_changes_it(page: Page, sender: 
     earlier = page.screenshot("#scene")
     assert difference(held, earlier) > 0.003
     assert page.text("#time") == "−1.50 s"
-    page.press(".")
+    for _ in range(3):  # the first frame may be less than the 10 ms away that the display shows
+        page.press(".")
     page.wait_for("document.getElementById('time').innerText !== '−1.50 s'")
     page.click("#live")
     page.wait_for_state("live")

@@ -155,6 +155,8 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
         return _resolve(secrets.fill_in(tree), secrets)
     except ConfigError as error:
         raise ConfigError(secrets.hide(str(error))) from None
+    except RecursionError:
+        raise ConfigError("the config: nested too deeply") from None
 
 
 def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:

@@ -12,8 +12,10 @@ def parse(text: str, where: str) -> Any:
     """Plain values of a YAML text. `where` names the text in the ConfigError for invalid YAML."""
     try:
         return yaml.load(text, _Strict)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: dates such as 2001-99-99, very long numbers
         raise ConfigError(f"{where}: not valid YAML: {masked(str(error))}") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: not valid YAML: nested too deeply") from None
 
 
 class _Strict(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]

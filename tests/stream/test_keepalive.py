@@ -1,4 +1,4 @@
-"""Slow subscribers with bounded queues, which ZeroMQ's own heartbeats would end together with their process."""
+"""Slow subscribers with bounded queues: ZeroMQ's own heartbeats would end them and their process."""
 
 import subprocess
 import sys

@@ -22,7 +22,8 @@ CLOSE_GRACE_S = 0.5  # how long `close` waits for an attempt to open that is sti
 class ReconnectingSource:
     """Opens sources made by `make_source` one after the other, and reopens after SourceLost.
 
-    EndOfStream and all other errors are raised to the reader. Opening, waiting and closing a lost source
+    EndOfStream and all other errors are raised to the reader; of a file, which never comes back, SourceLost
+    and SourceUnavailable too. Opening, waiting and closing a lost source
     run in a thread of their own, so `read` keeps to its timeout while a dead camera takes its time to fail.
     `make_source` is called once at construction, which checks the settings, and again for every further
     attempt.
@@ -75,6 +76,8 @@ class ReconnectingSource:
         try:
             frame = self._source.read(max(0.0, (end_ns - clock.now_ns()) / 1e9))
         except (SourceLost, SourceUnavailable) as error:
+            if not self.live:
+                raise
             lost, self._source = self._source, None
             self._report("lost", str(error))
             self._start_opening(lost)
@@ -140,6 +143,8 @@ class ReconnectingSource:
             try:
                 source.open()
             except (SourceUnavailable, SourceLost) as error:
+                if not self.live:
+                    raise
                 self._report("retrying", str(error))
             else:
                 return source

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.arguments import ConfigArgument, NodeKeyOption, SecretKeyOption, require_choice
-from stream.cli.output import print_line
+from stream.cli.output import print_line, print_status
 
 app = typer.Typer()
 Changes = Annotated[
@@ -63,7 +63,7 @@ def run(
     if log == "json":
         log_as_json()
     all_changes = (*(VIEW_CHANGES if view else ()), *(changes or ()))
-    run(load(config, all_changes), log_line if log == "json" else print_line)
+    run(load(config, all_changes), log_line if log == "json" else print_status)
 
 
 @app.command()

@@ -18,7 +18,6 @@
         metas (S,) str: the last `meta` of each source, in JSON
 """
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ConfigError, DecodeError, ShapeError
+from stream.files.arrays import read_arrays
 from stream.files.cache import write_atomically
 from stream.messages import (
     F32,
@@ -195,9 +195,9 @@ def _lines(path: Path) -> Iterator[PoseFrame | Meta]:
 def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
     names = [*_FRAME, *_PERSON]
     try:
-        with np.load(path, allow_pickle=False) as file:
-            table = {name: file[name] for name in names if name in file or name not in _OPTIONAL}
-            metas = [str(meta) for meta in file["metas"]] if "metas" in file else []
+        file = read_arrays(path, {*names, "metas"})
+        table = {name: file[name] for name in names if name in file or name not in _OPTIONAL}
+        metas = [str(meta) for meta in file.get("metas", ())]
         for meta in metas:
             message = decode(meta.encode())
             if isinstance(message, Meta):
@@ -213,14 +213,8 @@ def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
             )
             yield _pose_frame({name: table[name][index] for name in _FRAME}, persons, table["time_ns"][0])
     except (
-        ValueError,
-        KeyError,
-        IndexError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        ShapeError,
-        DecodeError,
+        *(ValueError, TypeError, KeyError, IndexError, OverflowError),
+        *(ConfigError, ShapeError, DecodeError),
     ) as error:
         raise ConfigError(f"{path}: expected the arrays of recorded poses: {error}") from None
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.arguments import ConfigArgument, NodeKeyOption, SecretKeyOption, require_choice
-from stream.cli.output import print_line
+from stream.cli.output import print_line, print_status
 
 app = typer.Typer()
 Changes = Annotated[
@@ -66,7 +66,7 @@ def run(
     if log == "json":
         log_as_json()
     load_config = partial(load, config, (*(VIEW_CHANGES if view else ()), *(changes or ())))
-    run(load_config(), log_line if log == "json" else print_line, reload=load_config)
+    run(load_config(), log_line if log == "json" else print_status, reload=load_config)
 
 
 @app.command()

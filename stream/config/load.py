@@ -202,7 +202,7 @@ def _source(name: str, tree: dict[str, Any]) -> ComponentConfig:
     if type_name not in FRAME_SOURCES and not is_own_camera:
         return _component(name, tree, SOURCES | FRAME_SOURCES, where)
     tree = dict(tree)
-    detector = require_mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
+    detector = {"type": "mediapipe"} | require_mapping(tree.pop("detector", None) or {}, f"{where}.detector")
     source = _component(name, tree, FRAME_SOURCES, where)
     return replace(source, detector=_component(name, detector, DETECTORS, f"{where}.detector"))
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from stream import skeletons
 from stream.clock import FakeClock
 from stream.errors import ConfigError, DecodeError, ShapeError
-from stream.files.arrays import load_arrays
+from stream.files.arrays import read_arrays
 from stream.files.cache import write_atomically
 from stream.messages import F32, I64, Header, KeypointFrame, Keypoints
 from stream.wire.codec import decode_keypoints, encode_keypoints
@@ -94,7 +94,7 @@ def read(path: Path, defaults: RecordingDefaults | None = None) -> Iterator[Keyp
     if path.suffix not in (".npz", ".npy"):
         raise ConfigError(f"{path}: expected a name ending in .jsonl, .npz or .npy")
     try:
-        arrays = load_arrays(path)
+        arrays = read_arrays(path)
         convert = _from_recording if "time_ns" in arrays else _from_plain_array
         table = convert(arrays, defaults)
     except (ConfigError, ShapeError) as error:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.errors import ConfigError, DecodeError, ShapeError
-from stream.files.arrays import load_arrays
+from stream.files.arrays import read_arrays
 from stream.files.cache import write_atomically
 from stream.messages import (
     F32,
@@ -201,7 +201,7 @@ def _lines(path: Path) -> Iterator[PoseFrame | Meta]:
 
 def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
     try:
-        arrays = load_arrays(path)
+        arrays = read_arrays(path, {*_FRAME, *_PERSON, "metas"})
         table = _checked(arrays)
         for meta in arrays.get("metas", np.array([], str)).reshape(-1).tolist():
             message = decode(str(meta).encode("utf-8", "replace"))

@@ -11,7 +11,7 @@ from lifter.evaluation.labelled_video import asymmetry_mm, bone_variation
 from lifter.evaluation.metrics import F64
 from lifter.evaluation.offline_lifter import FramePlace, OfflineLifter
 from lifter.synthesis.fill_gaps import fill_missing_joints
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 from stream.messages import F32
 
 STEP_FRAMES, FIRST_FRAME = 120, 40  # single frames that are lifted: every 2.4 s, from 0.8 s on

@@ -29,7 +29,7 @@ from lifter.evaluation.metrics import MetricTable
 from lifter.evaluation.protocol import Dataset, ProtocolName, protocol_named
 from lifter.runner import find_device
 from lifter.spec import LifterSpec
-from lifter.synthesis import test_clips
+from lifter.synthesis import synthetic_clips
 from stream.errors import ConfigError
 
 KeypointErrors = Literal["detector", "clean"]
@@ -127,7 +127,7 @@ def sequences(
         names = sorted(name.removesuffix("/truth") for name in file if name.endswith("/truth"))
         if names:
             return iter([_labelled_video(file, name) for name in names])
-    return test_clips.synthetic_sequences(data, keypoint_errors)
+    return synthetic_clips.synthetic_sequences(data, keypoint_errors)
 
 
 def _labelled_video(file: np.lib.npyio.NpzFile, name: str) -> LabelledSequence:

@@ -40,7 +40,7 @@ from lifter.reports.report import (
     VideoErrors,
 )
 from lifter.synthesis.body_shapes import BODY_SHAPES
-from lifter.synthesis.test_clips import SyntheticClip, synthetic_clips
+from lifter.synthesis.synthetic_clips import SyntheticClip, synthetic_clips
 from stream.errors import ConfigError
 from stream.messages import F32
 

@@ -8,7 +8,7 @@ import pytest
 
 from lifter.evaluation import clip_errors
 from lifter.evaluation.clip_errors import errors_of_all_frames
-from lifter.synthesis.test_clips import SyntheticClip, synthetic_clips
+from lifter.synthesis.synthetic_clips import SyntheticClip, synthetic_clips
 
 
 def test_a_test_clip_is_always_the_same(folder: Path, clips: list[SyntheticClip]) -> None:

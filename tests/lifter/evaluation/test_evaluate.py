@@ -11,7 +11,7 @@ from lifter.data import h36m
 from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.evaluate import SequenceLifter, evaluate
 from lifter.spec import LifterSpec
-from lifter.synthesis import test_clips
+from lifter.synthesis import synthetic_clips
 from lifter.training import dry_run as dry
 from lifter.weights import build
 from stream.errors import ConfigError
@@ -34,7 +34,7 @@ def model() -> torch.nn.Module:
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledSequence]:
     folder = tmp_path_factory.mktemp("motion")
     dry.WRITERS["motion"](folder, {"file": "motion.npz"}, 20)
-    return list(test_clips.synthetic_sequences(folder / "motion.npz"))
+    return list(synthetic_clips.synthetic_sequences(folder / "motion.npz"))
 
 
 def test_aggregates_that_use_the_truth_have_the_lowest_error(

@@ -8,7 +8,8 @@ capture (rendered with fixed virtual cameras), or an `.npz` of labelled videos w
   <name>/truth     (F, 17, 3) metres in camera axes
   <name>/size_wh   (2,) image size in px
   <name>/joints    (N,) indices of the joints with a truth (optional; default: all)
-  <name>/fps       frames per second (optional)
+  <name>/valid     (F,) bool, frames with a truth (optional; default: all)
+  <name>/fps       frames per second (optional; default: the rate of the lifter's training)
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from lifter.data import h36m, motionbert, mpi3dhp, safe_load
 from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.evaluate import Combination, Mode, evaluate
 from lifter.evaluation.metrics import MetricTable
+from lifter.evaluation.motion_complexity import MotionErrors
 from lifter.evaluation.protocol import Dataset, ProtocolName, protocol_named
 from lifter.runner import find_device
 from lifter.spec import LifterSpec
@@ -61,10 +63,16 @@ class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_SETTINGS = ScoreSettings()
 
 
-def score(weights: str | Path, data: str | Path, settings: ScoreSettings = DEFAULT_SETTINGS) -> MetricTable:
+def score(
+    weights: str | Path,
+    data: str | Path,
+    settings: ScoreSettings = DEFAULT_SETTINGS,
+    motion: MotionErrors | None = None,
+) -> MetricTable:
     """Errors of weights (a file or a packaged name) per row of `data`.
 
-    Raises ConfigError for data in no known layout and for settings that do not fit the lifter.
+    motion: collects the errors by the true motion, too. Raises ConfigError for data in no known layout and
+    for settings that do not fit the lifter.
     """
     model, spec = _load(weights, settings)
     model = model.to(find_device(settings.device))
@@ -78,7 +86,7 @@ def score(weights: str | Path, data: str | Path, settings: ScoreSettings = DEFAU
     )
     resampled = (sequence.at_rate(rate_hz) for sequence in selected)
     chosen = protocol_named(protocol, spec, dataset)
-    return evaluate(model, spec, resampled, settings.mode, settings.combination, chosen)
+    return evaluate(model, spec, resampled, settings.mode, settings.combination, chosen, motion)
 
 
 def _load(weights: str | Path, settings: ScoreSettings) -> tuple[nn.Module, LifterSpec]:
@@ -139,4 +147,9 @@ def _labelled_video(file: np.lib.npyio.NpzFile, name: str) -> LabelledSequence:
     width, height = (int(side) for side in file[f"{name}/size_wh"])
     joints = tuple(int(joint) for joint in file[f"{name}/joints"]) if f"{name}/joints" in file else None
     rate_hz = float(file[f"{name}/fps"]) if f"{name}/fps" in file else None
-    return LabelledSequence(name, keypoints, truth - truth[:, :1], (width, height), joints, rate_hz=rate_hz)
+    valid = file[f"{name}/valid"].astype(bool) if f"{name}/valid" in file else None
+    if valid is not None and valid.shape != (len(truth),):
+        raise ConfigError(f"{name}: expected valid ({len(truth)},), got {valid.shape}")
+    return LabelledSequence(
+        name, keypoints, truth - truth[:, :1], (width, height), joints, valid, rate_hz=rate_hz
+    )

@@ -73,11 +73,18 @@ def evaluate(
         float | None,
         typer.Option(metavar="HZ", help="Frames per second of the videos; default: as trained."),
     ] = None,
+    by_motion: Annotated[
+        bool,
+        typer.Option(
+            "--by-motion", help="Also print the errors of slow and fast motion, in thirds of the frames."
+        ),
+    ] = False,
 ) -> None:
     """Measure errors on data with known 3D poses.
 
     Prints a row per action and a column per metric. docs/training.md describes the data and the protocols.
     """
+    from lifter.evaluation.motion_complexity import MotionErrors
     from lifter.evaluation.score import ScoreSettings, score
 
     require_choice("--reading", reading, ("seq2seq", "seq2frame", "live"))
@@ -98,8 +105,11 @@ def evaluate(
         steps=steps,
         device=device,
     )
-    table = score(weights, data, settings)
+    motion = MotionErrors() if by_motion else None
+    table = score(weights, data, settings, motion)
     print(table.text() if aggregate == "mean" else f"{table.text()}\nhypotheses: {aggregate}")
+    if motion is not None:
+        print(f"\n{motion.text()}")
 
 
 @app.command("lag-curve")

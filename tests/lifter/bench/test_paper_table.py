@@ -37,6 +37,14 @@ def test_a_row_of_table_3_has_speed_training_memory_and_time(monkeypatch):
     assert row["our_epoch_minutes"] > 0
 
 
+def test_an_epoch_is_the_training_frames_of_human36m_twice_in_batches_of_four_windows(monkeypatch):
+    """1 559 752 frames, plain and mirrored, are 12 837 windows of 243 frames: 3209.25 steps."""
+    only(monkeypatch, 3, "H2OT w. MixSTE")
+    monkeypatch.setattr(paper_table, "training_cost", lambda runner, steps: (5.5, 2.0))
+    (row,) = paper_table.bench_paper_table(3, PLAN)["rows"]
+    assert (row["our_memory_gb"], row["our_epoch_minutes"]) == (5.5, 106.97)
+
+
 def test_the_frame_noise_is_the_2d_error_of_the_kept_frames(monkeypatch, tmp_path):
     for detector in ("gt", "cpn_ft_h36m_dbb"):
         dry.WRITERS["h36m"](tmp_path, {"detector": detector}, 250)

@@ -7,7 +7,6 @@ import torch
 from lifter.h2ot.prune import TPA, TPC, TPS, PruningInput, TPMo, density_peaks, distances, uniform
 from lifter.layers import take
 
-
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 

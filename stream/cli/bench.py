@@ -19,6 +19,7 @@ from stream.cli.arguments import (
     output_option,
     parse_schedule,
 )
+from stream.cli.output import progress_bar
 
 app = typer.Typer()
 
@@ -90,7 +91,8 @@ def bench(
     if quick:
         plan = plan.shortened()
     if paper is not None:
-        result, lines = bench_paper_table(paper, plan, data), _paper_lines
+        with progress_bar("rows") as report_progress:
+            result, lines = bench_paper_table(paper, plan, data, report_progress), _paper_lines
     else:
         result, lines = (tune_engines(plan), _tune_lines) if tune else (bench(plan), _bench_lines)
     if not as_json:
@@ -142,10 +144,10 @@ def _paper_lines(result: dict[str, Any]) -> Iterable[str]:
 
     yield f"Table {result['table']} on {msgspec.convert(result['machine'], Machine).text()}"
     columns = list(dict.fromkeys(name for row in result["rows"] for name in row if name != "model"))
-    yield f"{'model':<52}" + "".join(f"{name:>20}" for name in columns)
+    yield f"{'model':<52}" + "".join(f"{name:>{len(name) + 2}}" for name in columns)
     for row in result["rows"]:
-        values = ("-" if row.get(name) is None else f"{row[name]:g}" for name in columns)
-        yield f"{row['model']:<52}" + "".join(f"{value:>20}" for value in values)
+        values = {name: "-" if row.get(name) is None else f"{row[name]:g}" for name in columns}
+        yield f"{row['model']:<52}" + "".join(f"{values[name]:>{len(name) + 2}}" for name in columns)
 
 
 def _tune_lines(result: dict[str, Any]) -> Iterable[str]:

@@ -39,7 +39,7 @@ def test_a_row_of_table_3_has_speed_training_memory_and_time(monkeypatch):
 
 
 def test_rows_are_measured_without_the_frame_cache_and_compared_with_the_unpruned_model(monkeypatch):
-    times_ms, caches, progress = iter([200.0, 50.0]), [], []
+    times_ms, caches, progress = iter([200.0, 50.0, 100.0]), [], []
 
     def time_windows(runners, windows, plan, timer):
         caches.append(runners[""].frame_cache)
@@ -55,6 +55,9 @@ def test_rows_are_measured_without_the_frame_cache_and_compared_with_the_unprune
         ("H2OT w. MixSTE", 4860.0, 1.88, 4.0),
     ]
     assert progress == [(0, 2), (1, 2), (2, 2)]
+    monkeypatch.setattr(paper_table, "ROWS", [row for row in ROWS if (row.table, row.name) == (4, "MixSTE")])
+    (row,) = paper_table.bench_paper_table(4, PLAN)["rows"]
+    assert row["our_fps"] == 10.0  # windows, each of which gives one pose
 
 
 def test_an_epoch_is_the_training_frames_of_human36m_twice_in_batches_of_four_windows(monkeypatch):

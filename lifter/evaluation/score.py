@@ -59,6 +59,12 @@ class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     steps: int | None = None
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"every: expected a number from 1, got {self.every}")
+        if self.rate_hz is not None and not self.rate_hz > 0:
+            raise ConfigError(f"rate: expected a rate above 0 Hz, got {self.rate_hz:g}")
+
 
 DEFAULT_SETTINGS = ScoreSettings()
 
@@ -79,8 +85,6 @@ def score(
     dataset = dataset_of(Path(data))
     protocol = settings.protocol or ("ours" if dataset == "other" else "paper")
     rate_hz = settings.rate_hz or spec.rate_hz
-    if rate_hz <= 0:
-        raise ConfigError(f"rate: expected a rate above 0 Hz, got {rate_hz:g}")
     selected = islice(
         sequences(Path(data), settings.keypoint_errors, settings.detector), 0, None, settings.every
     )

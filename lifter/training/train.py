@@ -17,6 +17,7 @@ from lifter.training import dry_run as dry
 from lifter.training import sources
 from lifter.training.interim_tests import thinned
 from lifter.training.loop import Trainer
+from lifter.training.mocap_batches import MocapBatches
 from lifter.training.progress import TrainingLog
 from lifter.training.recipe import Recipe, load
 from lifter.training.symmetry import LeftRightSymmetry
@@ -45,6 +46,8 @@ def _run(recipe: Recipe, folder: Path) -> tuple[Path, MetricTable]:
     source = sources.training_batches(recipe, folder, int(os.environ.get("WORLD_SIZE", "1")))
     torch.manual_seed(recipe.seed)
     trainer = Trainer(initial_model(recipe), recipe, source, Path(recipe.out) / recipe.lifter.name)
+    if isinstance(source, MocapBatches) and not recipe.workers:
+        source.to(trainer.device)
     log = TrainingLog(trainer.folder, recipe.log_steps, quiet=trainer.rank > 0)
     if trainer.resume():
         log.print_line(f"resuming at step {trainer.step} from {trainer.folder}")

@@ -6,8 +6,9 @@ other words are what each protocol has for the end of a person or of the sender.
 
 import socket
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -21,7 +22,12 @@ from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
 from pythonosc.osc_bundle import OscBundle
 
+from sinks import SINKS
 from sinks.ros2.participant import configuration, dds_struct, dds_type
+from stream.config.load import import_component
+from stream.messages import PoseFrame
+from stream.protocols import ComponentContext, Sink, opened
+from tests.conftest import Mosquitto
 
 WAIT_S = 60.0  # generous for a busy machine; a passing test waits for events alone
 QUIET_S = 0.5  # how long a test listens before it takes silence for granted
@@ -65,10 +71,10 @@ VMC_STATES = {(1, 3, 0, 1): "pose", (1, 3, 0, 0): "untracked", (0,): "unloaded"}
 class VMCListener(Listener):
     """An avatar program: "untracked" and "unloaded" announce the end."""
 
-    def __init__(self, stack: ExitStack, host: str = "127.0.0.1") -> None:
+    def __init__(self, stack: ExitStack, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__()
         self._socket = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        self._socket.bind((host, 0))
+        self._socket.bind((host, port))
         self._socket.setblocking(False)
         self.port = self._socket.getsockname()[1]
 
@@ -236,3 +242,36 @@ def wait_until(condition: Callable[[], bool], seconds: float = WAIT_S) -> None:
     while not condition():
         assert time.monotonic() < end, "the awaited state did not come"
         time.sleep(0.01)
+
+
+@contextmanager
+def listening(
+    kind: str, broker: Mosquitto, domain: int
+) -> Iterator[tuple[Sink, Callable[[ExitStack], Listener]]]:
+    """An open sink in this process, and what makes a listener to it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        vmc_port = free.getsockname()[1]
+    settings: dict[str, Any] = {
+        "zeromq": {"port": 0},
+        "sonic": {"port": 0},
+        "vmc": {"port": vmc_port},
+        "mqtt": {"port": broker.port},
+        "ros2": {"domain": domain},
+    }[kind]
+    make = import_component(SINKS[kind])
+    with opened(make(make.Settings(**settings), ComponentContext(kind))) as sink:
+        listeners: dict[str, Callable[[ExitStack], Listener]] = {
+            "zeromq": lambda stack: ZeroMQListener(stack, sink.endpoint),
+            "sonic": lambda stack: SONICListener(stack, sink.endpoint),
+            "vmc": lambda stack: VMCListener(stack, port=vmc_port),
+            "mqtt": lambda stack: MQTTListener(stack, broker.host, broker.port),
+            "ros2": lambda stack: ROS2Listener(stack, domain),
+        }
+        yield sink, listeners[kind]
+
+
+def captured(frame: PoseFrame, seconds_ago: float) -> PoseFrame:
+    """The frame as if it had been captured some seconds ago."""
+    captured_ns = time.time_ns() - round(seconds_ago * 1e9)
+    return replace(frame, header=replace(frame.header, captured_unix_ns=captured_ns))

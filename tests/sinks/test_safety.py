@@ -6,30 +6,15 @@ their silence, not times.
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sinks import SINKS
-from stream.config.load import import_component
-from stream.messages import PoseFrame
-from stream.protocols import ComponentContext, Sink, opened
 from tests.conftest import Mosquitto
 from tests.rig_examples import joints, pose_frames
-from tests.sinks.listeners import (
-    QUIET_S,
-    Listener,
-    MQTTListener,
-    ROS2Listener,
-    SONICListener,
-    VMCListener,
-    ZeroMQListener,
-    wait_until,
-)
+from tests.sinks.listeners import QUIET_S, ROS2Listener, captured, listening, wait_until
 from tests.sinks.node import WALKER, Camera, Link, Node
 
 TABLE = Path(__file__).parents[2] / "docs" / "robots.md"
@@ -45,12 +30,6 @@ def row(failure: str, *kinds: str) -> Callable[[Callable[..., None]], Callable[.
         return test
 
     return mark
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 LOST = {
@@ -131,36 +110,6 @@ def cut_for(seconds: float, link: Link, node: Node) -> tuple[int, int]:
     return cut_ns, restored_ns
 
 
-@contextmanager
-def listening(
-    kind: str, stack: ExitStack, broker: Mosquitto, domain: int, **settings: Any
-) -> Iterator[tuple[Sink, Listener]]:
-    """An open sink in this process, with a listener to it."""
-    vmc = VMCListener(stack)
-    settings |= {
-        "zeromq": {"port": 0},
-        "sonic": {"port": 0},
-        "vmc": {"port": vmc.port},
-        "mqtt": {"port": broker.port},
-        "ros2": {"domain": domain},
-    }[kind]
-    make = import_component(SINKS[kind])
-    with opened(make(make.Settings(**settings), ComponentContext(kind))) as sink:
-        listeners: dict[str, Callable[[], Listener]] = {
-            "zeromq": lambda: ZeroMQListener(stack, sink.endpoint),
-            "sonic": lambda: SONICListener(stack, sink.endpoint),
-            "vmc": lambda: vmc,
-            "mqtt": lambda: MQTTListener(stack, "127.0.0.1", broker.port),
-            "ros2": lambda: ROS2Listener(stack, domain),
-        }
-        yield sink, listeners[kind]()
-
-
-def captured(frame: PoseFrame, seconds_ago: float) -> PoseFrame:
-    captured_ns = time.time_ns() - round(seconds_ago * 1e9)
-    return replace(frame, header=replace(frame.header, captured_unix_ns=captured_ns))
-
-
 OLD_S = 20.0  # older than what any sink sends by default
 
 
@@ -170,7 +119,8 @@ def test_old_poses_are_not_sent_and_old_reports_of_lost_persons_are(
     kind: str, stack: ExitStack, mosquitto: Mosquitto, domain: int
 ):
     *frames, lost = pose_frames([joints()] * 10, "a3f9k", lost_after=True)
-    with listening(kind, stack, mosquitto, domain) as (sink, listener):
+    with listening(kind, mosquitto, domain) as (sink, make_listener):
+        listener = make_listener(stack)
 
         def hear_a_pose() -> bool:
             for frame in frames:

@@ -36,11 +36,13 @@ QUIET_S = 0.5  # how long a test listens before it takes silence for granted
 class Listener:
     """Notes the words of one receiver.
 
-    captured_ns: when the poses were captured, since 1970, where the protocol has times.
+    poses: how many have been heard. captured_ns: when they were captured, since 1970, where the protocol has
+    times.
     """
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.poses = 0
         self.captured_ns: list[int] = []
 
     def words(self) -> list[str]:
@@ -50,6 +52,7 @@ class Listener:
 
     def note(self, *words: str) -> None:
         for word in words:
+            self.poses += word == "pose"
             if self.heard[-1:] != [word]:
                 self.heard.append(word)
 
@@ -246,7 +249,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = WAIT_S) -> None:
 
 @contextmanager
 def listening(
-    kind: str, broker: Mosquitto, domain: int
+    kind: str, broker: Mosquitto, domain: int, **changes: Any
 ) -> Iterator[tuple[Sink, Callable[[ExitStack], Listener]]]:
     """An open sink in this process, and what makes a listener to it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
@@ -260,7 +263,7 @@ def listening(
         "ros2": {"domain": domain},
     }[kind]
     make = import_component(SINKS[kind])
-    with opened(make(make.Settings(**settings), ComponentContext(kind))) as sink:
+    with opened(make(make.Settings(**settings, **changes), ComponentContext(kind))) as sink:
         listeners: dict[str, Callable[[ExitStack], Listener]] = {
             "zeromq": lambda stack: ZeroMQListener(stack, sink.endpoint),
             "sonic": lambda stack: SONICListener(stack, sink.endpoint),

@@ -90,7 +90,7 @@ class BVH:
         self._settings = settings
         self._context = context
         self._path = recording_path(settings.path, context)
-        self._takes: dict[tuple[str, str], _Take] = {}  # by source and person
+        self._takes: dict[tuple[str, str], _TakeFile] = {}  # by source and person
         self._names = TakeNames(self._path, settings.overwrite)
 
     @property
@@ -115,7 +115,7 @@ class BVH:
                     take.close()
             elif (rig := rig_frame(message, person)) is not None:
                 if key not in self._takes:
-                    self._takes[key] = _Take(
+                    self._takes[key] = _TakeFile(
                         self._names.next(person.id), self._settings.fps, self._settings.bones
                     )
                 take = self._takes[key]
@@ -124,7 +124,7 @@ class BVH:
                     self._takes.pop(key).close()  # the next pose of the person begins the next file
 
 
-class _Take:
+class _TakeFile:
     """One open file."""
 
     def __init__(self, path: Path, fps: float, bones: str) -> None:

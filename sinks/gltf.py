@@ -55,7 +55,7 @@ class GLTF:
         self._settings = settings
         self._path = recording_path(settings.path, context)
         self._names = TakeNames(self._path, settings.overwrite)
-        self._takes: dict[tuple[str, str], _Take] = {}  # by source and person
+        self._takes: dict[tuple[str, str], _TakeFrames] = {}  # by source and person
 
     @property
     def endpoint(self) -> str:
@@ -77,7 +77,7 @@ class GLTF:
                 self._end(key)
             elif (rig := rig_frame(message, person)) is not None:
                 if key not in self._takes:
-                    self._takes[key] = _Take(person.id, SteadyRate(self._settings.fps), [])
+                    self._takes[key] = _TakeFrames(person.id, SteadyRate(self._settings.fps), [])
                 take = self._takes[key]
                 take.frames += take.rate.push(rig)
                 frames = len(take.frames)
@@ -97,7 +97,7 @@ class GLTF:
 
 
 @dataclass(slots=True)
-class _Take:
+class _TakeFrames:
     """Frames of one stay, in memory until it ends."""
 
     id: str

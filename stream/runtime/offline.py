@@ -78,9 +78,7 @@ def check_output(source: Path, output: Path, suffixes: Iterable[str] = OUTPUTS) 
 
 def output_sink(output: Path) -> dict[str, Any]:
     """Config of the sink that writes the file `output`, which it may replace."""
-    settings: dict[str, Any] = {"type": OUTPUTS[output.suffix], "path": str(output)}
-    if output.suffix in (".npz", ".jsonl", ".mcap"):
-        settings["overwrite"] = True
+    settings: dict[str, Any] = {"type": OUTPUTS[output.suffix], "path": str(output), "overwrite": True}
     if output.suffix == ".npz":
         settings["journal"] = False  # Lifting again makes the same file.
     return settings

@@ -75,8 +75,11 @@ class Client:
         sender = asyncio.create_task(self._send())
         try:
             async for text in self._connection:
-                with contextlib.suppress(msgspec.MsgspecError):  # a request of another version
-                    await handle(self, _DECODER.decode(text))
+                try:
+                    request = _DECODER.decode(text)
+                except (ValueError, RecursionError):  # a request of another version, or junk
+                    continue
+                await handle(self, request)
         finally:
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError):

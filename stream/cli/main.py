@@ -13,6 +13,7 @@ except ImportError:
 
 from stream.cli import bench, doctor, files, keys, live, measure, models, plot, research
 from stream.cli.json_log import logs_json
+from stream.cli.output import open_missing_streams
 from stream.errors import ConfigError, PoseliftError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ for commands in (live, files, keys, doctor, models, measure, bench, research, pl
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command. Exit code 0: done; 2: a setting or an argument must be changed; 1: another failure."""
+    open_missing_streams()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         app(args=arguments, prog_name="poselift")

@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lifter import load
+from lifter import load, weights_path
+from lifter.weights import read_spec
 from sinks import ROTATION_SINKS
 from sources.detected import DetectorSource
 from sources.reconnecting import ReconnectingSource
@@ -34,6 +35,7 @@ from stream.runtime.batch_lifter import BatchLifter
 from stream.runtime.camera_names import CameraNames
 from stream.runtime.camera_stages import LifterInput
 from stream.runtime.lift_thread import LiftThread
+from stream.runtime.lifter_client import RemoteLifter
 from stream.runtime.sink_thread import SinkThread
 from stream.runtime.source_thread import SourceThread
 from stream.scene.root_position import RootPosition
@@ -48,8 +50,16 @@ _STOP_S = 1.0  # how long a stop waits for the sources and the lifter, and again
 _QUEUE_MARGIN = 64  # messages a sink may be behind, besides the frames of one pass
 
 
-def load_lifter(settings: LifterSettings) -> "Runner":
+def load_lifter(settings: LifterSettings) -> "Runner | RemoteLifter":
     """The lifter of a config. Raises ConfigError, and CheckpointError for a damaged file."""
+    if settings.endpoint is not None:
+        spec = read_spec(weights_path(settings.weights))
+        return RemoteLifter(settings, spec, load_here(settings) if settings.fallback == "local" else None)
+    return load_here(settings)
+
+
+def load_here(settings: LifterSettings) -> "Runner":
+    """The lifter of a config, in this process, whether or not it names a lifter service."""
     return load(
         settings.weights,
         device=settings.device,
@@ -79,7 +89,7 @@ class Pipeline:
         self,
         config: Config,
         clock: Clock | None = None,
-        lifter: "Runner | None" = None,
+        lifter: "Runner | RemoteLifter | None" = None,
         post_processors: Sequence[PostProcessor] = (),
     ) -> None:
         self.config = config
@@ -89,6 +99,8 @@ class Pipeline:
         self.session = str(uuid.uuid4())
         self._error: Exception | None = None
         self.lifter = lifter or load_lifter(config.lifter)
+        if isinstance(self.lifter, RemoteLifter):
+            self.lifter.count_in(self._context("lift"))
         self.spec = self.lifter.spec
         config.lifter.check(self.spec)
         self._model = ModelInfo(self.spec.name, self.spec.sha256)

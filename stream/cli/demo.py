@@ -14,7 +14,8 @@ from stream.errors import PoseliftError
 from stream.health import health_line
 from stream.messages import PoseFrame
 from stream.runtime.pipeline import Pipeline
-from stream.runtime.service import endpoints, stopped_by_signals, supervise
+from stream.runtime.service import endpoints, supervise
+from stream.runtime.signals import stopped_by_signals
 from stream.wire.codec import decode
 
 LISTENER_STOP_TIMEOUT_S = 5.0

@@ -53,8 +53,11 @@ def run(
 
     Reads the sources, lifts keypoints to 3D poses and publishes them through the sinks, until the sources end
     or Ctrl-C. `poselift check CONFIG` prints every setting of a config; `poselift listen` prints the
-    published poses. With --log json everything is logged to stderr.
+    published poses. With --log json everything is logged to stderr. SIGHUP reads the config again and opens
+    and closes the sources that have changed.
     """
+    from functools import partial
+
     from stream.cli.json_log import log_as_json, log_line
     from stream.config.load import load
     from stream.runtime.service import run
@@ -62,8 +65,8 @@ def run(
     require_choice("--log", log, ("text", "json"))
     if log == "json":
         log_as_json()
-    all_changes = (*(VIEW_CHANGES if view else ()), *(changes or ()))
-    run(load(config, all_changes), log_line if log == "json" else print_line)
+    load_config = partial(load, config, (*(VIEW_CHANGES if view else ()), *(changes or ())))
+    run(load_config(), log_line if log == "json" else print_line, reload=load_config)
 
 
 @app.command()

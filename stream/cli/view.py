@@ -16,7 +16,7 @@ from stream.errors import ConfigError, DecodeError
 from stream.files.poses import read
 from stream.messages import KeypointFrame, Message, Meta, ModelInfo, PoseFrame
 from stream.protocols import ComponentContext, opened
-from stream.runtime.service import stopped_by_signals
+from stream.runtime.signals import stopped_by_signals
 from stream.security import ClientKeys
 from stream.skeletons import SKELETONS
 from stream.wire.codec import decode

@@ -125,16 +125,21 @@ class Relay:
 
     def release(self, worker: int) -> None:
         """Announce all people of an ended worker as lost, and give its cameras free for other workers."""
-        for camera in self._cameras.values():
-            if camera.worker != worker:
-                continue
-            frame = wire.decode(camera.payload)
-            assert isinstance(frame, PoseFrame)
-            lost = _lost(frame, self._clock.now_ns() - camera.published_ns)
-            if lost.persons:
-                self.publish(wire.with_publish_time(lost, self._clock))
-                camera.captured_unix_ns = lost.header.captured_unix_ns
-            camera.worker, camera.payload = None, b""
+        for source in self._cameras:
+            self.release_camera(worker, source)
+
+    def release_camera(self, worker: int, source: str) -> None:
+        """As `release`, for one camera of a worker that goes on."""
+        camera = self._cameras.get(source)
+        if camera is None or camera.worker != worker:
+            return
+        frame = wire.decode(camera.payload)
+        assert isinstance(frame, PoseFrame)
+        lost = _lost(frame, self._clock.now_ns() - camera.published_ns)
+        if lost.persons:
+            self.publish(wire.with_publish_time(lost, self._clock))
+            camera.captured_unix_ns = lost.header.captured_unix_ns
+        camera.worker, camera.payload = None, b""
 
     def _accept(self, worker: int, source: str, payload: bytes) -> bool:
         """Note a frame as the newest of its camera; False if it is older than the last worker's frames."""

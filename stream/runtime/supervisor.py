@@ -13,20 +13,23 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import zmq
 
 from stream.clock import Clock, SystemClock
+from stream.config.difference import difference
 from stream.config.load import Config
 from stream.errors import ConfigError, PoseliftError
-from stream.health import health_line
+from stream.health import Health, health_line
 from stream.messages import Status
 from stream.protocols import ComponentContext
 from stream.runtime.node_health import NodeHealth
 from stream.runtime.pipeline import needs_rotations
 from stream.runtime.relay import Relay
-from stream.runtime.share import divide
+from stream.runtime.share import Share, divide, redistribute
+from stream.runtime.source_changes import REMOVED, require_makeable
 from stream.runtime.worker_link import REPORT
 from stream.runtime.worker_process import MAX_SILENCE_S, WorkerProcess
 
@@ -109,9 +112,32 @@ class Supervisor:
                 on_turn()
             if now_ns - reported_ns >= self.config.status_s * 1e9:
                 reported_ns = now_ns
-                report = self.health.report()
-                self.relay.publish(Status(self.config.node, self.session, self._clock.unix_ns(), report))
-                print_line(health_line(report))
+                print_line(health_line(self._publish_status()))
+
+    def change_sources(self, config: Config) -> None:
+        """Open and close sources so that they are those of `config`, in the workers that have them.
+
+        A new source goes to the worker with the least load; all other settings of `config` are ignored.
+        Raises PoseliftError, with nothing changed, for a source that cannot be made. For the thread of `run`.
+        """
+        change = difference(self.config, config)
+        context = ComponentContext("relay", self.config.node, self.session, self._clock, Health())
+        require_makeable([change.config.sources[name] for name in (*change.added, *change.changed)], context)
+        self.config = change.config
+        self._worker_config = replace(
+            self._worker_config, sources=change.config.sources, scene=change.config.scene
+        )
+        parts = redistribute(self._shares, change.added, change.removed, self._load)
+        for share, sources in parts.items():
+            share.change(sources, self._worker_config)
+
+    def _load(self, share: Share) -> float:
+        return self.health.new_poses(share.worker.number) if share.worker else 0
+
+    def _publish_status(self) -> dict[str, Any]:
+        report = self.health.report()
+        self.relay.publish(Status(self.config.node, self.session, self._clock.unix_ns(), report))
+        return report
 
     @property
     def _workers(self) -> list[WorkerProcess]:
@@ -141,9 +167,17 @@ class Supervisor:
         if topic.startswith(REPORT):
             self._on_report(worker, topic[len(REPORT) :].decode(), payload.decode())
         elif topic.startswith(b"status/"):
-            self.health.update(worker.number, msgspec.msgpack.decode(payload)["report"])
+            self._on_status(worker, msgspec.msgpack.decode(payload)["report"])
         else:
             self.relay.forward(worker.number, topic, payload)
+
+    def _on_status(self, worker: WorkerProcess, report: dict[str, Any]) -> None:
+        self.health.update(worker.number, report)
+        removed = [name for name, state in report["states"].items() if state["state"] == REMOVED]
+        for camera in removed:
+            self.relay.release_camera(worker.number, camera)
+        if removed:
+            self._publish_status()
 
     def _on_report(self, worker: WorkerProcess, report: str, text: str) -> None:
         if report == "ready":
@@ -154,6 +188,7 @@ class Supervisor:
             worker.state = "running"
             for share in self._shares:
                 if share.worker is worker:
+                    share.confirm()
                     self.health.set_state(share.name, "ok", worker.text)
         elif report in ("config_error", "error"):
             worker.error = report, text
@@ -168,7 +203,7 @@ class Supervisor:
             if spare is None or now_ns < share.not_before_ns:
                 continue
             self._spares.remove(spare)
-            share.start(spare, now_ns)
+            share.start(spare, self._worker_config, now_ns)
             self.health.set_state(_SPARE, "ok", "starting")
             log.info("worker %d: %s", spare.number, spare.text)
         missing = sum(share.waits for share in self._shares)

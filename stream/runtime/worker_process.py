@@ -66,11 +66,16 @@ class WorkerProcess:
         """None while the process runs; negative after a signal."""
         return self._process.exitcode
 
-    def assign(self, sources: tuple[str, ...]) -> None:
-        """Make a ready worker run these sources."""
-        self.sources, self.state = sources, "opening"
+    def assign(self, config: Config) -> None:
+        """Make a ready worker run the sources of `config`."""
+        self.state = "opening"
         self.heard_ns = self._clock.now_ns()
-        self._order(sources)
+        self.change(config)
+
+    def change(self, config: Config) -> None:
+        """Make a worker open and close sources so that they are those of `config`."""
+        self.sources = tuple(config.sources)
+        self._order(config)
 
     def stop(self) -> None:
         """Ask the worker to publish what is pending and to end; returns at once."""

@@ -3,7 +3,7 @@
     python benchmarks/lifter_service.py [--seconds 3]
 
 A client and a service in two processes on this machine, with a lifter that copies its input, so that the
-transport alone is measured: time per request, CPU time per window of both sides, bytes per window, for batches of 1,
+transport alone is measured: time per request, CPU time per window of both sides, bytes per window, for 1,
 4 and 16 windows of 243 frames. Beside it, what a service would have to do for every window if pipelines sent
 new frames only: keep a ring per person, add the frame and resample the window. Prints a table, then one JSON
 line.

@@ -11,7 +11,7 @@ except ImportError:
         "(`from stream import subscribe` works without them.)"
     )
 
-from stream.cli import doctor, files, keys, live, measure, models, research, serve
+from stream.cli import cluster, doctor, files, keys, live, measure, models, research, serve
 from stream.cli.json_log import logs_json
 from stream.errors import ConfigError, PoseliftError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 for commands in (live, serve, files, keys, doctor, models, measure, research):
     app.registered_commands += commands.app.registered_commands
+app.add_typer(cluster.app)
 
 
 def main(arguments: list[str] | None = None) -> None:

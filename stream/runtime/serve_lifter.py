@@ -10,7 +10,7 @@ from stream.protocols import ComponentContext, opened
 from stream.runtime.lifter_service import NAME, LifterService, ServiceSettings
 from stream.runtime.notify import Notifier
 from stream.runtime.pipeline import load_here
-from stream.runtime.service import stopped_by_signals
+from stream.runtime.signals import stopped_by_signals
 
 _TICK_S = 0.2
 _SIGN_S = 1.0  # between signs of life for systemd

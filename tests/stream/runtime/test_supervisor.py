@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from stream.config.load import resolve
-from stream.runtime.supervisor import worker_count
+from stream.runtime.worker_process import worker_count
 from tests.stream.runtime.test_service import keypoints
 
 CAMERAS = ["cam0", "cam1", "cam2", "cam3"]

@@ -8,12 +8,15 @@ from typing import Any
 from stream.errors import ConfigError
 
 NAMESPACE = "poselift"
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # Ray reports nothing to its makers
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports nothing to its makers
+    "RAY_worker_niceness": "0",  # its default lets other processes starve workers
+}
 
 
 def environment() -> dict[str, str]:
     """Environment of processes that use Ray."""
-    return os.environ | _QUIET
+    return os.environ | _SETTINGS
 
 
 def require_ray() -> None:
@@ -32,7 +35,7 @@ def ray_module() -> Any:
 def connect(address: str) -> None:
     """Join the cluster at `address` as a driver. Raises ConfigError without Ray or without a cluster."""
     require_ray()
-    os.environ.update(_QUIET)
+    os.environ.update(_SETTINGS)
     ray = ray_module()
     try:
         ray.init(

@@ -2,12 +2,12 @@
 
     python benchmarks/cluster.py [--cameras 40] [--rate-hz 30] [--seconds 10] [--workers 2] [--machines 2]
 
-Starts a Ray cluster on this machine, a head without room for workers and `--machines` others, each as its own
-processes, and runs `poselift cluster run` on it with the cameras of benchmarks/workers.py. Then, one after the
-other: a worker is killed (SIGKILL); a worker is frozen (SIGSTOP) and continued 3 s later; a machine is added and
-another one emptied by `poselift cluster drain`; a machine's raylet is killed. Counts over the moved cameras, as in
-benchmarks/workers.py: gap, poses missing, published twice, out of order, persons, announcements of loss. Prints a
-table, then one JSON line.
+Starts a Ray cluster on this machine, a head without room for workers and `--machines` others, each with its
+own processes, and runs `poselift cluster run` on it with the cameras of benchmarks/workers.py. Then, in turn:
+a worker is killed (SIGKILL); a worker is frozen (SIGSTOP) and continued 3 s later; a machine is added
+and another one emptied by `poselift cluster drain`; a machine's raylet is killed. Counts over the moved
+cameras, as in benchmarks/workers.py: gap, poses missing, published twice, out of order, persons,
+announcements of loss. Prints a table, then one JSON line.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from stream.cluster.connect import environment
 
 os.environ.update(environment())
 
-from ray.cluster_utils import Cluster  # noqa: E402  (Ray reads its settings when it is imported)
+from ray.cluster_utils import Cluster  # after its settings: Ray reads them when imported
 
 STORE_BYTES = 80 << 20
 
@@ -93,9 +93,12 @@ def main() -> None:
             node.wait_for(lambda: len(node.sessions()) == len(node.cameras))
             result["start_s"] = round(time.monotonic() - start_s, 1)
             result["load"] = throughput(node, arguments.workers)
-            result["worker_mib"] = {name: round(memory_mib(pid)) for name, pid in node.workers().items()}
+            pids = set(node.workers().values())
+            result["worker_mib"] = [round(memory_mib(pid)) for pid in pids]
             result["ray_mib"] = ray_memory_mib(cluster)
-            print({key: result[key] for key in ("cluster_start_s", "start_s", "load", "ray_mib")})
+            print(
+                {key: result[key] for key in ("cluster_start_s", "start_s", "load", "worker_mib", "ray_mib")}
+            )
             for label in arguments.failures:
                 result[label] = failover(node, failures[label])
                 print(f"{label}: {result[label]}", flush=True)

@@ -7,9 +7,10 @@ may wait for the head are made in a thread.
 
 import logging
 import pickle
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
@@ -34,6 +35,9 @@ _NODE_ID = "ray.io/node-id"  # label that Ray gives every machine
 _ALIVE = REPORT + b"alive"
 _GONE_NS = 300_000_000  # how long a broken connection waits for Ray's word on how the worker ended
 _KILLED = -9
+_PLACED_NS = (
+    60_000_000_000  # a worker without a machine for so long is placed anew: the machines may have changed
+)
 
 
 class RayWorker(WorkerHost):
@@ -52,8 +56,10 @@ class RayWorker(WorkerHost):
     ) -> None:
         super().__init__(number, near, context, clock)
         self.where: Place | None = None
-        self._begun: Future[tuple[Any, Future[Any], Future[Any]]] | None = None
+        self._begun: Future[_Actor] | None = None
         self._executor: ThreadPoolExecutor | None = None
+        self._create: Callable[[], _Actor] | None = None
+        self._begun_ns = 0
         self._broken_ns: int | None = None  # when the connection ended
         self._killed = False
         self._orders: zmq.Socket[bytes] = context.socket(zmq.DEALER)
@@ -78,10 +84,10 @@ class RayWorker(WorkerHost):
         messages, orders = (socket.get_string(zmq.LAST_ENDPOINT) for socket in (self.socket, self._orders))
         return str(messages).rstrip("\0"), str(orders).rstrip("\0")
 
-    def begin(self, executor: ThreadPoolExecutor, create: Any) -> None:
-        """Start the actor in the thread of `executor`; `create` returns it with its place and its result."""
-        self._executor = executor
-        self._begun = executor.submit(create)
+    def begin(self, executor: ThreadPoolExecutor, create: "Callable[[], _Actor]") -> None:
+        """Start the actor in the thread of `executor`."""
+        self._executor, self._create = executor, create
+        self._begun, self._begun_ns = executor.submit(create), self.clock.now_ns()
 
     @property
     def place(self) -> str:
@@ -93,13 +99,17 @@ class RayWorker(WorkerHost):
             return _KILLED
         if self._begun is None or not self._begun.done():
             return None
-        if self._begun.exception() is not None:
+        if (error := self._begun.exception()) is not None:
+            self.error = "error", f"Ray did not start it: {error}"
             return 1
-        _, place, result = self._begun.result()
-        if self.where is None and place.done() and place.exception() is None:
-            self.where = place.result()
-        if result.done():
-            return _KILLED if result.exception() is not None else int(result.result())
+        actor = self._begun.result()
+        if self.where is None and actor.place.done() and actor.place.exception() is None:
+            self.where = actor.place.result()
+        if actor.result.done():
+            if (error := actor.result.exception()) is None:
+                return int(actor.result.result())
+            self.error = self.error or ("error", str(error).strip().splitlines()[0][:300])
+            return _KILLED
         if self._broken_ns is None and self._monitor.poll(0):
             self._broken_ns = self.clock.now_ns()
         if self._broken_ns is not None and self.clock.now_ns() - self._broken_ns > _GONE_NS:
@@ -107,15 +117,18 @@ class RayWorker(WorkerHost):
         return None
 
     def silent(self) -> bool:
-        """As for every worker; a worker that waits for a free machine is not silent."""
+        """As for every worker; a worker that waits for a free machine is not silent, but placed anew."""
         if self.state == "starting" and self.where is None:
-            self.heard_ns = self.clock.now_ns()
+            now_ns = self.heard_ns = self.clock.now_ns()
+            if now_ns - self._begun_ns > _PLACED_NS and self._executor and self._begun and self._create:
+                self._executor.submit(_kill_actor, self._begun)
+                self.begin(self._executor, self._create)
         return super().silent()
 
     def order(self, order: Order) -> None:
         self._send(ORDER, pickle.dumps(order))
 
-    def received(self) -> Any:
+    def received(self) -> Iterator[tuple[bytes, bytes]]:
         for topic, payload in super().received():
             if topic == _ALIVE:
                 self._send(LEASE, payload)
@@ -138,10 +151,18 @@ class RayWorker(WorkerHost):
             self._orders.send_multipart([kind, payload], zmq.NOBLOCK)
 
 
-def _kill_actor(begun: "Future[tuple[Any, Future[Any], Future[Any]]]") -> None:
+class _Actor(NamedTuple):
+    """An actor with its place and its exit code, once they are known."""
+
+    handle: Any
+    place: Future[Place]
+    result: Future[int]
+
+
+def _kill_actor(begun: Future[_Actor]) -> None:
     ray = ray_module()
     with suppress(Exception):  # the cluster may be gone; the lease ends the worker in any case
-        ray.kill(begun.result()[0])
+        ray.kill(begun.result().handle)
 
 
 class RayHosts:
@@ -160,15 +181,17 @@ class RayHosts:
 
     def open(self) -> None:
         """Connect to the cluster. Raises ConfigError when there is none at the address."""
-        connect(self._settings.address)
-        self._resources.callback(disconnect)
-        authenticator = ThreadAuthenticator(self._zmq)
-        authenticator.start()
-        self._resources.callback(self._zmq.destroy, linger=0)
-        self._resources.callback(authenticator.stop)
-        authenticator.configure_curve_callback(credentials_provider=_OnlyWorkers(self._worker_keys[0]))
-        self._board = Board(self._name)
-        self._resources.callback(self._executor.shutdown)
+        with ExitStack() as resources:
+            connect(self._settings.address)
+            resources.callback(disconnect)
+            self._board = Board(self._name)
+            resources.callback(self._zmq.destroy, linger=0)
+            authenticator = ThreadAuthenticator(self._zmq)
+            authenticator.start()
+            resources.callback(authenticator.stop)
+            authenticator.configure_curve_callback(credentials_provider=_OnlyWorkers(self._worker_keys[0]))
+            resources.callback(self._executor.shutdown)
+            self._resources = resources.pop_all()
 
     def close(self) -> None:
         self._resources.close()
@@ -199,13 +222,13 @@ class RayHosts:
         link = Link(messages, orders, LinkKeys(*self._worker_keys, self._server_keys[0]))
         leaving = self._board.leaving if self._board is not None else frozenset()
 
-        def create() -> tuple[Any, Any, Any]:
+        def create() -> _Actor:
             ray = ray_module()
             options = placement(self._settings, near, leaving, ray.nodes())
             actor = ray.remote(WorkerActor).options(**options).remote()
             level = logging.getLogger().getEffectiveLevel()
             place, result = actor.place.remote(), actor.run.remote(config, link, level)
-            return actor, place.future(), result.future()
+            return _Actor(actor, place.future(), result.future())
 
         worker.begin(self._executor, create)
         return worker

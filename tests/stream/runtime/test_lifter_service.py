@@ -1,6 +1,9 @@
 """One lifter for several pipelines: real sockets, a service that comes and goes, strangers and their junk."""
 
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -205,6 +208,26 @@ def test_requests_that_arrive_during_a_batch_are_lifted_in_one_batch(tiny_weight
     for seed, poses in results.items():
         assert poses.shape == (2, 1 + seed, 17, 3)
         np.testing.assert_allclose(poses, local.lift(windows(2, seed), 1 + seed), atol=1e-5)
+
+
+def test_the_command_serves_the_weights_of_a_config_until_it_is_stopped(tiny_weights, tmp_path):
+    config = tmp_path / "many.yaml"
+    sources, sinks = "walk: {type: synthetic}", "out: {type: memory}"
+    config.write_text(f"sources: {{{sources}}}\nlifter: {{weights: {tiny_weights}}}\nsinks: {{{sinks}}}\n")
+    command = [sys.executable, "-m", "stream.cli", "serve-lifter", str(config), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        remote = load_lifter(settings(tiny_weights, first.split()[-1]))
+        assert lift_when_possible(remote, windows(3)).shape == (3, 27, 17, 3)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=WAIT_S)
+    finally:
+        process.kill()
+    assert first.startswith("tiny (weights ")
+    assert process.returncode == 0
+    assert "stopped. 3 windows in 1 batches" in output
 
 
 # The service is away

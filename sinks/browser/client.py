@@ -30,7 +30,7 @@ class Keep(msgspec.Struct, tag="keep"):
 class Export(msgspec.Struct, tag="export"):
     """Request for a file of the frames captured between two Unix times, of one source or of all."""
 
-    format: Literal["npz", "bvh", "glb"]
+    format: Literal["npz", "bvh", "glb", "mcap"]
     from_ms: Milliseconds
     to_ms: Milliseconds
     source: str | None = None

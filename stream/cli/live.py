@@ -115,7 +115,7 @@ def listen(
 @app.command()
 def view(
     target: Annotated[
-        str, typer.Argument(help="ZeroMQ address of a `poselift run`, or a .npz or .jsonl file of poses.")
+        str, typer.Argument(help="ZeroMQ address of a `poselift run`, or a .npz, .jsonl or .mcap file.")
     ] = "tcp://127.0.0.1:5555",
     source: Annotated[str | None, typer.Option(help="Show this source only.")] = None,
     host: Annotated[

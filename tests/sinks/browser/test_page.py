@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sinks.browser import Browser
-from stream.files.poses import read
-from stream.messages import Pose
+from stream.files.recorded_poses import read_messages
+from stream.messages import Pose, PoseFrame
 from stream.protocols import ComponentContext, opened
 from tests.sinks.browser.chromium import Chromium, Page, wait_until
 from tests.sinks.browser.walkers import SKELETON, Sender, meta, status
@@ -224,7 +224,7 @@ def test_many_cameras_have_health_dots_a_wall_and_a_view_of_their_shared_world(p
     page.wait_for("document.querySelectorAll('#sources button')[1].getAttribute('aria-pressed') === 'true'")
 
 
-@pytest.mark.parametrize("format", ["npz", "bvh", "glb"])
+@pytest.mark.parametrize("format", ["npz", "mcap", "bvh", "glb"])
 def test_a_recording_is_downloaded_and_opens_again(
     page: Page, sender: Sender, chromium: Chromium, format: str
 ):
@@ -244,8 +244,8 @@ def test_a_recording_is_downloaded_and_opens_again(
         lambda: any(file.suffix == suffix for file in set(chromium.downloads.iterdir()) - before), 10.0
     )
     (file,) = set(chromium.downloads.iterdir()) - before
-    if format == "npz":
-        frames = list(read(file))
+    if format in ("npz", "mcap"):
+        frames = [message for message in read_messages(file) if isinstance(message, PoseFrame)]
         assert 40 <= len(frames) <= 60
         by_time = {made.header.captured_unix_ns: made for made in sender.sent}
         for restored in frames:

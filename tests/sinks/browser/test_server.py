@@ -87,7 +87,7 @@ def test_pages_get_the_documents_of_the_wire(viewer: Browser):
     viewer.send(meta())
     with page_socket(viewer) as client:
         hello = json.loads(client.recv(timeout=5.0))
-        assert (hello["schema"], hello["formats"]) == ("viewer", ["npz", "bvh", "glb"])
+        assert (hello["schema"], hello["formats"]) == ("viewer", ["npz", "bvh", "glb", "mcap"])
         assert decode(client.recv(timeout=5.0).encode()) == meta()
         sent = frame(1.0)
         viewer.send(sent)

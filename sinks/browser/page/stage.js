@@ -87,11 +87,11 @@ export class Stage {
   }
 
   draw(items, now) {
-    const { context, width, height } = fitted(this.canvas);
+    const { context, width, height } = fitted(this.canvas, false);
     const { isWall } = this.selection;
     const sources = isWall ? this.selection.sources() : [null];
     const rects = isWall ? wallRects(sources.length, width, height) : [{ x: 0, y: 0, width, height }];
-    drawBackground(context, { x: 0, y: 0, width, height });
+    if (isWall) drawBackground(context, { x: 0, y: 0, width, height }); // a wall may have empty places
     this.targets = [];
     this.tiles = rects.map((rect, n) => ({ rect, source: sources[n] }));
     for (const { rect, source } of this.tiles) {

@@ -35,13 +35,14 @@ function mix(first, second, share) {
   return `rgb(${a.map((value, n) => Math.round(value + share * (b[n] - value))).join(" ")})`;
 }
 
-// Sizes a canvas to its place on the page; returns its context, scaled to CSS pixels, and its size.
-export function fitted(canvas) {
+// Sizes a canvas to its place on the page; returns its context, scaled to CSS pixels, and its size. alpha: false
+// for a canvas that is painted all over, which the browser composes faster.
+export function fitted(canvas, alpha = true) {
   const ratio = Math.min(devicePixelRatio || 1, 2);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { alpha });
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return { context, width, height };
 }

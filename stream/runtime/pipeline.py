@@ -38,6 +38,7 @@ from stream.runtime.sink_thread import SinkThread
 from stream.runtime.source_thread import SourceThread
 from stream.scene.root_position import RootPosition
 from stream.scene.world_frame import CameraPlacements, WorldFrame
+from stream.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from lifter.runner import Runner
@@ -86,6 +87,7 @@ class Pipeline:
         self._own_post_processors = post_processors
         self.clock = clock or SystemClock()
         self.health = Health()
+        self._snapshots = Snapshots()
         self.session = str(uuid.uuid4())
         self._error: Exception | None = None
         self.lifter = lifter or load_lifter(config.lifter)
@@ -106,7 +108,9 @@ class Pipeline:
         )
 
     def _context(self, name: str) -> ComponentContext:
-        return ComponentContext(name, self.config.node, self.session, self.clock, self.health)
+        return ComponentContext(
+            name, self.config.node, self.session, self.clock, self.health, self._snapshots
+        )
 
     def _source_thread(self, component: ComponentConfig) -> SourceThread:
         context = self._context(component.name)

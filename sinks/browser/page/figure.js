@@ -15,7 +15,7 @@ const CAP = [-90, -54, -18, 18, 54, 90].map((degrees) => [
 const CIRCLE = Array.from({ length: 17 }, (_, n) => [Math.cos((n * Math.PI) / 8), Math.sin((n * Math.PI) / 8)]);
 
 export function colours(slot, grey) {
-  return grey ? theme.grey : theme.persons[slot % theme.persons.length];
+  return grey ? theme.grey : theme.persons[slot];
 }
 
 // Projected joints: [x, y, depth] or null for each.

@@ -102,6 +102,7 @@ export class Stage {
     this.fading = this.targets.some(({ fading }) => fading);
     this.canvas.dataset.drawn = String(Number(this.canvas.dataset.drawn ?? 0) + 1);
     this.canvas.dataset.people = String(this.targets.length);
+    this.canvas.dataset.turning = String(this.orbit.goal !== null);
   }
 
   drawTile(context, rect, source, items) {

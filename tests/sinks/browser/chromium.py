@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
-START_TIMEOUT_S = 30.0
-CALL_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
+CALL_TIMEOUT_S = 60.0
+TIMEOUT_S = 60.0  # for states that come within a second on a quiet machine
 _FLAGS = (
     *("--headless=new", "--no-sandbox", "--remote-debugging-port=0", "--disable-gpu", "--mute-audio"),
     *("--no-first-run", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars"),
@@ -185,13 +186,24 @@ class Page:
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"])
         return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
 
-    def wait_for(self, expression: str, timeout_s: float = 10.0) -> None:
+    def wait_for(self, expression: str, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until a JavaScript expression is true."""
         wait_until(lambda: bool(self.evaluate(expression)), timeout_s, expression)
 
-    def wait_for_state(self, state: str, timeout_s: float = 10.0) -> None:
+    def wait_for_state(self, state: str, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until the page is in this state."""
         self.wait_for(f"document.body.dataset.state === {json.dumps(state)}", timeout_s)
+
+    def drawn(self) -> int:
+        """How often the 3D view was drawn."""
+        return int(self.evaluate("document.getElementById('scene').dataset.drawn ?? 0"))
+
+    def wait_until_drawn(self, after: int) -> None:
+        """Wait until the 3D view is drawn once more than `after` times, and turns no more."""
+        self.wait_for(
+            f"(({{drawn, turning}}) => drawn > {after} && turning === 'false')"
+            "(document.getElementById('scene').dataset)"
+        )
 
     def close(self) -> None:
         """Close the tab."""

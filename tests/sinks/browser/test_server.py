@@ -230,21 +230,28 @@ def test_browsers_beyond_the_limit_are_refused_with_the_reason():
                 "Already 2 browsers are connected, which is the limit (max_clients).\n",
             )
             assert refused_status(lambda: page_socket(sink)) == 503
-        wait_until(lambda: get(sink, "access")[0] == 200, 10.0)
+        wait_until(lambda: get(sink, "access")[0] == 200, TIMEOUT_S)
         with page_socket(sink) as client:
             assert json.loads(client.recv(timeout=TIMEOUT_S))["schema"] == "viewer"
 
 
-def test_many_connections_in_turn_leave_nothing_open(viewer: Browser):
+def test_10_000_connections_in_turn_leave_nothing_open(viewer: Browser):
     get(viewer)
     before = len(os.listdir("/proc/self/fd"))
-    for number in range(150):
-        if number % 3 == 0:
+    request = f"GET /access HTTP/1.1\r\nHost: localhost:{port_of(viewer)}\r\n\r\n".encode()
+    for number in range(10_000):
+        if number % 200 == 0:
             with page_socket(viewer):
                 pass
-        else:
-            socket.create_connection(("127.0.0.1", port_of(viewer))).close()
-    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before + 3, 15.0, "connections are closed")
+        with socket.create_connection(("127.0.0.1", port_of(viewer)), TIMEOUT_S) as connection:
+            if (
+                number % 10 == 0
+            ):  # the server keeps up with the others, so that none waits for a second attempt
+                connection.sendall(request)
+                assert connection.recv(1024).startswith(b"HTTP/1.1 200")
+            elif number % 10 == 1:
+                connection.sendall(b"\x16\x03\x01 neither HTTP nor a socket\r\n\r\n")
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before + 3, TIMEOUT_S, "connections are closed")
     with page_socket(viewer) as client:
         viewer.send(frame(0.0))
         assert len(poses(client, 1)) == 1
@@ -260,14 +267,14 @@ def test_silent_connections_keep_no_browser_out_and_are_closed(monkeypatch: pyte
         with page_socket(sink) as client:
             assert json.loads(client.recv(timeout=TIMEOUT_S))["schema"] == "viewer"
         for connection in silent:
-            connection.settimeout(3.0)
+            connection.settimeout(TIMEOUT_S)
             with suppress(ConnectionResetError):
                 while connection.recv(1024):
                     pass
 
 
 def test_a_browser_that_never_reads_delays_no_other_and_is_disconnected(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server, "PING_S", 0.7)
+    monkeypatch.setattr(server, "PING_S", 2.0)
     health = Health()
     sink = Browser(Browser.Settings(port=0), ComponentContext("view", health=health))
     with opened(sink), Sender(sink, persons=20) as sender:
@@ -280,11 +287,14 @@ def test_a_browser_that_never_reads_delays_no_other_and_is_disconnected(monkeypa
             f"Sec-WebSocket-Version: 13\r\nOrigin: http://127.0.0.1:{port_of(sink)}\r\n\r\n".encode()
         )
         with page_socket(sink, max_size=None) as client:
-            received = poses(client, 60)
-        seqs = [message.header.seq for message in received]
-        assert seqs == list(range(seqs[0], seqs[0] + 60))
-        assert len(sender.sent) < seqs[-1] + 15  # the fast browser is up to date
-        mute.settimeout(5.0)
+            seqs = [message.header.seq for message in poses(client, 60)]
+            assert seqs == sorted(set(seqs))
+            wait_until(
+                lambda: poses(client, 1)[0].header.seq >= len(sender.sent) - 5,
+                TIMEOUT_S,
+                "the fast browser is up to date",
+            )
+        mute.settimeout(TIMEOUT_S)
         with suppress(ConnectionResetError):
             while mute.recv(1 << 20):
                 pass  # what was buffered before the server hung up
@@ -303,10 +313,12 @@ def test_a_slow_browser_misses_the_oldest_poses_and_keeps_the_newest(viewer: Bro
     assert last.header.seq == 399
 
 
-def test_a_large_message_ends_its_connection_alone(viewer: Browser):
+@pytest.mark.parametrize("fragments", [1, 100])
+def test_a_message_of_100_mb_ends_its_connection_alone(viewer: Browser, fragments: int):
+    part = "x" * (100_000_000 // fragments)
     with page_socket(viewer) as other, page_socket(viewer) as attacker:
         with suppress(ConnectionClosed):
-            attacker.send("x" * 10_000_000)
+            attacker.send(part for _ in range(fragments))
             while True:
                 attacker.recv(timeout=TIMEOUT_S)
         assert attacker.close_code in (1006, 1009)

@@ -71,7 +71,7 @@ export class Stage {
     if (this.fittedTo !== this.selection.name) this.fit(items, now, false);
     const key = items.map(({ frame, stale }) => `${frame.arrived}${stale}`).join();
     if (key === this.framesKey) return key;
-    const elapsed_ms = Math.min(100, now - this.followedAt);
+    const elapsed_ms = Math.min(500, now - this.followedAt);
     this.framesKey = key;
     this.followedAt = now;
     if (this.selection.isWall) {

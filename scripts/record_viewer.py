@@ -1,6 +1,7 @@
 """Takes the pictures of the viewer for the documents: `python scripts/record_viewer.py FOLDER`.
 
-viewer.webp  the page during a real run of the demo, animated, while the view is turned with the mouse
+viewer.webp  the page with the poses of the demo, animated, while the mouse turns the view. Time is simulated,
+             so that the picture does not depend on the speed of the machine
 viewer.png   three synthetic people in a world
 """
 
@@ -9,14 +10,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from sinks.browser import Browser
-from stream.cli.live import DEMO_VIEW_CHANGES
+from stream.clock import FakeClock
 from stream.config.load import load
+from stream.messages import Latency, Meta, PoseFrame
 from stream.protocols import ComponentContext, opened
 from stream.runtime.pipeline import Pipeline
 from tests.sinks.browser.chromium import Chromium, Page
@@ -24,9 +26,30 @@ from tests.sinks.browser.walkers import Sender
 
 FILLED_S = 31.0  # until the timeline is full
 SIZE = 1000, 600
-FRAMES, FRAME_MS = 60, 120
-TURN_PX = 4  # of the mouse from frame to frame
+DEMO_HZ = 50
+SKIPPED_FRAMES = 240  # of the demo, before the first picture
+PICTURE_MS = 120
+TURN_PX = 4  # of the mouse from picture to picture
 MOUSE_AT = 300.0, 470.0  # on the floor
+# As on a quiet server core (lifter/models/small.md).
+LATENCY, AGE_NS = Latency(0.0, 0.0, 1.0, 23.0, 1.0), 25_000_000
+# The page's clock and frames move only by `advanced`, once that many poses have arrived.
+SIMULATED_TIME = """
+let now = 0, poses = 0, callbacks = [];
+const parse = JSON.parse;
+JSON.parse = (text) => {
+  const parsed = parse(text);
+  poses += parsed.schema === "pose3d";
+  return parsed;
+};
+performance.now = () => now;
+window.requestAnimationFrame = (callback) => callbacks.push(callback);
+window.advanced = async (count, ms) => {
+  while (poses < count) await new Promise((done) => setTimeout(done, 1));
+  now += ms;
+  for (const callback of callbacks.splice(0)) callback(now);
+};
+"""
 
 
 def main(folder: str) -> None:
@@ -37,35 +60,54 @@ def main(folder: str) -> None:
 
 
 def record_demo(chromium: Chromium, path: Path) -> None:
-    """Run the demo's config with its page, and record the page."""
-    with Pipeline(load("demo", (*DEMO_VIEW_CHANGES, "sinks.browser.port=0"))) as pipeline:
-        sink = pipeline.sink_threads["browser"]
-        sink.wait_until_open(10.0)
-        page = chromium.page(sink.endpoint, SIZE)
-        end_s = time.monotonic() + FILLED_S
-        while time.monotonic() < end_s:  # as `poselift run` does
-            pipeline.announce()
-            pipeline.wait(1.0)
-        images, durations_ms = record(page)
+    """Lift the demo's recording, and record the page while it gets the poses."""
+    metas, frames = lifted_demo()
+    clock = FakeClock()
+    with opened(Browser(Browser.Settings(port=0), ComponentContext("view", clock=clock))) as sink:
+        page = chromium.page(sink.endpoint, SIZE, script=SIMULATED_TIME)
+        images = list(pictures(page, sink, clock, metas, frames))
         page.close()
     images[0].save(
-        path, save_all=True, append_images=images[1:], duration=durations_ms, loop=0, quality=55, method=4
+        path, save_all=True, append_images=images[1:], duration=PICTURE_MS, loop=0, quality=55, method=4
     )
 
 
-def record(page: Page) -> tuple[list[Image.Image], list[int]]:
-    """Images of the page while the mouse turns the view, and how long each was shown in milliseconds."""
+def lifted_demo() -> tuple[list[Meta], list[PoseFrame]]:
+    """The metas and poses of the demo's config, every frame lifted."""
+    changes = ("lifter.kp2d=true", "lifter.hop=1", "source.speed=full", "sinks.all.type=memory")
+    with Pipeline(load("demo", changes)) as pipeline:
+        pipeline.wait()
+        pipeline.announce()
+    messages = pipeline.sink_threads["all"].sink.messages  # type: ignore[union-attr]
+    frames = [message for message in messages if isinstance(message, PoseFrame)]
+    return [message for message in messages if isinstance(message, Meta)][-1:], frames
+
+
+def pictures(
+    page: Page, sink: Browser, clock: FakeClock, metas: list[Meta], frames: list[PoseFrame]
+) -> Iterator[Image.Image]:
+    """Images of the page, one every PICTURE_MS, while it gets the frames and the mouse turns the view."""
     x, y = MOUSE_AT
-    page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
-    images, times_s = [], []
-    start_s = time.monotonic()
-    for n in range(FRAMES):
-        time.sleep(max(0.0, start_s + n * FRAME_MS / 1000 - time.monotonic()))
-        page.mouse("mouseMoved", x + n * TURN_PX, y, button="left", buttons=1)
-        images.append(Image.fromarray(page.screenshot()))
-        times_s.append(time.monotonic())
-    steps_ms = [round(1000 * (after - before)) for before, after in pairwise(times_s)]
-    return images, [*steps_ms, FRAME_MS]
+    step_ms = 1000 / DEMO_HZ
+    for n, frame in enumerate(frames):
+        clock.advance(step_ms / 1000)
+        if n % DEMO_HZ == 0:
+            for meta in metas:
+                sink.send(meta)
+        captured_ns = clock.unix_ns() - AGE_NS
+        header = replace(frame.header, seq=n, captured_unix_ns=captured_ns)
+        published_ns = clock.unix_ns()
+        sink.send(
+            replace(frame, header=header, published_unix_ns=published_ns, mode="live", latency_ms=LATENCY)
+        )
+        page.evaluate(f"advanced({n + 1}, {step_ms})")
+        if n == SKIPPED_FRAMES:
+            page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+        if n > SKIPPED_FRAMES and n % (PICTURE_MS // step_ms) == 0:
+            x += TURN_PX
+            page.mouse("mouseMoved", x, y, button="left", buttons=1)
+            page.evaluate("advanced(0, 0)")
+            yield Image.fromarray(page.screenshot())
 
 
 def take_still(chromium: Chromium, path: Path) -> None:

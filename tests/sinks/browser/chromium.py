@@ -48,8 +48,13 @@ class Chromium:
         wait_until(lambda: port_file.is_file() and port_file.read_text().count("\n") >= 1, START_TIMEOUT_S)
         self._port = int(port_file.read_text().splitlines()[0])
 
-    def page(self, url: str, size: tuple[int, int] = (1280, 720), scheme: str = "light") -> "Page":
-        """A tab of this size in CSS pixels that shows `url`; scheme: light or dark."""
+    def page(
+        self, url: str, size: tuple[int, int] = (1280, 720), scheme: str = "light", script: str = ""
+    ) -> "Page":
+        """A tab of this size in CSS pixels that shows `url`.
+
+        scheme: light or dark; script: JavaScript to run before that of the page.
+        """
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}/json/new?about:blank", method="PUT")
         with urllib.request.urlopen(request) as answer:
             target = json.load(answer)
@@ -58,6 +63,7 @@ class Chromium:
         page.call("Runtime.enable")
         page.call("Log.enable")
         page.resize(size)
+        page.call("Page.addScriptToEvaluateOnNewDocument", source=script)
         page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         behaviour = {"behavior": "allow", "downloadPath": str(self.downloads)}
         page.call("Browser.setDownloadBehavior", **behaviour)

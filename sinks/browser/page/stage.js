@@ -103,6 +103,7 @@ export class Stage {
     this.canvas.dataset.drawn = String(Number(this.canvas.dataset.drawn ?? 0) + 1);
     this.canvas.dataset.people = String(this.targets.length);
     this.canvas.dataset.turning = String(this.orbit.goal !== null);
+    this.canvas.dataset.stale = String(items.length > 0 && items.every(({ stale }) => stale));
   }
 
   drawTile(context, rect, source, items) {

@@ -35,18 +35,19 @@ class DetectorHabits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Section `data.detector` of a recipe for motion capture.
 
     exchanges: share of windows in which left and right of the whole body are exchanged for spans of time; in
-    half of them the scores fall, in the others they do not. low_joints: put hips, shoulders, head, knees as
-    much too low as real detectors do. knee_wobble_m: deviation of knees to the side, in metres. ghosts: share
-    of windows in which a person that is missing for a moment stays at the last place with high scores.
+    half of them the scores fall, in the others they do not. low_joints: share of windows in which hips,
+    shoulders, head and knees are as much too low as real detectors put them. knee_wobble_m: deviation of
+    knees to the side, in metres. ghosts: share of windows in which a person that is missing for a moment
+    stays at the last place with high scores.
     """
 
     exchanges: float = 0.0
-    low_joints: bool = False
+    low_joints: float = 0.0
     knee_wobble_m: float = 0.0
     ghosts: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("exchanges", "ghosts", "knee_wobble_m"):
+        for name in ("exchanges", "low_joints", "ghosts", "knee_wobble_m"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(
                     f"data.detector.{name}: expected a number in 0..1, got {getattr(self, name)}"
@@ -63,8 +64,10 @@ def move_joints(xyz: Tensor, habits: DetectorHabits, random: WindowRandom) -> Te
     xyz = xyz.clone()
     up = torch.nn.functional.normalize(xyz[:, :, THORAX] - xyz[:, :, PELVIS], dim=-1)
     if habits.low_joints:
+        has_low_joints = random.chance(habits.low_joints).float()
         for joints, low_m, high_m in _TOO_LOW_M:
-            xyz[:, :, list(joints)] -= (random.uniform(low_m, high_m)[:, None, None] * up)[:, :, None]
+            drop_m = has_low_joints * random.uniform(low_m, high_m)
+            xyz[:, :, list(joints)] -= (drop_m[:, None, None] * up)[:, :, None]
     if habits.knee_wobble_m:
         knees = list(both_sides("knee"))
         left, right = xyz[:, :, HIPS].unbind(dim=2)

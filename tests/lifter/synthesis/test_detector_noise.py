@@ -41,7 +41,7 @@ def test_exchanges_low_joints_wobbling_knees_and_ghosts_change_the_keypoints(wal
     plain = simulate_detector(view, seeded(5))
     for habits in (
         DetectorHabits(exchanges=1.0),
-        DetectorHabits(low_joints=True),
+        DetectorHabits(low_joints=1.0),
         DetectorHabits(knee_wobble_m=0.03),
         DetectorHabits(ghosts=1.0),
     ):

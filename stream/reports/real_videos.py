@@ -40,7 +40,7 @@ def labelled_videos(folder: Path, variant: str = "full") -> list[LabelledVideo]:
 
 
 def published_poses(weights: str, film: LabelledVideo, config: str = "webcam") -> F32:
-    """Poses (F, 17, 3) metres as published live: newest frames, smoothing and left/right repair of the config."""
+    """Poses (F, 17, 3) metres as published live: newest frames, smoothed and repaired as configured."""
     live = load(config)
     smoothing = msgspec.json.encode(live.smoothing).decode()
     with TemporaryDirectory() as folder:

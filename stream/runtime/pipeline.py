@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lifter import load
+from lifter import load, weights_path
+from lifter.weights import read_spec
 from sinks import ROTATION_SINKS
 from sources.reconnecting import Numbering, ReconnectingSource
 from stream import skeletons
@@ -33,14 +34,17 @@ from stream.runtime.batch_lifter import BatchLifter
 from stream.runtime.camera_names import CameraNames
 from stream.runtime.camera_stages import LifterInput
 from stream.runtime.lift_thread import LiftThread
+from stream.runtime.lifter_client import RemoteLifter
 from stream.runtime.sink_thread import SinkThread
 from stream.runtime.source_changes import CameraTables, LateListener, SourceChanges, make_source
 from stream.runtime.source_set import SourceSet
 from stream.runtime.source_thread import SourceListener, SourceThread
 from stream.scene.root_position import RootPosition
 from stream.scene.world_frame import CameraPlacements, WorldFrame
+from stream.snapshots import Snapshots
 
 if TYPE_CHECKING:
+    from lifter.mean_lifter import MeanLifter
     from lifter.runner import Runner
 
 log = logging.getLogger("poselift")
@@ -49,8 +53,16 @@ _STOP_S = 1.0  # how long a stop waits for the sources and the lifter, and again
 _QUEUE_MARGIN = 64  # messages a sink may be behind, besides the frames of one pass
 
 
-def load_lifter(settings: LifterSettings) -> "Runner":
+def load_lifter(settings: LifterSettings) -> "Runner | RemoteLifter":
     """The lifter of a config. Raises ConfigError, and CheckpointError for a damaged file."""
+    if settings.endpoint is not None:
+        spec = read_spec(weights_path(settings.weights))
+        return RemoteLifter(settings, spec, load_here(settings) if settings.fallback == "local" else None)
+    return load_here(settings)
+
+
+def load_here(settings: LifterSettings) -> "Runner":
+    """The lifter of a config, in this process, whether or not it names a lifter service."""
     return load(
         settings.weights,
         device=settings.device,
@@ -80,16 +92,19 @@ class Pipeline:
         self,
         config: Config,
         clock: Clock | None = None,
-        lifter: "Runner | None" = None,
+        lifter: "Runner | MeanLifter | RemoteLifter | None" = None,
         post_processors: Sequence[PostProcessor] = (),
     ) -> None:
         self.config = config
         self._own_post_processors = post_processors
         self.clock = clock or SystemClock()
         self.health = Health()
+        self._snapshots = Snapshots()
         self.session = str(uuid.uuid4())
         self._error: Exception | None = None
         self.lifter = lifter or load_lifter(config.lifter)
+        if isinstance(self.lifter, RemoteLifter):
+            self.lifter.count_in(self._context("lift"))
         self.spec = self.lifter.spec
         config.lifter.check(self.spec)
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
@@ -113,7 +128,9 @@ class Pipeline:
         )
 
     def _context(self, name: str) -> ComponentContext:
-        return ComponentContext(name, self.config.node, self.session, self.clock, self.health)
+        return ComponentContext(
+            name, self.config.node, self.session, self.clock, self.health, self._snapshots
+        )
 
     def _changes(self) -> SourceChanges:
         late = LateListener(self, self.health)

@@ -118,9 +118,16 @@ class Relay:
         if camera is not None and camera.worker not in (worker, None):
             self._health.increment(source, "drop.two_workers")
             return
-        if kind == b"pose3d" and not self._accept(worker, source, payload):
+        if kind != b"pose3d":
+            self._publish(topic, payload)
             return
-        self._publish(topic, payload)
+        try:
+            head = _decode_head(payload)
+        except (ValueError, RecursionError) as error:
+            self._refuse(error)
+            return
+        if self._accept(worker, source, head, payload):
+            self._publish(topic, payload, captured_unix_ns=head.t_capture_ns)
 
     def publish(self, message: Message) -> None:
         """Publish a message of the supervisor itself."""
@@ -148,13 +155,8 @@ class Relay:
             self.publish(wire.with_publish_time(lost, self._clock))
             camera.captured_unix_ns = lost.header.captured_unix_ns
 
-    def _accept(self, worker: int, source: str, payload: bytes) -> bool:
+    def _accept(self, worker: int, source: str, head: _Head, payload: bytes) -> bool:
         """Note a frame as the newest of its camera; False if it is older than the last worker's frames."""
-        try:
-            head = _decode_head(payload)
-        except (ValueError, RecursionError) as error:
-            self._refuse(error)
-            return False
         camera = self._cameras.get(source)
         if camera is None:
             camera = self._cameras[source] = _Camera(worker)
@@ -171,9 +173,15 @@ class Relay:
         self._health.increment(self._name, "drop.decode")
         self._log.warning("decode", "a message of a worker was dropped: %s", error)
 
-    def _publish(self, topic: bytes, payload: bytes, message: Message | None = None) -> None:
+    def _publish(
+        self,
+        topic: bytes,
+        payload: bytes,
+        message: Message | None = None,
+        captured_unix_ns: int | None = None,
+    ) -> None:
         for publisher in self._publishers.values():
-            publisher.publish(topic, payload)
+            publisher.publish(topic, payload, captured_unix_ns)
         if not self._threads:
             return
         if message is None:
@@ -211,11 +219,17 @@ class _ZeroMQPublisher:
         self._is_open = True
         self._health.set_state(self._name, "ok")
 
-    def publish(self, topic: bytes, payload: bytes) -> None:
+    def publish(self, topic: bytes, payload: bytes, captured_unix_ns: int | None) -> None:
+        """Send a message; captured_unix_ns: of a pose that may be too old to be sent."""
         if not self._is_open and self._clock.now_ns() >= self._retry_ns:
             self.open()
         if not self._is_open:
             self._health.increment(self._name, "drop.sink_down")
+            return
+        if captured_unix_ns is not None and self.sink.is_too_old(captured_unix_ns):
+            frame = wire.decode(payload)
+            assert isinstance(frame, PoseFrame)
+            self.sink.send(frame)  # counts it, and sends no more than which persons are lost
             return
         self.sink.send_encoded(topic, payload)
         if topic.startswith(b"pose3d/"):

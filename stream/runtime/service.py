@@ -12,8 +12,9 @@ from stream.runtime.notify import Notifier
 from stream.runtime.pipeline import Pipeline
 from stream.runtime.reload import Reloader
 from stream.runtime.signals import stopped_by_signals
-from stream.runtime.supervisor import Supervisor, worker_count
+from stream.runtime.supervisor import Supervisor
 from stream.runtime.watchdog import Watchdog
+from stream.runtime.worker_process import worker_count
 from stream.tracking.lifecycle import max_gap_s
 
 log = logging.getLogger("poselift")

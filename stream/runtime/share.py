@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from stream.clock import Backoff
 from stream.config.load import Config
-from stream.runtime.worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    from stream.runtime.worker_host import WorkerHost
 
 STABLE_NS = 10_000_000_000  # a worker that ran this long is replaced without a delay
 
@@ -14,13 +17,15 @@ STABLE_NS = 10_000_000_000  # a worker that ran this long is replaced without a 
 class Share:
     """Sources that run in one worker.
 
+    near: label of the place where its worker should run, "" for any.
     name: in status messages; the same for every worker that has these sources. ended: all sources have ended.
     not_before_ns: the next worker gets the sources at that time or later.
     """
 
     name: str
     sources: tuple[str, ...]
-    worker: WorkerProcess | None = None
+    near: str = ""
+    worker: "WorkerHost | None" = None
     ended: bool = False
     started_ns: int = 0
     not_before_ns: int = 0
@@ -33,7 +38,7 @@ class Share:
         """Whether the share needs a worker."""
         return self.worker is None and not self.ended
 
-    def start(self, worker: WorkerProcess, config: Config, now_ns: int) -> None:
+    def start(self, worker: "WorkerHost", config: Config, now_ns: int) -> None:
         """Give the sources, with their settings in `config`, to a worker that is ready."""
         worker.assign(self._part_of(config))
         self.worker, self.started_ns = worker, now_ns

@@ -6,6 +6,7 @@ import signal
 import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 from stream.config.load import ComponentConfig, Config
 from stream.errors import ConfigError, PoseliftError
@@ -23,6 +24,16 @@ SINK = "worker"  # name of the link in the health of a worker
 Order = Config | None
 
 
+class Orders(Protocol):
+    """Orders of the supervisor; EOFError when it is gone."""
+
+    def poll(self) -> bool:
+        """Whether `recv` returns or raises at once."""
+        ...
+
+    def recv(self) -> Order: ...
+
+
 def run_worker(config: Config, address: str, orders: "Connection[None, Order]", log_level: int) -> None:
     """Load the lifter, wait for an order with sources, and run them until the order to stop.
 
@@ -33,23 +44,30 @@ def run_worker(config: Config, address: str, orders: "Connection[None, Order]", 
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=log_level, format="%(levelname)s %(message)s", stream=sys.stderr)
+    sink = ComponentConfig(SINK, SINK, WorkerSink, WorkerSink.Settings(address=address))
     with Reporter(address) as reporter:
-        try:
-            lifter = load_lifter(config.lifter)
-            lifter.warm_up()
-            sink = ComponentConfig(SINK, SINK, WorkerSink, WorkerSink.Settings(address=address))
-            # Built for its checks and its imports alone, so that the time after the order is short.
-            for source in Pipeline(replace(config, sinks={SINK: sink}), lifter=lifter).source_threads:
-                require_live(source.name, source)
-            reporter.report("ready")
-            order = orders.recv()
-            if order is not None:
-                _serve(Pipeline(replace(order, sinks={SINK: sink}), lifter=lifter), orders, reporter)
-        except EOFError:
-            pass
-        except PoseliftError as error:
-            reporter.report("config_error" if isinstance(error, ConfigError) else "error", str(error))
-            sys.exit(1)
+        exit_code = work(config, sink, orders, reporter)
+    sys.exit(exit_code)
+
+
+def work(config: Config, sink: ComponentConfig, orders: Orders, reporter: Reporter) -> int:
+    """Run the sources of orders with `sink` as the only sink; returns an exit code."""
+    try:
+        lifter = load_lifter(config.lifter)
+        lifter.warm_up()
+        # Built for its checks and its imports alone, so that the time after the order is short.
+        for source in Pipeline(replace(config, sinks={SINK: sink}), lifter=lifter).source_threads:
+            require_live(source.name, source)
+        reporter.report("ready")
+        order = orders.recv()
+        if order is not None:
+            _serve(Pipeline(replace(order, sinks={SINK: sink}), lifter=lifter), orders, reporter)
+    except EOFError:
+        pass
+    except PoseliftError as error:
+        reporter.report("config_error" if isinstance(error, ConfigError) else "error", str(error))
+        return 1
+    return 0
 
 
 def _change(pipeline: Pipeline, config: Config, reporter: Reporter) -> None:
@@ -60,7 +78,7 @@ def _change(pipeline: Pipeline, config: Config, reporter: Reporter) -> None:
     reporter.report("running")
 
 
-def _serve(pipeline: Pipeline, orders: "Connection[None, Order]", reporter: Reporter) -> None:
+def _serve(pipeline: Pipeline, orders: Orders, reporter: Reporter) -> None:
     with pipeline:
         reporter.report("running")
         gc.freeze()  # loaded objects stay alive; scanning them for garbage takes tens of milliseconds

@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from stream.config.load import resolve
-from stream.runtime.supervisor import worker_count
+from stream.runtime.worker_process import worker_count
 from tests.stream.runtime.test_service import keypoints
 
 CAMERAS = ["cam0", "cam1", "cam2", "cam3"]
@@ -56,11 +56,17 @@ def test_auto_uses_all_cores_but_one_and_no_more_workers_than_sources(monkeypatc
 class Node:
     """A `poselift run`, a sender of four cameras, and a record of everything published.
 
-    cameras: those in the config.
+    cameras: those in the config. command: of poselift that starts the node; more: further lines of YAML.
     """
 
     def __init__(
-        self, weights: Path, folder: Path, cameras: Sequence[str] = CAMERAS, workers: int = 2
+        self,
+        weights: Path,
+        folder: Path,
+        cameras: Sequence[str] = CAMERAS,
+        workers: int = 2,
+        command: tuple[str, ...] = ("run",),
+        more: str = "",
     ) -> None:
         context = zmq.Context.instance()
         self._sender = context.socket(zmq.PUB)
@@ -73,9 +79,11 @@ class Node:
         self._subscriber.subscribe(b"")
         self._weights, self._folder, self._workers = weights, folder, workers
         self.config = folder / "workers.yaml"
-        self.write_config(cameras)
-        command = [sys.executable, "-m", "stream.cli", "run", str(self.config)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.write_config(cameras, more)
+        arguments = [sys.executable, "-m", "stream.cli", *command, str(self.config)]
+        self.process = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         self.poses: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []
         self.report: dict[str, Any] = {"states": {}, "counters": {}}
@@ -128,7 +136,7 @@ class Node:
     def worker_of(self, source: str) -> int | None:
         """Process id of the running worker that has `source`, as the status message shows it."""
         for state in self.report["states"].values():
-            found = re.fullmatch(r"process (\d+): (.*)", state["detail"])
+            found = re.fullmatch(r"process (\d+)(?: on \S+)?: (.*)", state["detail"])
             if found and state["state"] == "ok" and source in found[2].split(", "):
                 return int(found[1])
         return None

@@ -261,6 +261,7 @@ class Checker:
     oldest_s: float = 0.0
     latest_loss_s: float = 0.0
     examples: list[str] = field(default_factory=list)
+    drops: dict[str, int] = field(default_factory=dict)  # of the node, by its last status message
     _present: dict[tuple[str, str], int] = field(default_factory=dict)  # last detection, unix ns
     _lost: set[tuple[str, str]] = field(default_factory=set)
 
@@ -310,10 +311,16 @@ def check_zeromq(port: int, checker: Checker, stop: threading.Event) -> None:
     receiver: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
     receiver.set(zmq.RCVHWM, 0)
     receiver.subscribe(b"pose3d/")
+    receiver.subscribe(b"status/")
     receiver.connect(f"tcp://127.0.0.1:{port}")
     while not stop.is_set():
         if receiver.poll(200):
-            checker.take(decode(receiver.recv_multipart()[1]))
+            kind, payload = receiver.recv_multipart()
+            if kind.startswith(b"pose3d/"):
+                checker.take(decode(payload))
+            else:
+                counters = msgspec.msgpack.decode(payload)["report"]["counters"]
+                checker.drops = {name: count for name, count in counters.items() if ".drop." in name}
     receiver.close(0)
 
 
@@ -560,6 +567,7 @@ def report(
         )
         for example in checker.examples:
             print(f"    {example}")
+    print(f"drops    {checkers[0].drops}")
     print(f"faults   {dict(faults.counts)}")
     print(
         f"memory   {first[0, 1]:.1f} to {last[-1, 1]:.1f} MiB, "

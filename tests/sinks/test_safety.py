@@ -85,11 +85,11 @@ def test_a_cut_network_is_silent_and_newest_poses_follow_when_it_is_back(
     stack.callback(broker.stop)
     broker.start()
     node = Node(stack, broker, domain, WALKER, link=link, max_age_ms=2000.0)
-    cut_ns, restored_ns = cut_for(5.0, link, node)
+    cut_ns, restored_ns = cut_for(7.5, link, node)
     for kind in ("ros2", "zeromq", "mqtt"):
         captured_ns = node.listeners[kind].captured_ns
-        # Twice max_age_ms: a pose may have waited as long in the node as then in the connection.
-        assert [at_ns for at_ns in captured_ns if cut_ns < at_ns < restored_ns - 4 * 10**9] == [], kind
+        # A pose may have waited for max_age_ms in the node, and up to 3 s in the connection.
+        assert [at_ns for at_ns in captured_ns if cut_ns < at_ns < restored_ns - 5.5e9] == [], kind
     link.cut()
     silent: dict[str, list[str]] = {"vmc": [], "sonic": [], "zeromq": []}
     node.wait_until_heard(silent | {"ros2": ["no body topics", "no topics"], "mqtt": ["offline"]})

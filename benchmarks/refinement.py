@@ -24,7 +24,7 @@ from lifter.evaluation.offline_lifter import OfflineLifter
 from lifter.machine import machine
 from lifter.refinement import Recording, refine
 from lifter.spec import ASSUMED_FOCAL
-from lifter.synthesis.test_clips import synthetic_clips
+from lifter.synthesis.synthetic_clips import synthetic_clips
 from stream.messages import F32
 from stream.reports.real_videos import labelled_videos
 from stream.skeletons import skeleton_named

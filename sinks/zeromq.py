@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sinks.max_age import MaxAge
 from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, SinkUnavailable
+from stream.keepalive import keep_alive
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
 from stream.security import BindingSettings, is_loopback
@@ -93,8 +94,7 @@ class ZeroMQ:
             socket.set(zmq.RCVBUF, RECEIVE_BUFFER_BYTES)
             socket.set(zmq.LINGER, 0)
             socket.set(zmq.IPV6, int(":" in settings.host))
-            socket.set(zmq.HEARTBEAT_IVL, 2000)  # ms; detects a subscriber whose machine is gone
-            socket.set(zmq.HEARTBEAT_TIMEOUT, 6000)
+            keep_alive(socket)
             socket.set(zmq.TCP_MAXRT, UNANSWERED_MS)  # what waits in the connection then is old
             socket.set(zmq.XPUB_NODROP, 1)  # A full queue becomes an error, so that `send` can count it.
             if self._keys is not None:

@@ -11,7 +11,7 @@ from sources.opencv.capture import open_file
 from stream.config.load import Config, resolve
 from stream.errors import ConfigError, PoseliftError
 from stream.runtime.pipeline import Pipeline
-from stream.runtime.service import stopped_by_signals
+from stream.runtime.signals import stopped_by_signals
 
 if TYPE_CHECKING:
     from lifter.mean_lifter import MeanLifter

@@ -7,7 +7,7 @@ from sinks import ROTATION_SINKS
 from stream.config.load import resolve
 from stream.errors import ConfigError
 from stream.files.recorded_poses import read_messages
-from stream.messages import PoseFrame
+from stream.messages import Meta, PoseFrame
 from stream.postprocess.add_rotations import with_rotations
 from stream.protocols import ComponentContext, opened
 from stream.runtime.offline import check_output, output_sink

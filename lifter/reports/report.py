@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from lifter.evaluation.clip_errors import ClipErrors
 from lifter.evaluation.labelled_video import VideoScores
+from lifter.evaluation.motion_complexity import MotionThird
 from lifter.evaluation.robustness import DisturbanceCurve, MeanErrors
 from lifter.spec import LifterSpec
 
@@ -89,7 +90,7 @@ class Report:
     clips: number of clips and of frames by group; single_frames: frames lifted alone; detector: median error
     in mm and missing joints in percent; training_groups: the groups that are in the training data, too;
     draws: errors over `DRAWS` draws of cameras and detectors; all other figures are of the first draw.
-    sizes: see `errors_by_size`.
+    sizes: see `errors_by_size`; motion: by name of a model, see `MotionErrors.thirds`.
     """
 
     spec: LifterSpec
@@ -100,5 +101,6 @@ class Report:
     models: list[ModelErrors]
     draws: list[DrawErrors]
     sizes: list[tuple[float, int]]
+    motion: dict[str, list[MotionThird]]
     robustness: Robustness | None
     videos: VideoErrors | None

@@ -157,6 +157,8 @@ class CameraBuffer:
     @property
     def fill_level(self) -> float:
         """From 0, empty, to 1: then the oldest frame is dropped, or the source waits."""
+        if not self._pending:  # without the lock: the lift thread asks every camera at every turn
+            return 0.0
         with self._changed:
             pending = self._pending
             return (pending[-1].number - pending[0].number + 1) / self._capacity if pending else 0.0

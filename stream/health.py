@@ -80,7 +80,9 @@ class Health:
         """Seconds since the latest `event`, by component."""
         latest = list(self._latest_ns.items())  # one call, during which no other thread runs
         return {
-            component: (now_ns - latest_ns) / 1e9 for (component, other), latest_ns in latest if other == event
+            component: (now_ns - latest_ns) / 1e9
+            for (component, other), latest_ns in latest
+            if other == event
         }
 
     def report(self) -> dict[str, Any]:

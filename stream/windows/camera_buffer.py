@@ -174,7 +174,7 @@ class CameraBuffer:
             if ring is None or person.starts_window:
                 # A window may start its own length before the oldest pending frame.
                 ring = self._rings[person.id] = Ring(2 * self._capacity + 2, len(keypoints.score))
-            ring.push(keypoints.xy, keypoints.score, captured_ns)
+            ring.push(keypoints.xy, keypoints.score, captured_ns, keypoints.complete)
         return self._in_frame(person, ring)
 
     def _in_frame(self, person: TrackedPerson, ring: Ring) -> PersonInFrame:

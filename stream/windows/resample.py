@@ -159,9 +159,7 @@ def _with_missing_frames(captured: Window, grid_ns: I64, frames: int, step_ns: i
     return Window(window.keypoints, window.origin, newest_ns + point_ns, captured.size_wh, captured)
 
 
-def _on_grid(
-    captured: Sequence[Window], frame_ns: Sequence[I64], frames: int, step_ns: int
-) -> list[Window]:
+def _on_grid(captured: Sequence[Window], frame_ns: Sequence[I64], frames: int, step_ns: int) -> list[Window]:
     """As `resample_all`, with the captured frames of each window taken to be at frame_ns, the newest at 0."""
     if not captured:
         return []

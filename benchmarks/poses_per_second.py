@@ -69,19 +69,23 @@ def main() -> None:
     if arguments.send:
         return send(arguments)
     results: dict[str, list[dict[str, float]]] = {str(tree): [] for tree in arguments.trees}
-    for _ in range(arguments.rounds):
-        for tree in arguments.trees:
-            results[str(tree)].append(measure(arguments, tree))
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(arguments.rounds):
+            for number, tree in enumerate(arguments.trees):
+                results[str(tree)].append(
+                    measure(arguments, tree, Path(folder) / f"tiny{number}.safetensors")
+                )
     report(arguments, results)
 
 
-def measure(arguments: argparse.Namespace, tree: Path) -> dict[str, float]:
+def measure(arguments: argparse.Namespace, tree: Path, weights: Path) -> dict[str, float]:
     """One run of one version: poses per second, CPU time per pose, and ages in ms."""
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     incoming, port = f"tcp://127.0.0.1:{free_port()}", free_port()
     with tempfile.TemporaryDirectory() as folder:
-        weights, config = Path(folder) / "tiny.safetensors", Path(folder) / "bench.yaml"
-        subprocess.run([sys.executable, "-c", TINY, weights], env=environment, cwd=folder, check=True)
+        config = Path(folder) / "bench.yaml"
+        if not weights.exists():
+            subprocess.run([sys.executable, "-c", TINY, weights], env=environment, cwd=folder, check=True)
         config.write_text(CONFIG.format(incoming=incoming, port=port, weights=weights))
         command = [sys.executable, "-c", DAEMON, arguments.lifter, "run", str(config)]
         daemon = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.DEVNULL)
@@ -97,7 +101,7 @@ def measure(arguments: argparse.Namespace, tree: Path) -> dict[str, float]:
 def receive(arguments: argparse.Namespace, port: int, pid: int) -> dict[str, float]:
     subscriber: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
     subscriber.set_hwm(100_000)
-    subscriber.rcvtimeo = 20_000
+    subscriber.rcvtimeo = 60_000
     subscriber.subscribe(b"pose3d/")
     subscriber.connect(f"tcp://127.0.0.1:{port}")
     try:

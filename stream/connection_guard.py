@@ -116,7 +116,7 @@ class ConnectionGuard:
 
         assert self._monitor is not None
         with contextlib.suppress(zmq.ZMQError):  # the socket is closing
-            while self._monitor.get(zmq.EVENTS) & zmq.POLLIN:
+            while self._monitor.poll(0):
                 event = recv_monitor_message(self._monitor, zmq.NOBLOCK)
                 descriptor = event["value"]
                 if previous := self._connections.pop(descriptor, None):

@@ -105,8 +105,8 @@ class Keypoints:
         """
         _check_array("keypoints xy", xy[0], (None, 2), _FLOAT32)
         _check_array("keypoints score", score, (len(ids), xy.shape[1]), _FLOAT32)
-        detected = np.isfinite(xy).all(axis=(1, 2)) & ((score > 0) & np.isfinite(score)).all(axis=1)
-        complete = detected.tolist()
+        detected: Mask = np.isfinite(xy).all(axis=(1, 2)) & ((score > 0) & np.isfinite(score)).all(axis=1)
+        complete: list[bool] = detected.tolist()
         return tuple([cls._checked(xy[row], score[row], id, complete[row]) for row, id in enumerate(ids)])
 
     def named(self, id: str) -> "Keypoints":

@@ -66,7 +66,8 @@ class PassBlender:
         """`blend_all` of the pass (N, J, 3) of one person."""
         if not self._rate:
             return poses
-        return self.blend_all([PersonPass(ring, captured_ns, until_ns)], poses[None])[0]
+        blended: F32 = self.blend_all([PersonPass(ring, captured_ns, until_ns)], poses[None])[0]
+        return blended
 
     def blend_all(self, passes: Sequence["PersonPass"], poses: F32) -> F32:
         """The poses (B, N, J, 3) of the passes of B people, as continuations of their previous passes."""

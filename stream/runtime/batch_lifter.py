@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stream.errors import LifterUnavailable
 from stream.messages import Window
 from stream.postprocess.assemble import LiftedPass, Publisher
 from stream.postprocess.blend import PassBlender, PersonPass
@@ -81,8 +82,7 @@ class BatchLifter:
             buffer for buffer in buffers if buffer.fill_level or buffer in self._open
         )
         batch = self._next_batch(ordered)
-        if batch:
-            self._lift(batch)
+        lifted = bool(batch) and self._lift(batch)
         complete = [
             open_pass
             for buffer in ordered
@@ -92,7 +92,7 @@ class BatchLifter:
             del self._open[open_pass.buffer]
         if complete:
             self._publisher.publish([open_pass.result for open_pass in complete])
-        return bool(batch or complete)
+        return lifted or bool(complete)
 
     def _next_batch(self, buffers: Iterable[CameraBuffer]) -> list[tuple[_OpenPass, Ring, Window]]:
         """The next windows, beginning passes on the way; a file never shares a batch with other cameras."""
@@ -158,14 +158,21 @@ class BatchLifter:
         # A file need not be lifted frame by frame: a third of the window keeps a long history for every pose.
         return max(1, (self._frames - self._publisher.lag) // 3) if buffer.lossless else 1
 
-    def _lift(self, batch: Sequence[tuple[_OpenPass, Ring, Window]]) -> None:
+    def _lift(self, batch: Sequence[tuple[_OpenPass, Ring, Window]]) -> bool:
+        """Lift a batch; False puts it back, because no lifter can be reached."""
         started_ns = self._clock.now_ns()
         last = max(
             self._blender.frames_needed(ring, window.captured_ns, open_pass.first_ns[ring])
             for open_pass, ring, window in batch
         )
         windows = [self._adapt(open_pass.buffer.name, window) for open_pass, _, window in batch]
-        poses_by_window = self._lifter.lift(windows, last)
+        try:
+            poses_by_window = self._lifter.lift(windows, last)
+        except LifterUnavailable:
+            for open_pass, ring, window in reversed(batch):
+                open_pass.remaining.appendleft(ring)
+                open_pass.windows[ring] = window
+            return False
         seconds = (self._clock.now_ns() - started_ns) / 1e9
         self._scheduler.charge([open_pass.buffer for open_pass, _, _ in batch], seconds)
         self._health.increment("lift", "batches")
@@ -176,6 +183,7 @@ class BatchLifter:
         blended = self._blender.blend_all(lifted, poses_by_window)
         for (open_pass, ring, window), poses in zip(batch, blended, strict=True):
             open_pass.result.people[ring] = LiftedWindow(window, poses)
+        return True
 
 
 def _captured_by_ring(frames: Iterable[PendingFrame]) -> dict[Ring, int]:

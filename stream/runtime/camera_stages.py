@@ -31,9 +31,8 @@ class CameraStages:
 
     size_wh: width and height of its images in pixels. newest: header of the newest frame, None at the start
     and after `restart`; announced: that of the last loss by silence since then. heard_ns: when the newest
-    frame was taken. limit: of the people of a live source;
-    log: of its warnings. A file (not live) is tracked with look-ahead, waits for room in the buffer, and gets
-    the same ids in every replay.
+    frame was taken. limit: of the people of a live source; log: of its warnings. A file (not live) is tracked
+    with look-ahead, waits for room in the buffer, and gets the same ids in every replay.
     """
 
     def __init__(

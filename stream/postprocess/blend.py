@@ -94,8 +94,10 @@ class PassBlender:
         # Poses may be published for times after the last detection; those hold the pass's newest pose.
         until_ns = min(lifted.until_ns, int(lifted.captured_ns[-1]))
         start = max(int(lifted.captured_ns.searchsorted(until_ns, "right")) - _OVERLAP, 0)
-        # A copy, which does not keep the poses of the whole batch alive.
-        self._tails[lifted.ring] = _PassTail(lifted.captured_ns[start:], poses[start:].copy(), until_ns)
+        # Copies, which do not keep the arrays of the whole batch alive.
+        self._tails[lifted.ring] = _PassTail(
+            lifted.captured_ns[start:].copy(), poses[start:].copy(), until_ns
+        )
 
     def _correction(self, overlaps: Sequence["_Overlap"], shared_poses: F32, frames: int) -> F32:
         """What to add to the poses of passes (B, first..frames, J, 3) that overlap alike.

@@ -40,7 +40,7 @@ from lifter.reports.report import (
     VideoErrors,
 )
 from lifter.synthesis.body_shapes import BODY_SHAPES
-from lifter.synthesis.test_clips import SyntheticClip, synthetic_clips
+from lifter.synthesis.synthetic_clips import SyntheticClip, synthetic_clips
 from stream.errors import ConfigError
 from stream.messages import F32
 
@@ -98,6 +98,7 @@ def measure(plan: ReportPlan, print_line: PrintLine = print) -> Report:
         training_groups=training_groups,
         models=models,
         sizes=clip_errors.errors_by_size(clips, models[0].all_frames, SIZE_EDGES),
+        motion={model.name: clip_errors.errors_by_motion(clips, model.all_frames) for model in models},
         robustness=robust,
         videos=_video_errors(plan, {own.spec.name: own} | others) if plan.videos else None,
     )

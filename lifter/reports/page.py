@@ -24,6 +24,7 @@ def page(report: Report, command: str, picture: str) -> str:
         f"```sh\n{command}\n```",
         *_people(report),
         *_sizes(report),
+        *_motion(report),
         *_real_video(report),
     ]
     if report.robustness:
@@ -132,6 +133,24 @@ def _sizes(report: Report) -> list[str]:
         "By the share of the image's height that a person spans, all clips, with detector errors:",
         table(("share of the height", "MPJPE mm", "frames"), rows),
     ]
+
+
+def _motion(report: Report) -> list[str]:
+    names = [third.name for third in report.motion[report.spec.name]]
+    parts = ["## Slow and fast motion"]
+    for first, measure in ((0, "mean speed"), (3, "mean acceleration")):
+        head = ("", *(name.partition(" ")[2] for name in names[first : first + 3]))
+        rows = [
+            (model, *(f"{third.mpjpe:.1f} / {third.p_mpjpe:.1f}" for third in thirds[first : first + 3]))
+            for model, thirds in report.motion.items()
+        ]
+        parts += [
+            wrapped(
+                f"By the {measure} of the true joints, a third of all frames a column, with detector errors:"
+            ),
+            table(head, rows),
+        ]
+    return parts
 
 
 def _real_video(report: Report) -> list[str]:

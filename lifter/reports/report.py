@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from lifter.evaluation.clip_errors import ClipErrors
 from lifter.evaluation.labelled_video import VideoScores
+from lifter.evaluation.motion_complexity import MotionThird
 from lifter.evaluation.robustness import DisturbanceCurve, MeanErrors
 from lifter.spec import LifterSpec
 
@@ -70,7 +71,7 @@ class Report:
 
     clips: number of clips and of frames by group; single_frames: frames lifted alone; detector: median error
     in mm and missing joints in percent; training_groups: the groups that are in the training data, too;
-    sizes: see `errors_by_size`.
+    sizes: see `errors_by_size`; motion: by name of a model, see `MotionErrors.thirds`.
     """
 
     spec: LifterSpec
@@ -80,5 +81,6 @@ class Report:
     training_groups: list[str]
     models: list[ModelErrors]
     sizes: list[tuple[float, int]]
+    motion: dict[str, list[MotionThird]]
     robustness: Robustness | None
     videos: VideoErrors | None

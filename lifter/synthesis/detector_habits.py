@@ -18,6 +18,7 @@ from lifter.data.mocap_joints import (
     THORAX,
     both_sides,
 )
+from lifter.normalise import constant
 from lifter.synthesis.noise import WindowRandom, smooth_noise
 from stream.errors import ConfigError
 
@@ -64,10 +65,12 @@ def move_joints(xyz: Tensor, habits: DetectorHabits, random: WindowRandom) -> Te
     up = torch.nn.functional.normalize(xyz[:, :, THORAX] - xyz[:, :, PELVIS], dim=-1)
     if habits.low_joints:
         for joints, low_m, high_m in _TOO_LOW_M:
-            xyz[:, :, list(joints)] -= (random.uniform(low_m, high_m)[:, None, None] * up)[:, :, None]
+            xyz[:, :, constant(joints, xyz.device)] -= (random.uniform(low_m, high_m)[:, None, None] * up)[
+                :, :, None
+            ]
     if habits.knee_wobble_m:
-        knees = list(both_sides("knee"))
-        left, right = xyz[:, :, HIPS].unbind(dim=2)
+        knees = constant(both_sides("knee"), xyz.device)
+        left, right = xyz[:, :, constant(HIPS, xyz.device)].unbind(dim=2)
         side = torch.nn.functional.normalize(left - right, dim=-1)[:, :, None]
         wobble = smooth_noise(random.normal(xyz.shape[1], len(knees)), 6.0)[..., None]
         xyz[:, :, knees] += habits.knee_wobble_m * wobble * side
@@ -85,7 +88,7 @@ def exchange_body(
     )
     exchanged = random.spans(share, xy.shape[1], 1, 8.0)  # (B, F, 1)
     honest = random.chance(0.5)[:, None, None]
-    order = list(OTHER_SIDE)
+    order = constant(OTHER_SIDE, xy.device)
     score = torch.where(exchanged, score[:, :, order], score)
     score = torch.where(exchanged & honest, score * random.uniform(0.3, 0.8)[:, None, None], score)
     return torch.where(exchanged[..., None], xy[:, :, order], xy), score

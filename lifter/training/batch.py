@@ -31,7 +31,9 @@ def step_seed(seed: int, step: int, rank: int = 0) -> int:
     return seed * 1_000_003 + step + rank * 400_000_009
 
 
-def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
-    """Random numbers of one step of one process, the same whenever the step is repeated."""
+def step_generator(
+    seed: int, step: int, rank: int = 0, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """Random numbers of one step of one process, the same whenever the step is repeated on the device."""
     # Below 2**32: torch's CPU generator ignores higher bits of a seed.
-    return torch.Generator().manual_seed(step_seed(seed, step, rank) % 2**32 + 1)
+    return torch.Generator(device).manual_seed(step_seed(seed, step, rank) % 2**32 + 1)

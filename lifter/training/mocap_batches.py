@@ -1,5 +1,6 @@
 """Training windows rendered from motion capture: play, vary the body, render, detect, normalise."""
 
+import random
 from bisect import bisect_right
 from itertools import accumulate
 
@@ -14,7 +15,7 @@ from lifter.synthesis import body_shapes, rare_poses
 from lifter.synthesis.detector_habits import NO_HABITS, DetectorHabits
 from lifter.synthesis.detector_noise import simulate_detector
 from lifter.synthesis.virtual_camera import random_views
-from lifter.training.batch import TrainingBatch, step_generator
+from lifter.training.batch import TrainingBatch, step_generator, step_seed
 from lifter.training.recipe import Recipe
 from stream.errors import ConfigError
 
@@ -25,15 +26,23 @@ class MocapBatches:
     """Batches for every step of a recipe's stages, rendered from motion capture (a `BatchSource`)."""
 
     def __init__(self, motion: MocapClips, recipe: Recipe) -> None:
-        self.motion, self.recipe = motion, recipe
+        self.motion, self.recipe, self.device = motion, recipe, torch.device("cpu")
         self.habits = _habits(recipe)
         self.stage_ends = list(accumulate(stage.steps for stage in recipe.stages))
         self.steps = self.stage_ends[-1] if self.stage_ends else 0
         self.steps_per_epoch = max(1, self.steps)
 
+    def to(self, device: torch.device) -> None:
+        """Render on this device from now on; another device draws other random numbers."""
+        self.motion, self.device = self.motion.to(device), device
+
     def make(self, step: int, rank: int = 0) -> TrainingBatch:
-        """The batch of a step: always the same for the same seed, step and rank."""
-        generator = step_generator(self.recipe.seed, step, rank)
+        """The batch of a step: always the same for the same seed, step, rank and device."""
+        with self.device:  # on which every tensor without a device of its own is made
+            return self._make(step, rank)
+
+    def _make(self, step: int, rank: int) -> TrainingBatch:
+        generator = step_generator(self.recipe.seed, step, rank, self.device)
         index = min(bisect_right(self.stage_ends, step), len(self.stage_ends) - 1)
         stage, spec = self.recipe.stages[index], self.recipe.lifter
         frames = stage.frames or spec.frames
@@ -45,7 +54,9 @@ class MocapBatches:
         inputs, context = normalise.encode(keypoints, size_wh, spec, focal_px)
         targets = normalise.to_network_axes(truth, context)
         # Live poses come from the end of the window: half of the short windows lie there.
-        at_end, share = torch.rand(2, generator=generator).tolist()
+        # Drawn by the host, which needs them to cut the window: a GPU would have to be waited for.
+        place = random.Random(step_seed(self.recipe.seed, step, rank))
+        at_end, share = place.random(), place.random()
         start = margin if at_end < 0.5 else int(share * (margin + 1))
         first_frame = omitted if at_end < 0.5 else int(share * (omitted + 1))
         rows = slice(start, start + frames)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from lifter.data import h36m, mocap, motionbert, mpi3dhp
 from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.protocol import Dataset
-from lifter.synthesis import test_clips
+from lifter.synthesis import synthetic_clips
 from lifter.training.batch import TrainingBatch
 from lifter.training.dataset_batches import DatasetBatches
 from lifter.training.mocap_batches import MocapBatches
@@ -56,7 +56,7 @@ def held_out_sequences(recipe: Recipe, folder: Path) -> Iterator[LabelledSequenc
     settings = _checked_settings(recipe)
     if settings["type"] == "motion":
         file = settings.get("test_file")
-        return test_clips.synthetic_sequences(folder / file) if file else iter(())
+        return synthetic_clips.synthetic_sequences(folder / file) if file else iter(())
     return iter(_videos(recipe, folder, "test"))
 
 

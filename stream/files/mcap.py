@@ -1,6 +1,7 @@
 """MCAP recordings: read the documents back, and repair a file whose writer was killed."""
 
 import importlib
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,7 @@ def _raw_records(path: Path) -> Iterator[Any]:
             for record in reader.StreamReader(file).records:
                 started = True
                 yield record
-        except (exceptions.McapError, EOFError, ValueError, KeyError) as error:
+        # The package raises struct.error for a file that is cut off within a number.
+        except (exceptions.McapError, struct.error, EOFError, ValueError, KeyError) as error:
             if not started:
                 raise ConfigError(f"{path}: expected an MCAP file: {error}") from None

@@ -25,7 +25,14 @@ def convert(source: Path, output: Path, changes: Iterable[str] = ()) -> int:
     written, and for an input without poses.
     """
     check_output(source, output)
-    messages = read_messages(source)
+    frames = write_messages(read_messages(source), output, changes)
+    if not frames:
+        raise ConfigError(f"{source}: no poses in it")
+    return frames
+
+
+def write_messages(messages: Iterable[PoseFrame | Meta], output: Path, changes: Iterable[str] = ()) -> int:
+    """Write messages to a file, with joint rotations where it needs them; returns the number of frames."""
     sinks = {"output": output_sink(output)}
     config = resolve({"sources": {"input": {"type": "recording"}}, "sinks": sinks}, changes).sinks["output"]
     if config.type in ROTATION_SINKS:
@@ -35,8 +42,6 @@ def convert(source: Path, output: Path, changes: Iterable[str] = ()) -> int:
         for message in messages:
             sink.send(message)
             frames += isinstance(message, PoseFrame)
-    if not frames:
-        raise ConfigError(f"{source}: no poses in it")
     return frames
 
 

@@ -40,6 +40,7 @@ from stream.scene.root_position import RootPosition
 from stream.scene.world_frame import CameraPlacements, WorldFrame
 
 if TYPE_CHECKING:
+    from lifter.mean_lifter import MeanLifter
     from lifter.runner import Runner
 
 log = logging.getLogger("poselift")
@@ -79,7 +80,7 @@ class Pipeline:
         self,
         config: Config,
         clock: Clock | None = None,
-        lifter: "Runner | None" = None,
+        lifter: "Runner | MeanLifter | None" = None,
         post_processors: Sequence[PostProcessor] = (),
     ) -> None:
         self.config = config

@@ -7,6 +7,7 @@ from stream.rotations import (
     look_at,
     matrix_from_quaternion,
     quaternion_from_matrix,
+    shortest_arcs,
 )
 
 HALF = np.sqrt(0.5)
@@ -58,3 +59,11 @@ def test_level_axes_have_z_up_and_x_towards_the_level_part_of_forward():
     axes = level_axes(up, np.array([0.0, 0.6, 0.8]))
     np.testing.assert_allclose(axes, [[0, 0, 1], [-1, 0, 0], up], atol=1e-12)
     assert np.linalg.det(axes) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("start", [*np.eye(3), (0.6, 0.8, 0.0), (0.0, 0.6, -0.8)])
+def test_the_smallest_rotation_between_opposite_vectors_is_a_half_turn(start):
+    arc = shortest_arcs(np.array(start), -np.array(start))
+    np.testing.assert_allclose(arc @ start, -np.array(start), atol=1e-12)
+    np.testing.assert_allclose(arc @ arc.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(arc) == pytest.approx(1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lifter.synthesis.test_clips import synthetic_clips, synthetic_sequences
+from lifter.synthesis.synthetic_clips import synthetic_clips, synthetic_sequences
 from tests.lifter.mocap_clips import walking_clips
 
 

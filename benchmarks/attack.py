@@ -5,8 +5,8 @@
 `poselift run` lifts the camera `good`, which a sender feeds at 50 Hz, and listens for guests on a second
 source. Quiet phases and attacks alternate, each for `--seconds`, an attack from a process of its own. The age
 of the poses of `good` is measured when they arrive at a subscriber; the memory is that of the node. Aims: p95
-of the age within 1.5 times the mean of the quiet phases before and after, memory below that of the first quiet
-phase plus 150 MB. On a machine with other work run it more than once.
+of the age within 1.5 times the mean of the quiet phases before and after, memory below that of the first
+quiet phase plus 150 MB. On a machine with other work run it more than once.
 Prints a table, then one JSON line. The default weights are an untrained network that needs almost no time.
 """
 

@@ -62,3 +62,13 @@ def test_ever_new_sources_leave_no_more_than_256_behind():
     for number in range(1000):
         publications.from_message(pose_frame(source=f"cam{number}"), clock)
     assert len(publications.retained()) == 257  # one is `available`
+
+
+def test_a_stopped_node_leaves_no_count_of_persons_at_the_broker(mosquitto, listen):
+    listener, health = listen(mosquitto.port), WatchedHealth()
+    with opened(sink(mosquitto.port, health)) as mqtt:
+        health.await_state("ok")
+        mqtt.send(pose_frame())
+        listener.until("poselift/cam0/persons", b"1")
+    messages = listener.until("poselift/available", b"stopped")
+    assert ("poselift/cam0/persons", b"0") in [(message.topic, message.payload) for message in messages]

@@ -178,6 +178,6 @@ def _protocol(version: int) -> dict[str, Any]:
 
     if version == 3:
         return {"protocol": ProtocolVersion.V311}
-    properties = Properties(PacketTypes.CONNECT)
+    properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.MaximumPacketSize = MAX_PACKET_BYTES
     return {"protocol": ProtocolVersion.V5, "properties": properties}

@@ -209,7 +209,10 @@ class MQTT:
                 if self._max_age is None or queued.frame is None or not self._max_age.exceeded(queued.frame):
                     await client.publish(*queued.publication)
             if self._closing:
-                await client.publish(self._publications.available, b"stopped", 1, True)
+                with self._lock:
+                    farewell = self._publications.stopped()
+                for publication in farewell:
+                    await client.publish(*publication)
                 return
             await self._wake.wait()
 

@@ -222,6 +222,12 @@ class CameraBuffer:
             last = next((frame for frame in self._pending if frame.grid_position >= until), None)
             if last is None or last.header.captured_ns >= oldest_ns:
                 return
+            lost = tuple([person for person in self._pending[0].persons if person.state == "lost"])
+            if lost and len(self._pending) == 1:
+                # No later frame may come that could carry these events: they are sent at any age.
+                if len(lost) < len(self._pending[0].persons):
+                    self._pending[0] = replace(self._pending[0], persons=lost)
+                return
             dropped = self._pending.popleft()
             self.too_old += 1
             self._health.increment(self.name, "drop.too_old")

@@ -75,21 +75,22 @@ class Played:
         live: bool = True,
         tracking: dict | None = None,
         script: type[Script] = Script,
+        source: dict | None = None,
     ) -> None:
-        tree = {"sources": {"cam0": {"type": "synthetic"}}, "sinks": {"out": {"type": "memory"}}}
+        tree = {"sources": {"cam0": source or {"type": "synthetic"}}, "sinks": {"out": {"type": "memory"}}}
         config = resolve(tree | {"tracking": {"confirm_frames": 1} | (tracking or {})})
         clock = FakeClock(now_ns=0)
         context, listener = ComponentContext("cam0", clock=clock), ErrorListener()
         lifter_input = LifterInput("h36m17", 243, Timing(20 * MS))
-        source = SourceThread(script(clock, *items, live=live), config, lifter_input, context, listener)
-        source.start()
-        assert source.join(20.0)
+        thread = SourceThread(script(clock, *items, live=live), config, lifter_input, context, listener)
+        thread.start()
+        assert thread.join(20.0)
         assert listener.error is None
         self.health = context.health
         self.rows = []
         self.headers: list[Header] = []
         self.windows = []
-        for buffer in source.buffers:
+        for buffer in thread.buffers:
             while request := buffer.pop_due(1, 0):
                 self.windows += request.windows(243).values()
                 for frame in request.frames:

@@ -39,7 +39,7 @@ from stream.wire.codec import encode
 from stream.wire.topics import topic
 
 WARM_UP_S = 3.0
-START_S = 180.0
+START_S = 600.0
 FROZEN_S = 3.0
 
 
@@ -240,7 +240,17 @@ def out_of_order(frames: list[Frame]) -> int:
     newest: dict[str, int] = {}
     count = 0
     for frame in frames:
-        count += frame.t_capture_ns < newest.get(frame.source, 0)
+        if frame.t_capture_ns < newest.get(frame.source, 0):
+            count += 1
+            print(
+                "OOO",
+                frame.source,
+                frame.session[:4],
+                frame.t_capture_ns / 1e9,
+                newest.get(frame.source, 0) / 1e9,
+                frame.arrived_ns / 1e9,
+                [(p.id, p.state) for p in frame.persons],
+            )
         newest[frame.source] = max(frame.t_capture_ns, newest.get(frame.source, 0))
     return count
 

@@ -240,17 +240,7 @@ def out_of_order(frames: list[Frame]) -> int:
     newest: dict[str, int] = {}
     count = 0
     for frame in frames:
-        if frame.t_capture_ns < newest.get(frame.source, 0):
-            count += 1
-            print(
-                "OOO",
-                frame.source,
-                frame.session[:4],
-                frame.t_capture_ns / 1e9,
-                newest.get(frame.source, 0) / 1e9,
-                frame.arrived_ns / 1e9,
-                [(p.id, p.state) for p in frame.persons],
-            )
+        count += frame.t_capture_ns < newest.get(frame.source, 0)
         newest[frame.source] = max(frame.t_capture_ns, newest.get(frame.source, 0))
     return count
 

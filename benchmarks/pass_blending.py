@@ -23,7 +23,7 @@ import lifter
 from lifter.h2ot.pipelines import cut_windows
 from lifter.machine import machine
 from lifter.runner import Runner
-from lifter.synthesis import test_clips
+from lifter.synthesis import synthetic_clips
 from sources.synthetic import LAP_S, Synthetic
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
@@ -103,7 +103,9 @@ def recordings(arguments: argparse.Namespace) -> Iterator[tuple]:
     yield ring.window(len(frames), size_wh).keypoints, truth - truth[:, :1], size_wh, True
     if arguments.data is None:
         return
-    long = (clip for clip in test_clips.synthetic_sequences(arguments.data) if len(clip.keypoints) >= 590)
+    long = (
+        clip for clip in synthetic_clips.synthetic_sequences(arguments.data) if len(clip.keypoints) >= 590
+    )
     for number, sequence in enumerate(islice(long, arguments.clips)):
         keypoints, truth = sequence.keypoints[: arguments.frames], sequence.truth[: arguments.frames]
         yield keypoints, truth, sequence.size_wh, number < 3

@@ -112,20 +112,20 @@ def decode(poses: Tensor, context: NormalisationContext) -> Tensor:
     """Poses (B, F, J, 3) float32 in metres, root-relative, camera axes, from the network's output."""
     poses = poses - poses[:, :, :1]
     if not context.metric:
-        ends, starts = (_constant(joints, poses.device) for joints in zip(*SIZE_BONES, strict=True))
+        ends, starts = (constant(joints, poses.device) for joints in zip(*SIZE_BONES, strict=True))
         bones = poses.index_select(2, ends) - poses.index_select(2, starts)
         lengths = torch.linalg.vector_norm(bones, dim=-1)  # (B, F, bones)
         poses = poses * (SIZE_M / lengths.sum(dim=2).mean(dim=1).clamp(min=1e-6))[:, None, None, None]
     if context.reflection is None:
         return poses
-    return _reflect(poses * _constant(_FLIP_DEPTH, poses.device), context.reflection)
+    return _reflect(poses * constant(_FLIP_DEPTH, poses.device), context.reflection)
 
 
 def to_network_axes(poses: Tensor, context: NormalisationContext) -> Tensor:
     """The inverse of `decode` for metric output: training targets from root-relative poses in camera axes."""
     if context.reflection is None:
         return poses
-    return _reflect(poses, context.reflection) * _constant(_FLIP_DEPTH, poses.device)
+    return _reflect(poses, context.reflection) * constant(_FLIP_DEPTH, poses.device)
 
 
 def _reflect(poses: Tensor, normal: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ def _reflection_to_axis(ray: Tensor) -> Tensor:
 
 def _metres_per_unit(xy: Tensor, score: Tensor) -> Tensor:
     """Metres at the person per image-plane unit, (B, F), smooth in time; xy (2, J, B, F)."""
-    starts, ends = _constant(_PAIR_STARTS, xy.device), _constant(_PAIR_ENDS, xy.device)
+    starts, ends = constant(_PAIR_STARTS, xy.device), constant(_PAIR_ENDS, xy.device)
     metres2 = _column(_PAIR_LENGTHS_M2, xy.device)  # squares throughout, which saves the roots
     ratio = (xy.index_select(1, starts) - xy.index_select(1, ends)).square().sum(dim=0) / metres2  # (S, B, F)
     weight = torch.minimum(score.index_select(0, starts), score.index_select(0, ends)).square()
@@ -201,9 +201,9 @@ def _metres_per_unit(xy: Tensor, score: Tensor) -> Tensor:
 # Constants stay on the device: a copy from the host would stall a GPU at every call, and a CUDA graph
 # cannot record it. They are normal tensors, not inference tensors, because training may follow
 # inference in one process.
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 @torch.inference_mode(False)
-def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Numbers (N,) on a device: int64 if all are integers, else float32."""
     return torch.tensor(values, device=device)
 

@@ -16,4 +16,5 @@ FRAME_SOURCES = {
 
 DETECTORS = {
     "mediapipe": "sources.mediapipe:MediaPipe",
+    "rtmpose": "sources.rtmpose:RTMPose",
 }

@@ -29,7 +29,8 @@ class Numbering:
 class ReconnectingSource:
     """Opens sources made by `make_source` one after the other, and reopens after SourceLost.
 
-    EndOfStream and all other errors are raised to the reader. Opening, waiting and closing a lost source
+    EndOfStream and all other errors are raised to the reader; of a file, which never comes back, SourceLost
+    and SourceUnavailable too. Opening, waiting and closing a lost source
     run in a thread of their own, so `read` keeps to its timeout while a dead camera takes its time to fail.
     `make_source` is called once at construction, which checks the settings, and again for every further
     attempt. numbering: that of an earlier source of the same name, whose numbers go on.
@@ -86,6 +87,8 @@ class ReconnectingSource:
         try:
             frame = self._source.read(max(0.0, (end_ns - clock.now_ns()) / 1e9))
         except (SourceLost, SourceUnavailable) as error:
+            if not self.live:
+                raise
             lost, self._source = self._source, None
             self._report("lost", str(error))
             self._start_opening(lost)
@@ -151,6 +154,8 @@ class ReconnectingSource:
             try:
                 source.open()
             except (SourceUnavailable, SourceLost) as error:
+                if not self.live:
+                    raise
                 self._report("retrying", str(error))
             else:
                 return source

@@ -16,6 +16,8 @@ from lifter.architectures.diffusion import (
     check_recovers_all,
     check_sample_with_level,
     cosine_betas,
+    random_levels,
+    random_like,
     reverse_chain,
     sinusoid,
     standard_normal,
@@ -177,10 +179,8 @@ class D3DP(LiftingNetwork):
         self, keypoints: Tensor, poses: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Training inputs and target: noisy poses (B, F, J, 3), levels (B,), clean poses (B, F, J, 3)."""
-        device = poses.device if generator is None else generator.device
-        level = torch.randint(self.levels, poses.shape[:1], generator=generator, device=device)
-        level = level.to(poses.device)
-        noise = torch.randn(poses.shape, generator=generator, device=device).to(poses)
+        level = random_levels(len(poses), self.levels, generator, poses.device)
+        noise = random_like(poses, generator)
         noisy = add_noise(poses, noise, self.alpha_bar[level][:, None, None, None])
         return noisy.clamp(-MAX_ABS_M, MAX_ABS_M), level, poses
 

@@ -14,6 +14,8 @@ from lifter.architectures.diffusion import (
     check_recovers_all,
     check_sample_with_level,
     linear_betas,
+    random_levels,
+    random_like,
     reverse_chain,
     standard_normal,
 )
@@ -141,14 +143,12 @@ class DiffPose(LiftingNetwork):
         self, keypoints: Tensor, poses: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Training inputs and target: noisy sample (B, F, J, 5), levels (B, F), noise (B, F, J, 5)."""
-        device = poses.device if generator is None else generator.device
         clean = torch.cat([keypoints, poses - poses[:, :, :1]], dim=-1)
-        noise = torch.randn(clean.shape, generator=generator, device=device).to(clean)
-        noise = noise * clean.new_tensor(TRAINING_SPREAD)
+        noise = random_like(clean, generator) * clean.new_tensor(TRAINING_SPREAD)
         count = poses.shape[0] * poses.shape[1]
-        level = torch.randint(LEVELS, (count // 2 + 1,), generator=generator, device=device)
+        level = random_levels(count // 2 + 1, LEVELS, generator, poses.device)
         # Antithetic pairs of levels reduce the variance of the loss.
-        level = torch.cat([level, LEVELS - 1 - level])[:count].view(poses.shape[:2]).to(poses.device)
+        level = torch.cat([level, LEVELS - 1 - level])[:count].view(poses.shape[:2])
         return add_noise(clean, noise, self.alpha_bar[level][..., None, None]), level, noise
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

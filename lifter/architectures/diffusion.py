@@ -95,6 +95,20 @@ def standard_normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
 
 
+def random_like(values: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal values like `values`, drawn on the generator's device, None for that of the values."""
+    device = values.device if generator is None else generator.device
+    return torch.randn(values.shape, generator=generator, device=device).to(values)
+
+
+def random_levels(
+    number: int, levels: int, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """Noise levels (number,) int64 on `device`, each from 0 to levels - 1; drawn as in `random_like`."""
+    source = device if generator is None else generator.device
+    return torch.randint(levels, (number,), generator=generator, device=source).to(device)
+
+
 def check_recovers_all(arch: str, schedule: Schedule | None) -> None:
     """Raise ConfigError if the schedule returns poses of some frames only; a diffusion chain needs all."""
     if schedule is not None and schedule.recoverer not in ("tri", "tri-tokens", "tra"):

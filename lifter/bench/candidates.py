@@ -42,7 +42,9 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.batches or self.batches[0] != 1 or min(self.batches) < 1 or self.seconds <= 0:
-            raise ConfigError(f"bench: expected batches from 1 and seconds above 0, got {self}")
+            raise ConfigError(
+                f"bench: expected batches from 1 and seconds above 0, got {self.batches} and {self.seconds:g}"
+            )
 
     def shortened(self) -> "BenchPlan":
         """A dry run of the same plan that takes seconds; its figures mean nothing."""

@@ -3,8 +3,11 @@
 Every row has the full-size model of the paper with random weights, computed by plain torch in float32. Frame
 noise needs Human3.6M in VideoPose3D's files: the mean distance between the detector's keypoints and the true
 ones over the frames that the last stage keeps, in pixels; of random weights where the pruner reads tokens.
+Speedups are relative to the unpruned model in a row above, because speeds of different machines cannot be
+compared.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from lifter.bench.candidates import BenchPlan
+from lifter.bench.candidates import BenchPlan, without_cache
 from lifter.bench.stages import stages_ms
 from lifter.bench.timing import DeviceTimer, median_ms, time_windows
 from lifter.bench.windows import recorded_windows
@@ -37,15 +40,31 @@ _QUICK_WIDTH = 64
 _NOISE_WINDOWS = 20
 
 
-def bench_paper_table(table: int, plan: BenchPlan, data: Path | None = None) -> dict[str, Any]:
+def bench_paper_table(
+    table: int,
+    plan: BenchPlan,
+    data: Path | None = None,
+    report_progress: Callable[[int, int], object] = lambda done, total: None,
+) -> dict[str, Any]:
     """All rows of a table as one JSON object. Raises ConfigError for a table without speeds.
 
-    data: folder with Human3.6M, for the frame noise of Table 2.
+    data: folder with Human3.6M, for the frame noise of Table 2. report_progress: called with the number of
+    measured rows and of all rows.
     """
     if table not in TABLES:
         raise ConfigError(f"--paper: expected one of the tables {', '.join(map(str, TABLES))}, got {table}")
     rows = [row for row in ROWS if row.table == table]
-    measured = [_row(row, SPEEDS[table, row.name], plan, data) for row in rows]
+    measured: list[dict[str, Any]] = []
+    unpruned: dict[str, Any] = {}
+    report_progress(0, len(rows))
+    for row in rows:
+        result = _row(row, SPEEDS[table, row.name], plan, data)
+        unpruned = result if row.schedule is None or not measured else unpruned
+        speedups = {
+            name.replace("fps", "speedup"): result[name] / unpruned[name] for name in ("fps", "our_fps")
+        }
+        measured.append(result | {name: round(value, 2) for name, value in speedups.items()})
+        report_progress(len(measured), len(rows))
     return {
         "benchmark": "paper",
         "table": table,
@@ -66,7 +85,7 @@ def _row(row: PaperRow, printed: PrintedSpeed, plan: BenchPlan, data: Path | Non
         runner = Runner(build(spec), spec, plan.device, "float32", plan.threads)
     timer, windows = DeviceTimer(runner.device), recorded_windows(spec, 1)
     one_window = replace(plan, batches=(1,))
-    times = time_windows({"": runner}, windows, one_window, timer)[""][1]
+    times = time_windows({"": without_cache(runner)}, windows, one_window, timer)[""][1]
     windows_per_s = 1e3 / median_ms(times)
     poses = 1 if is_per_window(row.table, row.name) else spec.frames
     result: dict[str, Any] = {

@@ -6,7 +6,7 @@ clip `start`, `length`, `source`, `subject`, with a scalar `fps`; if J is 19, jo
 the nose and the middle of the ears.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class MocapClips:
     weight: Tensor
     source: Names
     fps: float
+
+    def to(self, device: torch.device) -> "MocapClips":
+        """The same clips in the memory of a device."""
+        tensors = {name: getattr(self, name).to(device) for name in ("xyz", "start", "length", "weight")}
+        return replace(self, **tensors)
 
     def draw(self, clips: int, generator: torch.Generator) -> Tensor:
         """Indices (clips,) of randomly drawn clips."""

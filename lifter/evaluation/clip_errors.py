@@ -9,9 +9,10 @@ import torch
 from lifter.evaluation import metrics
 from lifter.evaluation.labelled_video import asymmetry_mm, bone_variation
 from lifter.evaluation.metrics import F64
+from lifter.evaluation.motion_complexity import MotionErrors, MotionThird
 from lifter.evaluation.offline_lifter import FramePlace, OfflineLifter
 from lifter.synthesis.fill_gaps import fill_missing_joints
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 from stream.messages import F32
 
 STEP_FRAMES, FIRST_FRAME = 120, 40  # single frames that are lifted: every 2.4 s, from 0.8 s on
@@ -137,3 +138,11 @@ def errors_by_size(
     mpjpe = np.concatenate(errors.frames)[:, 0]
     parts = [mpjpe[bins == number] for number in range(len(edges) + 1)]
     return [(float(part.mean()) if len(part) else float("nan"), len(part)) for part in parts]
+
+
+def errors_by_motion(clips: Sequence[SyntheticClip], errors: ClipErrors) -> list[MotionThird]:
+    """Errors of all frames in thirds by the speed and by the acceleration of the true pose."""
+    motion = MotionErrors()
+    for clip, frames in zip(clips, errors.frames, strict=True):
+        motion.add_errors(clip.truth, clip.rate_hz, frames, np.arange(len(frames)))
+    return motion.thirds()

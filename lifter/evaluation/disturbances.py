@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lifter.layers import Mirror
 from lifter.synthesis.noise import smooth_noise
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 from stream.messages import F32
 
 GAP_FRAMES = 6.0  # standard deviation of the smoothing that makes gaps: their typical length

@@ -19,6 +19,7 @@ from lifter.architectures.d3dp import D3DP
 from lifter.architectures.d3dp_aggregate import Aggregate, joint_best, jpma, pose_best
 from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.metrics import METRICS, MetricTable
+from lifter.evaluation.motion_complexity import MotionErrors
 from lifter.evaluation.protocol import OURS, FlipAverageOfSameFrames, Indices, Protocol
 from lifter.h2ot import pipelines
 from lifter.spec import LifterSpec
@@ -39,11 +40,14 @@ def evaluate(
     mode: Mode = "seq2seq",
     combination: Combination = "mean",
     protocol: Protocol = OURS,
+    motion: MotionErrors | None = None,
 ) -> MetricTable:
     """Metrics of a model, a table row for every `LabelledSequence.row`.
 
     combination: "flip" averages each pose with the mirrored input's pose; the others say how D3DP's
-    hypotheses become one pose. Raises ConfigError where the model has no hypotheses to aggregate.
+    hypotheses become one pose. motion: collects the errors by the true motion; a video of unknown rate counts
+    as one of the rate of the lifter's training. Raises ConfigError where the model has no hypotheses to
+    aggregate.
     """
     table = MetricTable({name: METRICS[name] for name in (_METRICS_PER_FRAME if mode == "live" else METRICS)})
     lifter = SequenceLifter(model, spec, combination, protocol)
@@ -57,9 +61,13 @@ def evaluate(
         if not len(frames):
             continue
         joints = list(sequence.joints or range(poses.shape[1]))
-        unit_m = 1.0 if sequence.unit_m is None else sequence.unit_m[frames, None, None]
-        predicted, target = unit_m * poses[:, joints], unit_m * sequence.truth[frames][:, joints]
-        table.add(sequence.row, predicted, target, _positions(protocol.pck_joints, joints))
+        truth, unit_m = sequence.truth[:, joints], sequence.unit_m
+        predicted = poses[:, joints]
+        if unit_m is not None:
+            truth, predicted = unit_m[:, None, None] * truth, unit_m[frames, None, None] * predicted
+        table.add(sequence.row, predicted, truth[frames], _positions(protocol.pck_joints, joints))
+        if motion is not None:
+            motion.add(truth, sequence.rate_hz or spec.rate_hz, predicted, frames)
     return table
 
 

@@ -15,7 +15,7 @@ from lifter import normalise
 from lifter.data import mocap
 from lifter.joints import H36M
 from lifter.spec import LifterSpec
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 from lifter.synthesis.virtual_camera import random_views
 from stream.messages import F32
 

@@ -16,7 +16,7 @@ from lifter.evaluation.clip_errors import ClipErrors, errors_of_all_frames
 from lifter.evaluation.metrics import F64
 from lifter.evaluation.offline_lifter import OfflineLifter
 from lifter.joints import LOWER_BODY, RIGHT_SIDE
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 from stream.messages import F32
 
 _SEED = 40_000

@@ -8,7 +8,8 @@ capture (rendered with fixed virtual cameras), or an `.npz` of labelled videos w
   <name>/truth     (F, 17, 3) metres in camera axes
   <name>/size_wh   (2,) image size in px
   <name>/joints    (N,) indices of the joints with a truth (optional; default: all)
-  <name>/fps       frames per second (optional)
+  <name>/valid     (F,) bool, frames with a truth (optional; default: all)
+  <name>/fps       frames per second (optional; default: the rate of the lifter's training)
 """
 
 from collections.abc import Iterator
@@ -26,10 +27,11 @@ from lifter.data import h36m, motionbert, mpi3dhp, safe_load
 from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.evaluate import Combination, Mode, evaluate
 from lifter.evaluation.metrics import MetricTable
+from lifter.evaluation.motion_complexity import MotionErrors
 from lifter.evaluation.protocol import Dataset, ProtocolName, protocol_named
 from lifter.runner import find_device
 from lifter.spec import LifterSpec
-from lifter.synthesis import test_clips
+from lifter.synthesis import synthetic_clips
 from stream.errors import ConfigError
 
 KeypointErrors = Literal["detector", "clean"]
@@ -57,28 +59,38 @@ class ScoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     steps: int | None = None
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ConfigError(f"every: expected a number from 1, got {self.every}")
+        if self.rate_hz is not None and not self.rate_hz > 0:
+            raise ConfigError(f"rate: expected a rate above 0 Hz, got {self.rate_hz:g}")
+
 
 DEFAULT_SETTINGS = ScoreSettings()
 
 
-def score(weights: str | Path, data: str | Path, settings: ScoreSettings = DEFAULT_SETTINGS) -> MetricTable:
+def score(
+    weights: str | Path,
+    data: str | Path,
+    settings: ScoreSettings = DEFAULT_SETTINGS,
+    motion: MotionErrors | None = None,
+) -> MetricTable:
     """Errors of weights (a file or a packaged name) per row of `data`.
 
-    Raises ConfigError for data in no known layout and for settings that do not fit the lifter.
+    motion: collects the errors by the true motion, too. Raises ConfigError for data in no known layout and
+    for settings that do not fit the lifter.
     """
     model, spec = _load(weights, settings)
     model = model.to(find_device(settings.device))
     dataset = dataset_of(Path(data))
     protocol = settings.protocol or ("ours" if dataset == "other" else "paper")
     rate_hz = settings.rate_hz or spec.rate_hz
-    if rate_hz <= 0:
-        raise ConfigError(f"rate: expected a rate above 0 Hz, got {rate_hz:g}")
     selected = islice(
         sequences(Path(data), settings.keypoint_errors, settings.detector), 0, None, settings.every
     )
     resampled = (sequence.at_rate(rate_hz) for sequence in selected)
     chosen = protocol_named(protocol, spec, dataset)
-    return evaluate(model, spec, resampled, settings.mode, settings.combination, chosen)
+    return evaluate(model, spec, resampled, settings.mode, settings.combination, chosen, motion)
 
 
 def _load(weights: str | Path, settings: ScoreSettings) -> tuple[nn.Module, LifterSpec]:
@@ -127,7 +139,7 @@ def sequences(
         names = sorted(name.removesuffix("/truth") for name in file if name.endswith("/truth"))
         if names:
             return iter([_labelled_video(file, name) for name in names])
-    return test_clips.synthetic_sequences(data, keypoint_errors)
+    return synthetic_clips.synthetic_sequences(data, keypoint_errors)
 
 
 def _labelled_video(file: np.lib.npyio.NpzFile, name: str) -> LabelledSequence:
@@ -139,4 +151,9 @@ def _labelled_video(file: np.lib.npyio.NpzFile, name: str) -> LabelledSequence:
     width, height = (int(side) for side in file[f"{name}/size_wh"])
     joints = tuple(int(joint) for joint in file[f"{name}/joints"]) if f"{name}/joints" in file else None
     rate_hz = float(file[f"{name}/fps"]) if f"{name}/fps" in file else None
-    return LabelledSequence(name, keypoints, truth - truth[:, :1], (width, height), joints, rate_hz=rate_hz)
+    valid = file[f"{name}/valid"].astype(bool) if f"{name}/valid" in file else None
+    if valid is not None and valid.shape != (len(truth),):
+        raise ConfigError(f"{name}: expected valid ({len(truth)},), got {valid.shape}")
+    return LabelledSequence(
+        name, keypoints, truth - truth[:, :1], (width, height), joints, valid, rate_hz=rate_hz
+    )

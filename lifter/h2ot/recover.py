@@ -98,8 +98,8 @@ class TRI(Recoverer):
             first = max(0, int(np.searchsorted(self.fixed_frames, rows.start, side="right")) - 1)
             end = min(K, int(np.searchsorted(self.fixed_frames, rows.stop - 1)) + 1)
             return self.times[first:end]
-        # At most every row is kept, plus one neighbour on either side: a count that fits every choice.
-        count = min(K, rows.stop - rows.start + 2)
+        # The kept frame before the rows, and either all rows, or fewer of them and the kept frame after them.
+        count = min(K, rows.stop - rows.start + 1)
         before = (frame_indices < rows.start).sum(dim=-1, keepdim=True) - 1
         positions: Tensor = before.clamp(0, K - count) + self.times[:count]
         return positions

@@ -7,7 +7,7 @@ from lifter.evaluation.clip_errors import ClipErrors
 from lifter.evaluation.labelled_video import VideoScores
 from lifter.reports import robustness_page
 from lifter.reports.markdown import pair, percent, table, wrapped
-from lifter.reports.report import SIZE_EDGES, ModelErrors, Report, VideoErrors
+from lifter.reports.report import DRAWS, SIZE_EDGES, DrawMean, ModelErrors, Report, VideoErrors
 
 _DATABASES = {"cmu": "CMU", "uiprmd": "UI-PRMD", "hdm05": "HDM05"}
 
@@ -24,6 +24,7 @@ def page(report: Report, command: str, picture: str) -> str:
         f"```sh\n{command}\n```",
         *_people(report),
         *_sizes(report),
+        *_motion(report),
         *_real_video(report),
     ]
     if report.robustness:
@@ -41,6 +42,8 @@ def card(report: Report) -> str:
             "2D detector:"
         ),
         _people_table(report),
+        wrapped(_about_draws()),
+        _draw_table(report),
         "By database, every frame:",
         _database_table(report),
     ]
@@ -68,6 +71,8 @@ def _people(report: Report) -> list[str]:
             "detector's keypoints at true depth show the error that 2D errors alone cause."
         ),
         _people_table(report),
+        wrapped(_about_draws()),
+        _draw_table(report),
         wrapped("The same by database, every frame, with detector errors:"),
         _database_table(report),
         wrapped(
@@ -81,6 +86,22 @@ def _people(report: Report) -> list[str]:
 def _people_table(report: Report) -> str:
     head = ("", "parameters M", "GFLOPs", "every frame", "centre", "newest", "newest to centre", "exact 2D")
     return table(head, [_people_row(model, report.training_groups) for model in report.models])
+
+
+def _about_draws() -> str:
+    return (
+        f"Means over {DRAWS} draws of cameras and detectors, every frame, with the standard error of the "
+        "mean; a single draw, as in the other tables, differs by some mm. MPJPE / P-MPJPE in mm:"
+    )
+
+
+def _draw_table(report: Report) -> str:
+    rows = [(draw.name, _draw_cell(draw.with_detector), _draw_cell(draw.exact_2d)) for draw in report.draws]
+    return table(("", "with detector errors", "exact 2D"), rows)
+
+
+def _draw_cell(mean: DrawMean) -> str:
+    return f"{mean.mpjpe:.1f} ± {mean.mpjpe_se:.1f} / {mean.p_mpjpe:.1f} ± {mean.p_mpjpe_se:.1f}"
 
 
 def _people_row(model: ModelErrors, groups: Sequence[str]) -> tuple[str, ...]:
@@ -132,6 +153,24 @@ def _sizes(report: Report) -> list[str]:
         "By the share of the image's height that a person spans, all clips, with detector errors:",
         table(("share of the height", "MPJPE mm", "frames"), rows),
     ]
+
+
+def _motion(report: Report) -> list[str]:
+    names = [third.name for third in report.motion[report.spec.name]]
+    parts = ["## Slow and fast motion"]
+    for first, measure in ((0, "mean speed"), (3, "mean acceleration")):
+        head = ("", *(name.partition(" ")[2] for name in names[first : first + 3]))
+        rows = [
+            (model, *(f"{third.mpjpe:.1f} / {third.p_mpjpe:.1f}" for third in thirds[first : first + 3]))
+            for model, thirds in report.motion.items()
+        ]
+        parts += [
+            wrapped(
+                f"By the {measure} of the true joints, a third of all frames a column, with detector errors:"
+            ),
+            table(head, rows),
+        ]
+    return parts
 
 
 def _real_video(report: Report) -> list[str]:

@@ -13,7 +13,7 @@ from lifter.data.mocap_joints import (
     both_sides,
     indices,
 )
-from lifter.normalise import SIZE_BONES, SIZE_M
+from lifter.normalise import SIZE_BONES, SIZE_M, constant
 
 # Groups of bones with one length factor, by the joints they end in.
 _GROUPS = (
@@ -35,7 +35,9 @@ _SIZE_JOINTS = tuple(joint for joint, _ in SIZE_BONES)
 
 def mirror_windows(xyz: Tensor, selected: Tensor) -> Tensor:
     """Exchange left and right of the `selected` (B,) bool windows of xyz (B, F, 17 or 19, 3); z stays up."""
-    mirrored = xyz[:, :, OTHER_SIDE[: xyz.shape[2]]] * xyz.new_tensor((-1.0, 1.0, 1.0))
+    mirrored = xyz[:, :, constant(OTHER_SIDE[: xyz.shape[2]], xyz.device)] * constant(
+        (-1.0, 1.0, 1.0), xyz.device
+    )
     return torch.where(selected[:, None, None, None], mirrored, xyz)
 
 
@@ -65,13 +67,13 @@ def random_bone_factors(windows: int, generator: torch.Generator) -> Tensor:
     # The wrist of motion capture is anywhere between forearm and hand.
     spread[:, _WRISTS] += 0.08 + 0.06 * torch.randn(windows, generator=generator)
     child = torch.rand(windows, 1, generator=generator) < 0.125
-    adult_or_child = torch.where(child, torch.tensor(_CHILD), torch.ones(len(_CHILD)))
+    adult_or_child = torch.where(child, constant(_CHILD, spread.device), torch.ones_like(spread))
     return factors_by_joint(spread.exp() * adult_or_child)
 
 
 def factors_by_joint(by_group: Tensor) -> Tensor:
     """Bone factors (B, 19), by the joint a bone ends in, of factors (B, 9) by group; 1 for the root."""
-    factors = torch.ones(len(by_group), len(PARENTS))
+    factors = by_group.new_ones(len(by_group), len(PARENTS))
     for group, joints in enumerate(_GROUPS):
-        factors[:, joints] = by_group[:, group, None]
+        factors[:, constant(joints, factors.device)] = by_group[:, group, None]
     return factors

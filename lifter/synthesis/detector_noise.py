@@ -24,11 +24,14 @@ from lifter.data.mocap_joints import (
     both_sides,
     indices,
 )
+from lifter.normalise import constant
 from lifter.synthesis.detector_habits import (
     NO_HABITS,
     DetectorHabits,
+    cut_people,
     exchange_body,
     leave_ghosts,
+    merge_people,
     move_joints,
 )
 from lifter.synthesis.fill_gaps import fill_missing_joints
@@ -63,7 +66,10 @@ def simulate_detector(view: View, generator: torch.Generator, habits: DetectorHa
     score = _scores(occlusion, error_m, random)
     xy = xy + error_m * px_per_m
     xy, score = _swap_left_right(xy, score, random)
-    xy, score = leave_ghosts(*exchange_body(xy, score, habits, random), habits, random)
+    xy, score = exchange_body(xy, score, habits, random)
+    xy, score = merge_people(xy, score, habits, random)
+    xy, score = cut_people(xy, score, habits, random)
+    xy, score = leave_ghosts(xy, score, habits, random)
     xy, score = _to_h36m17(xy, score, random)
     xy, score = _treat_joints_outside_image(xy, score, view.size_wh, random)
     score = _drop_joints(score, random)
@@ -84,10 +90,11 @@ def _to_detector_joints(xyz: Tensor, random: WindowRandom) -> Tensor:
         width, height = random.uniform(*width_range), random.uniform(*height_range)
         depth = random.uniform(-0.03, 0.03)
         shift = up * height[:, None, None] + front * depth[:, None, None]
-        xyz[:, :, joints] = (
-            centre + (xyz[:, :, joints] - centre) * width[:, None, None, None] + shift[:, :, None]
+        index = constant(joints, xyz.device)
+        xyz[:, :, index] = (
+            centre + (xyz[:, :, index] - centre) * width[:, None, None, None] + shift[:, :, None]
         )
-    return xyz + xyz.new_tensor(_DEFINITION_M)[:, None] * random.normal(1, xyz.shape[2], 3)
+    return xyz + constant(_DEFINITION_M, xyz.device)[:, None] * random.normal(1, xyz.shape[2], 3)
 
 
 def _occlusion(xyz: Tensor) -> Tensor:
@@ -95,7 +102,7 @@ def _occlusion(xyz: Tensor) -> Tensor:
     plane = xyz[..., :2] / xyz[..., 2:].clamp(min=0.1) * xyz[:, :, :1, 2:]  # metres at the root's depth
     occlusion = torch.zeros(xyz.shape[:3])
     for occluder, radius in ((None, 0.09), (SPINE, 0.14), (THORAX, 0.14), (PELVIS, 0.13)):
-        order = list(OTHER_SIDE) if occluder is None else [occluder] * xyz.shape[2]
+        order = constant(OTHER_SIDE if occluder is None else (occluder,) * len(OTHER_SIDE), xyz.device)
         distance = torch.linalg.vector_norm(plane - plane[:, :, order], dim=-1)
         behind = xyz[..., 2] - xyz[:, :, order, 2]
         cover = torch.sigmoid((radius - distance) / 0.025) * torch.sigmoid((behind - 0.12) / 0.03)
@@ -111,7 +118,7 @@ def _errors_m(occlusion: Tensor, random: WindowRandom) -> Tensor:
     frames, joints = occlusion.shape[1:]
     level = 0.011 * torch.exp(0.6 * random.normal())
     occluded = 1 + random.uniform(1.0, 5.0)[:, None, None] * occlusion
-    amplitude = level[:, None, None] * torch.tensor(_NOISE_LEVEL) * occluded
+    amplitude = level[:, None, None] * constant(_NOISE_LEVEL, occlusion.device) * occluded
     parts = [random.normal(frames, joints, 2) for _ in range(3)]
     white = random.uniform(0.1, 0.6)[:, None, None, None]
     error = white * parts[0] + 0.5 * smooth_noise(parts[1], 2.0) + 0.7 * smooth_noise(parts[2], 12.0)
@@ -131,10 +138,11 @@ def _scores(occlusion: Tensor, error_m: Tensor, random: WindowRandom) -> Tensor:
     score = random.uniform(0.75, 1.0)[:, None, None] * score.clamp(0.02, 1.0)
     # MediaPipe's scores are rarely below 0.97 for visible joints, and for occluded hips and shoulders.
     confident = score.sqrt().sqrt()
-    confident[:, :, _TRUNK] = confident[:, :, _TRUNK].sqrt().sqrt()
+    trunk = constant(_TRUNK, score.device)
+    confident[:, :, trunk] = confident[:, :, trunk].sqrt().sqrt()
     score = torch.where(random.chance(0.5)[:, None, None], confident, score)
-    constant = random.chance(0.08)[:, None, None]  # some detectors give score 1 to every joint
-    return torch.where(constant, torch.ones_like(score), score)
+    always_one = random.chance(0.08)[:, None, None]  # some detectors give score 1 to every joint
+    return torch.where(always_one, torch.ones_like(score), score)
 
 
 def _swap_left_right(xy: Tensor, score: Tensor, random: WindowRandom) -> tuple[Tensor, Tensor]:
@@ -142,20 +150,22 @@ def _swap_left_right(xy: Tensor, score: Tensor, random: WindowRandom) -> tuple[T
     share = torch.where(random.chance(0.2), random.uniform(0.0, 0.15), torch.zeros(random.windows))
     swapped = random.spans(share, xy.shape[1], 2, 4.0)  # (B, F, 2) legs and arms
     mask = torch.zeros(score.shape, dtype=torch.bool)
-    mask[:, :, LEGS] = swapped[..., :1]
-    mask[:, :, ARMS] = swapped[..., 1:]
-    order = list(OTHER_SIDE)
+    mask[:, :, constant(LEGS, mask.device)] = swapped[..., :1]
+    mask[:, :, constant(ARMS, mask.device)] = swapped[..., 1:]
+    order = constant(OTHER_SIDE, xy.device)
     return torch.where(mask[..., None], xy[:, :, order], xy), torch.where(mask, score[:, :, order], score)
 
 
 def _to_h36m17(xy: Tensor, score: Tensor, random: WindowRandom) -> tuple[Tensor, Tensor]:
     """The 17 joints, derived from a detector's as in `stream.skeletons`, or given by the detector itself."""
     derived, low = xy[:, :, :17].clone(), score[:, :, :17].clone()
-    hips, shoulders = xy[:, :, HIPS].mean(dim=2), xy[:, :, SHOULDERS].mean(dim=2)
-    low[:, :, PELVIS], low[:, :, THORAX] = score[:, :, HIPS].amin(dim=2), score[:, :, SHOULDERS].amin(dim=2)
+    hip_index, shoulder_index = constant(HIPS, xy.device), constant(SHOULDERS, xy.device)
+    hips, shoulders = xy[:, :, hip_index].mean(dim=2), xy[:, :, shoulder_index].mean(dim=2)
+    low[:, :, PELVIS] = score[:, :, hip_index].amin(dim=2)
+    low[:, :, THORAX] = score[:, :, shoulder_index].amin(dim=2)
     derived[:, :, PELVIS], derived[:, :, THORAX] = hips, shoulders
     derived[:, :, SPINE] = 0.43 * shoulders + 0.57 * hips
-    low[:, :, SPINE] = low[:, :, (PELVIS, THORAX)].amin(dim=2)
+    low[:, :, SPINE] = torch.minimum(low[:, :, PELVIS], low[:, :, THORAX])
     derived[:, :, NECK_NOSE] = 0.67 * xy[:, :, NOSE] + 0.33 * shoulders
     low[:, :, NECK_NOSE] = torch.minimum(score[:, :, NOSE], low[:, :, THORAX])
     derived[:, :, HEAD_TOP] = 1.55 * xy[:, :, MID_EARS] - 0.55 * shoulders
@@ -190,5 +200,5 @@ def _drop_joints(score: Tensor, random: WindowRandom) -> Tensor:
     threshold = random.chance(0.2)  # some detectors do not give joints of low score
     dropped |= threshold[:, None, None] & (score < random.uniform(0.1, 0.5)[:, None, None])
     for limb in _LIMBS:
-        dropped[:, :, limb] |= random.chance(0.02)[:, None, None]
+        dropped[:, :, constant(limb, dropped.device)] |= random.chance(0.02)[:, None, None]
     return score.masked_fill(dropped, 0.0)

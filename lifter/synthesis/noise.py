@@ -36,13 +36,13 @@ class WindowRandom:
 
 def smooth_noise(white: Tensor, deviation: float) -> Tensor:
     """White noise (B, F, ...) smoothed in time over `deviation` frames, with unit variance in every frame."""
-    return torch.einsum("st,bt...->bs...", _kernel(white.shape[1], deviation), white)
+    return torch.einsum("st,bt...->bs...", _kernel(white.shape[1], deviation, white.device), white)
 
 
 @lru_cache(maxsize=64)
-def _kernel(frames: int, deviation: float) -> Tensor:
+def _kernel(frames: int, deviation: float, device: torch.device) -> Tensor:
     """Gaussian weights (F, F), with rows of length 1."""
-    time = torch.arange(frames, dtype=torch.float32)
+    time = torch.arange(frames, dtype=torch.float32, device=device)
     weights = torch.exp(-0.5 * ((time[:, None] - time) / deviation).square())
     kernel: Tensor = weights / torch.linalg.vector_norm(weights, dim=1, keepdim=True)
     return kernel

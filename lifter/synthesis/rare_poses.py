@@ -17,6 +17,7 @@ from lifter.data.mocap_joints import (
     RIGHT_LEG,
     UPPER_BODY,
 )
+from lifter.normalise import constant
 from lifter.synthesis.noise import smooth_noise
 
 
@@ -41,7 +42,8 @@ def mix_bodies(xyz: Tensor) -> Tensor:
     cos, sin = turn.cos()[..., None], turn.sin()[..., None]
     x, y, z = (other - other[:, :, :1]).unbind(-1)
     mixed = torch.stack([cos * x - sin * y, sin * x + cos * y, z], dim=-1) + xyz[:, :, :1]
-    mixed[:, :, LEGS] = xyz[:, :, LEGS]
+    legs = constant(LEGS, xyz.device)
+    mixed[:, :, legs] = xyz[:, :, legs]
     mixed[:, :, PELVIS] = xyz[:, :, PELVIS]
     return mixed
 
@@ -60,12 +62,12 @@ def seat(xyz: Tensor, generator: torch.Generator) -> Tensor:
     right = torch.stack([angle.cos(), angle.sin(), zero], dim=-1)
     forward = torch.stack([-angle.sin(), angle.cos(), zero], dim=-1)
     up = torch.stack([zero, zero, one], dim=-1)
-    constant = 0.25 * torch.randn(windows, 1, 4, generator=generator)
-    sway = constant + 0.08 * smooth_noise(torch.randn(windows, frames, 4, generator=generator), 20.0)
+    mean_angle = 0.25 * torch.randn(windows, 1, 4, generator=generator)
+    sway = mean_angle + 0.08 * smooth_noise(torch.randn(windows, frames, 4, generator=generator), 20.0)
     seated = xyz.clone()
     for (hip, knee, ankle), side, column in ((RIGHT_LEG, 1.0, 0), (LEFT_LEG, -1.0, 2)):
         drop, bend = sway[..., column, None] + 0.2, sway[..., column + 1, None] * 1.2
-        spread = 0.15 + 0.15 * constant[..., column, None].abs()
+        spread = 0.15 + 0.15 * mean_angle[..., column, None].abs()
         thigh = forward * drop.cos() - up * drop.sin() + right * side * spread
         shin = -up * bend.cos() + forward * bend.sin()
         for joint, parent, direction in ((knee, hip, thigh), (ankle, knee, shin)):
@@ -78,8 +80,8 @@ def seat(xyz: Tensor, generator: torch.Generator) -> Tensor:
 def bend_forward(xyz: Tensor, generator: torch.Generator) -> Tensor:
     """Bend the upper body of each window forward at the hips, by 0 to 1.9 rad and some motion."""
     windows, frames = xyz.shape[:2]
-    constant = 1.9 * torch.rand(windows, 1, 1, generator=generator)
-    angle = constant + 0.25 * smooth_noise(torch.randn(windows, frames, 1, generator=generator), 20.0)
+    mean_angle = 1.9 * torch.rand(windows, 1, 1, generator=generator)
+    angle = mean_angle + 0.25 * smooth_noise(torch.randn(windows, frames, 1, generator=generator), 20.0)
     hip_axis = torch.nn.functional.normalize(xyz[:, :, RIGHT_HIP] - xyz[:, :, LEFT_HIP], dim=-1)
     return _rotate_joints(xyz, UPPER_BODY, PELVIS, -angle * hip_axis)
 
@@ -88,9 +90,9 @@ def move_arms(xyz: Tensor, generator: torch.Generator) -> Tensor:
     """Rotate each arm about its shoulder by a random rotation that changes slowly."""
     windows, frames = xyz.shape[:2]
     for arm in (LEFT_ARM, RIGHT_ARM):
-        constant = 0.7 * torch.randn(windows, 1, 3, generator=generator)
+        mean_angle = 0.7 * torch.randn(windows, 1, 3, generator=generator)
         motion = 0.25 * smooth_noise(torch.randn(windows, frames, 3, generator=generator), 15.0)
-        xyz = _rotate_joints(xyz, arm, arm[0], constant + motion)
+        xyz = _rotate_joints(xyz, arm, arm[0], mean_angle + motion)
     return xyz
 
 
@@ -99,11 +101,11 @@ def _rotate_joints(xyz: Tensor, joints: tuple[int, ...], pivot: int, rotation_ve
     angle = torch.linalg.vector_norm(rotation_vector, dim=-1, keepdim=True).clamp(min=1e-6)
     axis = (rotation_vector / angle)[:, :, None]
     cos, sin = angle.cos()[:, :, None], angle.sin()[:, :, None]
-    centre = xyz[:, :, pivot, None]
-    arm = xyz[:, :, joints] - centre
+    centre, index = xyz[:, :, pivot, None], constant(joints, xyz.device)
+    arm = xyz[:, :, index] - centre
     along = (arm * axis).sum(dim=-1, keepdim=True) * axis
     rotated = xyz.clone()
-    rotated[:, :, joints] = centre + along + cos * (arm - along) + sin * torch.linalg.cross(axis, arm)
+    rotated[:, :, index] = centre + along + cos * (arm - along) + sin * torch.linalg.cross(axis, arm)
     return rotated
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lifter.normalise import constant
 from lifter.synthesis.noise import WindowRandom
 
-_SIZES_WH = ((1280, 720), (1280, 960), (1000, 1000), (720, 1280), (960, 1280))
+_WIDTHS_PX, _HEIGHTS_PX = (1280.0, 1280.0, 1000.0, 720.0, 960.0), (720.0, 960.0, 1000.0, 1280.0, 1280.0)
 MIN_DEPTH_M = 0.5  # distance of the nearest joint from the camera
 _ADULT_M = 1.7
 
@@ -43,8 +44,9 @@ class View:
 def random_views(xyz: Tensor, generator: torch.Generator) -> View:
     """Views of windows (B, F, J, 3) in metres with z up, each by a random camera of its own."""
     random = WindowRandom(len(xyz), generator)
-    size_index = torch.randint(len(_SIZES_WH), (len(xyz),), generator=generator)
-    size_wh = torch.tensor(_SIZES_WH, dtype=torch.float32)[size_index]
+    size_index = torch.randint(len(_WIDTHS_PX), (len(xyz),), generator=generator)
+    sides = constant(_WIDTHS_PX, xyz.device)[size_index], constant(_HEIGHTS_PX, xyz.device)[size_index]
+    size_wh = torch.stack(sides, dim=1)
     focal_px = size_wh.amax(dim=1) * torch.exp((-0.1 + 0.35 * random.normal()).clamp(-0.75, 0.9))
     # The share of the image's height that a standing adult fills: from small to head and shoulders.
     filled = torch.exp(random.uniform(-1.7, 0.9))

@@ -105,6 +105,10 @@ class Trainer:
             if self.stop_requested:
                 raise SystemExit(_EXIT_AFTER_SIGTERM)
 
+    def request_stop(self) -> None:
+        """End after the current step, with a checkpoint; `fit` then raises SystemExit."""
+        self.stop_requested = True
+
     @contextmanager
     def _stop_on_sigterm(self) -> Iterator[None]:
         """End after the current step when a cluster or a container asks this process to stop."""
@@ -113,7 +117,7 @@ class Trainer:
             return
 
         def request(number: int, frame: FrameType | None) -> None:
-            self.stop_requested = True
+            self.request_stop()
 
         previous = signal.signal(signal.SIGTERM, request)
         try:

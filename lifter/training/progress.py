@@ -3,15 +3,17 @@
 import csv
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from stream.files.cache import write_atomically
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LOSS_LOG, TEST_LOG, PLOT = "log.csv", "tests.csv", "curves.png"
 
@@ -34,6 +36,9 @@ class TrainingLog:
             for name in (LOSS_LOG, TEST_LOG):
                 _drop_rows_after(self.folder / name, step)
         if sys.stderr.isatty() and not self.quiet:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
             columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
             self.progress.start()
@@ -104,7 +109,9 @@ def _drop_rows_after(path: Path, step: int) -> None:
 
 
 def _plot(folder: Path) -> None:
-    """Draw loss and test error over steps from the logs into `curves.png`."""
+    """Draw loss and test error over steps from the logs into `curves.png`, where matplotlib is installed."""
+    if find_spec("matplotlib") is None:
+        return
     from matplotlib.figure import Figure  # no window system
 
     figure = Figure(figsize=(7, 4), layout="constrained")

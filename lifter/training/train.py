@@ -17,6 +17,7 @@ from lifter.training import dry_run as dry
 from lifter.training import sources
 from lifter.training.interim_tests import thinned
 from lifter.training.loop import Trainer
+from lifter.training.mocap_batches import MocapBatches
 from lifter.training.progress import TrainingLog
 from lifter.training.recipe import Recipe, load
 from lifter.training.symmetry import LeftRightSymmetry
@@ -42,15 +43,13 @@ def train(
 
 
 def _run(recipe: Recipe, folder: Path) -> tuple[Path, MetricTable]:
-    source = sources.training_batches(recipe, folder, int(os.environ.get("WORLD_SIZE", "1")))
-    torch.manual_seed(recipe.seed)
-    trainer = Trainer(initial_model(recipe), recipe, source, Path(recipe.out) / recipe.lifter.name)
+    trainer = new_trainer(recipe, folder, Path(recipe.out) / recipe.lifter.name)
     log = TrainingLog(trainer.folder, recipe.log_steps, quiet=trainer.rank > 0)
     if trainer.resume():
         log.print_line(f"resuming at step {trainer.step} from {trainer.folder}")
 
     path = trainer.folder / f"{recipe.lifter.name}.safetensors"
-    interim = _interim_sequences(recipe, folder, source) if trainer.rank == 0 else []
+    interim = _interim_sequences(recipe, folder, trainer.source) if trainer.rank == 0 else []
 
     def interim_test() -> dict[str, float]:
         rows = _test(trainer.trained_model(), recipe, interim).rows()
@@ -67,6 +66,16 @@ def _run(recipe: Recipe, folder: Path) -> tuple[Path, MetricTable]:
         table = _test(model, recipe, sources.held_out_sequences(recipe, folder))
         (trainer.folder / "table.txt").write_text(table.text() + "\n")
     return path, table
+
+
+def new_trainer(recipe: Recipe, data: Path, folder: Path) -> Trainer:
+    """A trainer of the initial model; it makes windows of motion capture on its own device."""
+    source = sources.training_batches(recipe, data, int(os.environ.get("WORLD_SIZE", "1")))
+    torch.manual_seed(recipe.seed)
+    trainer = Trainer(initial_model(recipe), recipe, source, folder)
+    if isinstance(source, MocapBatches) and not recipe.workers:
+        source.to(trainer.device)
+    return trainer
 
 
 def _interim_sequences(recipe: Recipe, folder: Path, source: sources.BatchSource) -> list[LabelledSequence]:

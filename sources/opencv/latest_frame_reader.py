@@ -14,6 +14,8 @@ from stream.queues import DropOldestQueue
 log = logging.getLogger("poselift")
 
 CLOSE_GRACE_S = 0.5  # how long `close` waits for a call of the capture that is still running
+RETRY_S = 0.5  # how long after the last image a stream may give none; a damaged part is no end of the stream
+RETRY_PAUSE_S = 0.02
 
 
 class LiveCapture(Protocol):
@@ -108,13 +110,17 @@ class LatestFrameReader:
         clock, source = self._context.clock, self._context.name
         seq = 0
         picture: int | None = None
-        changed_ns = clock.now_ns()  # when the picture was last another than before
+        changed_ns = grabbed_ns = clock.now_ns()  # when the picture was last another than before; of an image
         while not self._stop.is_set():
             if not capture.grab():
-                raise SourceLost(f"{self._name} has stopped sending")
+                if clock.now_ns() - grabbed_ns >= RETRY_S * 1e9:
+                    raise SourceLost(f"{self._name} has stopped sending")
+                self._context.health.increment(source, "drop.undecodable")
+                clock.wait(self._stop, RETRY_PAUSE_S)
+                continue
             header = Header(source, seq, clock.now_ns(), clock.unix_ns())
             seq += 1
-            self._last_grab_ns = header.captured_ns
+            self._last_grab_ns = grabbed_ns = header.captured_ns
             image = capture.image()
             if image is None:
                 self._context.health.increment(source, "drop.undecodable")

@@ -24,14 +24,17 @@ NodeKeyOption = Annotated[
     Path | None, typer.Option("--node-key", metavar="FILE", help="Public CURVE key of the node (.key).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of a table.")]
-
-
 Keep = Annotated[str | None, typer.Option(help="Frames that each pruning stage keeps, e.g. 121,81.")]
 At = Annotated[
     str | None, typer.Option(help="Index of the transformer block before which each stage prunes, e.g. 0,3.")
 ]
 Pruner = Annotated[str, typer.Option(help="Pruning method: tps, tpc, tpa or tpmo.")]
 Recoverer = Annotated[str, typer.Option(help="Recovery method: tri, tri-tokens, tra, centre or none.")]
+
+
+def output_option(meaning: str) -> Any:
+    """The option -o/--output of a command; meaning: the help text, which names the formats."""
+    return typer.Option("-o", "--output", help=meaning)
 
 
 def parse_schedule(keep: str | None, at: str | None, pruner: str = "tps", recoverer: str = "tri") -> Any:

@@ -37,6 +37,13 @@ def lift(
     ],
     weights: WeightsOption = "small",
     device: DeviceOption = "auto",
+    refined: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Lift with both packaged models, then refine all frames together: steady, constant bones.",
+        ),
+    ] = False,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,11 +61,17 @@ def lift(
     """
     from stream.runtime.offline import config_for, count, lift
 
-    config = config_for(source, output, {"weights": weights, "device": device}, changes or ())
-    expected = count(source)
-    with progress_bar("lifting") as report_progress:
-        frames = lift(config, lambda done: report_progress(done, expected))
-        report_progress(frames, frames)
+    settings = {"weights": weights, "device": device}
+    if refined:
+        from stream.runtime.refine import lift_refined
+
+        frames = lift_refined(source, output, settings, changes or (), progress_bar)
+    else:
+        config = config_for(source, output, settings, changes or ())
+        expected = count(source)
+        with progress_bar("lifting") as report_progress:
+            frames = lift(config, lambda done: report_progress(done, expected))
+            report_progress(frames, frames)
     print_line(f"{frames} frames lifted to {output}")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.arguments import ConfigArgument, NodeKeyOption, SecretKeyOption, require_choice
-from stream.cli.output import print_line
+from stream.cli.output import print_line, print_status
 
 app = typer.Typer()
 Changes = Annotated[
@@ -21,6 +21,7 @@ ViewOption = Annotated[
     bool, typer.Option("--view", help="Show the poses in the browser; prints the address of the page.")
 ]
 VIEW_CHANGES = ("lifter.kp2d=true", "sinks.browser.type=browser")
+DEMO_VIEW_CHANGES = (*VIEW_CHANGES, "sources.walk.loop=true")
 
 
 @app.command()
@@ -33,11 +34,11 @@ def demo(
     """Lift a packaged recording live and draw the poses.
 
     A second process receives the poses and the command draws them as an animated GIF. Needs no camera,
-    network or broker. Takes about 20 seconds.
+    network or broker. Takes about 20 seconds; with --view the recording repeats until Ctrl-C.
     """
     from stream.cli.demo import demo
 
-    demo(output, VIEW_CHANGES if view else ())
+    demo(output, DEMO_VIEW_CHANGES if view else ())
 
 
 @app.command()
@@ -66,7 +67,7 @@ def run(
     if log == "json":
         log_as_json()
     load_config = partial(load, config, (*(VIEW_CHANGES if view else ()), *(changes or ())))
-    run(load_config(), log_line if log == "json" else print_line, reload=load_config)
+    run(load_config(), log_line if log == "json" else print_status, reload=load_config)
 
 
 @app.command()
@@ -118,7 +119,7 @@ def listen(
 @app.command()
 def view(
     target: Annotated[
-        str, typer.Argument(help="ZeroMQ address of a `poselift run`, or a .npz or .jsonl file of poses.")
+        str, typer.Argument(help="ZeroMQ address of a `poselift run`, or a .npz, .jsonl or .mcap file.")
     ] = "tcp://127.0.0.1:5555",
     source: Annotated[str | None, typer.Option(help="Show this source only.")] = None,
     host: Annotated[

@@ -11,8 +11,9 @@ except ImportError:
         "(`from stream import subscribe` works without them.)"
     )
 
-from stream.cli import cluster, doctor, files, keys, live, measure, models, research, serve
+from stream.cli import bench, cluster, doctor, files, keys, live, measure, models, plot, research, serve
 from stream.cli.json_log import logs_json
+from stream.cli.output import open_missing_streams
 from stream.errors import ConfigError, PoseliftError
 
 app = typer.Typer(
@@ -23,13 +24,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for commands in (live, serve, files, keys, doctor, models, measure, research):
+for commands in (live, serve, files, keys, doctor, models, measure, bench, research, plot):
     app.registered_commands += commands.app.registered_commands
 app.add_typer(cluster.app)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command. Exit code 0: done; 2: a setting or an argument must be changed; 1: another failure."""
+    open_missing_streams()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         app(args=arguments, prog_name="poselift")

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from stream.errors import PoseliftError
 
+log = logging.getLogger("poselift")
+
 ReportProgress = Callable[[int, int | None], None]  # steps done, steps in total or None while unknown
 
 
@@ -25,6 +27,33 @@ def print_line(line: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise SystemExit(0) from None
         raise PoseliftError(f"the output cannot be written: {error.strerror}") from None
+
+
+def print_status(line: str) -> None:
+    """Print a line of a node, which goes on when stdout cannot be written: a full disk, a closed pipe.
+
+    Then a warning is logged, and no further line printed.
+    """
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_stdout()
+        log.warning("the output cannot be written (%s); the node goes on without", error.strerror)
+
+
+def open_missing_streams() -> None:
+    """Give stdin, stdout and stderr a file where the program was started without one (`>&-`).
+
+    Otherwise the next socket would get its number, and all that libraries print.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 @contextmanager

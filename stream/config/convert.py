@@ -25,7 +25,7 @@ def to_struct(kind: type, values: dict[str, Any], where: str) -> Any:
         return settings
     except msgspec.ValidationError as error:
         text = re.sub(r" - at `\$\.?([^`]*)`$", r" (at \1)", str(error))
-        raise ConfigError(f"{where}: {text}{_choices(kind, text)}") from None
+        raise ConfigError(f"{where}: {text}{_list_hint(text)}{_choices(kind, text)}") from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}" if where not in str(error) else str(error)) from None
 
@@ -52,6 +52,13 @@ def suggestion(word: str, choices: Iterable[str]) -> str:
     """Text to append to an error about `word`: "; did you mean ...?" with the most similar choice, or ""."""
     close = difflib.get_close_matches(word, list(choices), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _list_hint(text: str) -> str:
+    """Text to append to msgspec's error `text` when a list was expected and words were written."""
+    return (
+        "; write a list in brackets, such as [640,480]" if re.match(r"Expected `array.*`str`", text) else ""
+    )
 
 
 def _choices(kind: type, text: str) -> str:

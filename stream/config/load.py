@@ -160,6 +160,8 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
         return _resolve(secrets.fill_in(tree), secrets)
     except ConfigError as error:
         raise ConfigError(secrets.hide(str(error))) from None
+    except RecursionError:
+        raise ConfigError("the config: nested too deeply") from None
 
 
 def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:
@@ -212,7 +214,7 @@ def _source(name: str, tree: dict[str, Any]) -> ComponentConfig:
     if type_name not in FRAME_SOURCES and not is_own_camera:
         return _component(name, tree, SOURCES | FRAME_SOURCES, where)
     tree = dict(tree)
-    detector = require_mapping(tree.pop("detector", None) or {"type": "mediapipe"}, f"{where}.detector")
+    detector = {"type": "mediapipe"} | require_mapping(tree.pop("detector", None) or {}, f"{where}.detector")
     source = _component(name, tree, FRAME_SOURCES, where)
     return replace(source, detector=_component(name, detector, DETECTORS, f"{where}.detector"))
 

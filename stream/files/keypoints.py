@@ -11,7 +11,6 @@ plain   .npy, or .npz with one array: (N, J, 2 or 3) or (N, P, J, 2 or 3), px an
 """
 
 import re
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from stream import skeletons
 from stream.clock import FakeClock
 from stream.errors import ConfigError, DecodeError, ShapeError
+from stream.files.arrays import read_arrays
 from stream.files.cache import write_atomically
 from stream.messages import F32, I64, Header, KeypointFrame, Keypoints
 from stream.wire.codec import decode_keypoints, encode_keypoints
@@ -94,7 +94,7 @@ def read(path: Path, defaults: RecordingDefaults | None = None) -> Iterator[Keyp
     if path.suffix not in (".npz", ".npy"):
         raise ConfigError(f"{path}: expected a name ending in .jsonl, .npz or .npy")
     try:
-        arrays = _load(path)
+        arrays = read_arrays(path)
         convert = _from_recording if "time_ns" in arrays else _from_plain_array
         table = convert(arrays, defaults)
     except (ConfigError, ShapeError) as error:
@@ -135,14 +135,6 @@ def _lines(path: Path, defaults: RecordingDefaults) -> Iterator[KeypointFrame]:
             offset_ns = unix_ns - first_ns
             header = Header(frame.header.source or defaults.source, frame.header.seq, offset_ns, unix_ns)
             yield replace(frame, header=header, detected_ns=offset_ns)
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"expected numpy arrays without Python objects in them: {error}") from None
 
 
 def _from_recording(arrays: dict[str, NDArray[Any]], defaults: RecordingDefaults) -> _KeypointTable:

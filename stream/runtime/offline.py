@@ -4,7 +4,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sources.images import SUFFIXES as IMAGES
 from sources.opencv.capture import open_file
@@ -12,6 +12,9 @@ from stream.config.load import Config, resolve
 from stream.errors import ConfigError, PoseliftError
 from stream.runtime.pipeline import Pipeline
 from stream.runtime.signals import stopped_by_signals
+
+if TYPE_CHECKING:
+    from lifter.mean_lifter import MeanLifter
 
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".gif")
 KEYPOINTS = (".jsonl", ".npz", ".npy", ".mcap")
@@ -22,12 +25,13 @@ OUTPUTS = {
 _PROGRESS_S = 0.2  # between two calls of `progress`
 
 
-def lift(config: Config, progress: Callable[[int], None]) -> int:
+def lift(config: Config, progress: Callable[[int], None], lifter: "MeanLifter | None" = None) -> int:
     """Run `config` to its end; returns the number of lifted frames, also given to `progress` meanwhile.
 
+    lifter: in place of that of the config.
     Raises the error that ended it early, and PoseliftError when a signal did.
     """
-    pipeline, interrupted = Pipeline(config), threading.Event()
+    pipeline, interrupted = Pipeline(config, lifter=lifter), threading.Event()
 
     def stop() -> None:
         interrupted.set()
@@ -74,9 +78,7 @@ def check_output(source: Path, output: Path, suffixes: Iterable[str] = OUTPUTS) 
 
 def output_sink(output: Path) -> dict[str, Any]:
     """Config of the sink that writes the file `output`, which it may replace."""
-    settings: dict[str, Any] = {"type": OUTPUTS[output.suffix], "path": str(output)}
-    if output.suffix in (".npz", ".jsonl", ".mcap"):
-        settings["overwrite"] = True
+    settings: dict[str, Any] = {"type": OUTPUTS[output.suffix], "path": str(output), "overwrite": True}
     if output.suffix == ".npz":
         settings["journal"] = False  # Lifting again makes the same file.
     return settings

@@ -41,8 +41,10 @@ from stream.runtime.source_set import SourceSet
 from stream.runtime.source_thread import SourceListener, SourceThread
 from stream.scene.root_position import RootPosition
 from stream.scene.world_frame import CameraPlacements, WorldFrame
+from stream.snapshots import Snapshots
 
 if TYPE_CHECKING:
+    from lifter.mean_lifter import MeanLifter
     from lifter.runner import Runner
 
 log = logging.getLogger("poselift")
@@ -90,13 +92,14 @@ class Pipeline:
         self,
         config: Config,
         clock: Clock | None = None,
-        lifter: "Runner | RemoteLifter | None" = None,
+        lifter: "Runner | MeanLifter | RemoteLifter | None" = None,
         post_processors: Sequence[PostProcessor] = (),
     ) -> None:
         self.config = config
         self._own_post_processors = post_processors
         self.clock = clock or SystemClock()
         self.health = Health()
+        self._snapshots = Snapshots()
         self.session = str(uuid.uuid4())
         self._error: Exception | None = None
         self.lifter = lifter or load_lifter(config.lifter)
@@ -125,7 +128,9 @@ class Pipeline:
         )
 
     def _context(self, name: str) -> ComponentContext:
-        return ComponentContext(name, self.config.node, self.session, self.clock, self.health)
+        return ComponentContext(
+            name, self.config.node, self.session, self.clock, self.health, self._snapshots
+        )
 
     def _changes(self) -> SourceChanges:
         late = LateListener(self, self.health)

@@ -191,3 +191,12 @@ def test_other_shapes_and_conventions_raise() -> None:
         normalise.encode(torch.zeros(1, 27, 17, 2), SIZE, PERSON)
     with pytest.raises(ConfigError, match="expected 'screen', 'image' or 'person', got 'pixels'"):
         normalise.encode(torch.zeros(1, 27, 17, 3), SIZE, SimpleNamespace(normalise="pixels", in_channels=3))
+
+
+def test_poses_in_image_units_are_scaled_alike_in_all_frames_by_the_mean_size_of_the_window() -> None:
+    _, context = normalise.encode(project((0, 0, 4)), SIZE, IMAGE)
+    scale = torch.linspace(1, 2, 27)[None, :, None, None]
+    poses = normalise.decode(0.37 * scale * BODY, context)
+    bones = torch.stack([poses[0, :, a] - poses[0, :, b] for a, b in normalise.SIZE_BONES])
+    sizes_m = bones.norm(dim=-1).sum(dim=0)
+    torch.testing.assert_close(sizes_m, normalise.SIZE_M / 1.5 * scale[0, :, 0, 0], rtol=1e-5, atol=0)

@@ -80,6 +80,16 @@ def test_our_reader_returns_the_poses_whole(tmp_path: Path):
         assert (after.frame_id, after.session) == (before.frame_id, before.session)
 
 
+def test_a_recording_cut_at_any_byte_is_read_up_to_the_cut(tmp_path: Path):
+    content = recorded(tmp_path / "whole.mcap", *pose_frames([joints()] * 3, "a3f9k")).read_bytes()
+    cut, counts = tmp_path / "cut.mcap", []
+    for length in range(len(content) - 300, len(content)):
+        cut.write_bytes(content[:length])
+        counts.append(len(list(mcap.read(cut))))
+    assert counts == sorted(counts)
+    assert counts[-1] == 3
+
+
 def test_a_killed_recording_lacks_at_most_a_second_and_is_repaired(tmp_path: Path):
     path = tmp_path / "x.mcap"
     script = f"""

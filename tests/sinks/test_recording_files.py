@@ -141,6 +141,17 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     assert len(list(pose_files.read(tmp_path / "walk.npz.journal.jsonl"))) == 1
 
 
+def test_the_journal_begins_with_the_meta_so_that_it_is_a_recording_of_its_own(tmp_path):
+    path = tmp_path / "walk.npz"
+    with opened(NPZ(NPZ.Settings(path=str(path)), CONTEXT)) as sink:
+        for message in (meta(), *FRAMES):
+            sink.send(message)
+        lines = Path(f"{path}.journal.jsonl").read_text().splitlines()
+        frames = plain(tuple(pose_files.read(Path(f"{path}.journal.jsonl"))))
+    assert [json.loads(line)["schema"] for line in lines] == ["meta", "pose3d", "pose3d", "pose3d"]
+    assert frames == plain(tuple(FRAMES))
+
+
 @pytest.mark.parametrize("kind", [JSONL, NPZ])
 def test_a_path_that_cannot_be_written_is_refused_when_opened(tmp_path, kind):
     path = tmp_path / f"walk.{kind.__name__.lower()}"

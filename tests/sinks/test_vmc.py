@@ -146,6 +146,11 @@ def test_every_person_keeps_a_port_and_a_further_one_waits_for_a_free_port():
     assert times == [2, 2]  # a then c; b twice
 
 
+def test_the_first_person_is_sent_to_the_first_port():
+    receiver = sent(*pose_frames([joints()]), persons=3)
+    assert [len(messages) > 0 for messages in receiver.early] == [True, False, False]
+
+
 def test_hips_scale_moves_an_avatar_of_another_size():
     heads = skeleton(sent(*pose_frames([joints()]), hips_scale=0.5).early[0])
     assert heads["Hips"][1] == pytest.approx(0.425, abs=1e-3)

@@ -112,20 +112,23 @@ def test_a_burst_longer_than_the_queue_arrives_completely(subscribe):
     assert (arrived, health.dropped("zeromq")) == (list(range(100)), 0)
 
 
-def test_a_slow_subscriber_is_counted_and_the_others_get_every_message(subscribe):
+def test_a_slow_subscriber_is_counted_each_time_and_the_others_get_every_message(subscribe):
     health = Health()
     with opened(ZeroMQ(ANY_PORT, ComponentContext("zeromq", health=health))) as sink:
         slow = subscribe(sink.endpoint, RCVHWM=1, RCVBUF=4096)
         first_received(sink, slow, meta())
         fast = subscribe(sink.endpoint, b"status/", RCVHWM=0)
         first_received(sink, fast, status())
-        for number in range(200):
-            sink.send(Status("poselift", "6f1c", number, {"much": "x" * 500_000}))
-            assert fast.poll(5000), "the fast subscriber lost a message"
-            assert msgpack.unpackb(fast.recv_multipart()[1])["t_publish_ns"] == number
-            if health.dropped("zeromq"):
-                break
-    assert health.counter("zeromq", "drop.subscriber_slow") == 1
+        for episode in (1, 2):
+            for number in range(200):
+                sink.send(Status("poselift", "6f1c", number, {"much": "x" * 500_000}))
+                assert fast.poll(5000), "the fast subscriber lost a message"
+                assert msgpack.unpackb(fast.recv_multipart()[1])["t_publish_ns"] == number
+                if health.dropped("zeromq") == episode:
+                    break
+            while slow.poll(500):  # the slow subscriber catches up
+                slow.recv_multipart()
+    assert health.counter("zeromq", "drop.subscriber_slow") == 2
 
 
 def test_publishing_without_a_subscriber_counts_no_drop():

@@ -9,7 +9,7 @@ import pytest
 from sources.opencv import OpenCV
 from sources.reconnecting import ReconnectingSource
 from stream.clock import Backoff, FakeClock
-from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable
+from stream.errors import ConfigError, EndOfStream, PoseliftError, SourceLost, SourceUnavailable
 from stream.messages import Header, KeypointFrame
 from stream.protocols import ComponentContext, opened
 from tests.sources.media import MotionJPEG, number_of
@@ -142,6 +142,14 @@ def test_the_end_of_the_stream_and_config_errors_are_raised_to_the_reader() -> N
         for _ in range(2):
             with pytest.raises(ConfigError, match="no such file"):
                 seqs(source, 1)
+
+
+@pytest.mark.parametrize("error", [SourceUnavailable("no detector model"), SourceLost("disk removed")])
+def test_a_file_that_cannot_be_read_is_an_error_and_not_tried_again(error: PoseliftError) -> None:
+    for script in (ScriptedSource(opening=error), ScriptedSource(error)):
+        script.live = False
+        with opened(reconnecting(script)) as source, pytest.raises(type(error), match=str(error)):
+            seqs(source, 1)
 
 
 def test_settings_are_checked_at_construction() -> None:

@@ -49,3 +49,27 @@ def test_the_health_line_names_drops_and_the_components_that_are_not_ok():
     assert health_line(health.report()) == (
         "30 frames, 28 poses | lift 8.0/8.0 ms | dropped 2 (cam0: lifter_behind) | cam0 lost: cable"
     )
+
+
+def test_a_full_report_keeps_the_counters_of_components_with_a_state():
+    health = Health()
+    for number in range(2000):
+        health.increment(f"gone{number}", "frames")
+    health.increment("cam0", "frames", 7)
+    health.set_state("cam0", "ok")
+    counters = health.report()["counters"]
+    assert counters["cam0.frames"] == 7
+    assert sum(counters.values()) == 2007
+    assert counters["others.frames"] > 500
+
+
+def test_a_merged_component_hands_its_counters_and_drops_over():
+    health = Health()
+    health.increment("cam0", "drop.late", 2)
+    health.increment("cam7", "drop.late", 3)
+    health.increment("cam7", "frames", 4)
+    health.set_state("cam7", "ok")
+    health.merge("cam7", "cam0")
+    assert health.report()["counters"] == {"cam0.drop.late": 5, "cam0.frames": 4}
+    assert (health.dropped("cam0"), health.dropped("cam7")) == (5, 0)
+    assert health.report()["states"] == {}

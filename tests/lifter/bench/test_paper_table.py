@@ -5,6 +5,7 @@ import pytest
 
 from lifter.bench import paper_table
 from lifter.bench.candidates import BenchPlan
+from lifter.bench.timing import Elapsed
 from lifter.paper.printed_speeds import SPEEDS, is_per_window
 from lifter.paper.tables import ROWS
 from lifter.training import dry_run as dry
@@ -35,6 +36,36 @@ def test_a_row_of_table_3_has_speed_training_memory_and_time(monkeypatch):
     assert row["our_fps"] > 243
     assert row["our_memory_gb"] is None  # on a CPU
     assert row["our_epoch_minutes"] > 0
+
+
+def test_rows_are_measured_without_the_frame_cache_and_compared_with_the_unpruned_model(monkeypatch):
+    times_ms, caches, progress = iter([200.0, 50.0, 100.0]), [], []
+
+    def time_windows(runners, windows, plan, timer):
+        caches.append(runners[""].frame_cache)
+        return {"": {1: [Elapsed(next(times_ms), 0.0)]}}
+
+    monkeypatch.setattr(paper_table, "time_windows", time_windows)
+    monkeypatch.setattr(paper_table, "training_cost", lambda runner, steps: (None, 1.0))
+    monkeypatch.setattr(paper_table, "ROWS", [row for row in ROWS if row.table == 3][:3:2])
+    rows = paper_table.bench_paper_table(3, PLAN, None, lambda *counts: progress.append(counts))["rows"]
+    assert caches == [None, None]
+    assert [(row["model"], row["our_fps"], row["speedup"], row["our_speedup"]) for row in rows] == [
+        ("MixSTE", 1215.0, 1.0, 1.0),
+        ("H2OT w. MixSTE", 4860.0, 1.88, 4.0),
+    ]
+    assert progress == [(0, 2), (1, 2), (2, 2)]
+    monkeypatch.setattr(paper_table, "ROWS", [row for row in ROWS if (row.table, row.name) == (4, "MixSTE")])
+    (row,) = paper_table.bench_paper_table(4, PLAN)["rows"]
+    assert row["our_fps"] == 10.0  # windows, each of which gives one pose
+
+
+def test_an_epoch_is_the_training_frames_of_human36m_twice_in_batches_of_four_windows(monkeypatch):
+    """1 559 752 frames, plain and mirrored, are 12 837 windows of 243 frames: 3209.25 steps."""
+    only(monkeypatch, 3, "H2OT w. MixSTE")
+    monkeypatch.setattr(paper_table, "training_cost", lambda runner, steps: (5.5, 2.0))
+    (row,) = paper_table.bench_paper_table(3, PLAN)["rows"]
+    assert (row["our_memory_gb"], row["our_epoch_minutes"]) == (5.5, 106.97)
 
 
 def test_the_frame_noise_is_the_2d_error_of_the_kept_frames(monkeypatch, tmp_path):

@@ -227,3 +227,17 @@ def test_the_error_for_an_npz_names_the_missing_array(tmp_path: Path) -> None:
         np.save(file, np.zeros(3))
     with pytest.raises(ConfigError, match="one array without a name"):
         read_mocap(path)
+
+
+def test_two_test_videos_of_3dhp_are_of_another_camera(tmp_path: Path) -> None:
+    video = {"data_2d": np.zeros((3, 17, 2)), "data_3d": np.zeros((3, 17, 3)), "valid": np.ones(3)}
+    data = np.array({f"TS{number}": video for number in range(1, 7)}, dtype=object)
+    np.savez(tmp_path / "data_test_3dhp.npz", allow_pickle=True, data=data)
+    sizes = [video.size_wh for video in read_mpi3dhp(tmp_path, "test")]
+    assert sizes == [(2048, 2048)] * 4 + [(1920, 1080)] * 2
+
+
+def test_a_pickle_that_names_another_function_of_numpy_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(np.fromfile))
+    with pytest.raises(ConfigError, match=r"it refers to numpy\S*\.fromfile; the file is not loaded"):
+        safe.read_pickle(tmp_path / "x.pkl")

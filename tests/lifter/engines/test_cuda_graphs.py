@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lifter import weights
+from lifter import normalise, weights
 from lifter.engines import cuda_graphs
 from lifter.engines.cuda_graphs import Buckets
 from lifter.runner import Runner
@@ -102,9 +102,9 @@ def batch(number, seed=0):
 
 @pytest.mark.gpu
 @on_a_gpu
-@pytest.mark.parametrize("normalise", ["screen", "image", "person"])
-def test_graphs_give_the_poses_of_the_cpu(normalise):
-    cpu, gpu = runners("cuda", normalise=normalise, schedule=H2OT, config=WIDTHS)
+@pytest.mark.parametrize("convention", ["screen", "image", "person"])
+def test_graphs_give_the_poses_of_the_cpu(convention):
+    cpu, gpu = runners("cuda", normalise=convention, schedule=H2OT, config=WIDTHS)
     assert gpu.engine == "graphs"
     np.testing.assert_allclose(gpu.lift(batch(3)), cpu.lift(batch(3)), atol=1e-4)
 
@@ -162,6 +162,25 @@ def test_a_computation_that_cannot_be_recorded_runs_without_graphs():
     with torch.inference_mode(), pytest.raises(cuda_graphs.CaptureFailed):
         graphs.warm_up()
     np.testing.assert_allclose(gpu.lift(batch(3)), cpu.lift(batch(3)), atol=1e-4)
+
+
+@pytest.mark.gpu
+@on_a_gpu
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_lifter_whose_recording_fails_goes_on_without_graphs(monkeypatch, warm):
+    cpu, gpu = runners("cuda", engine="graphs", schedule=H2OT, config=WIDTHS)
+    screen = normalise.screen
+
+    def waiting(keypoints, size_wh):
+        return screen(keypoints, size_wh) + 0 * keypoints.sum().item()  # no graph can hold a wait
+
+    monkeypatch.setattr(normalise, "screen", waiting)
+    if warm:
+        gpu.warm_up()
+        assert not gpu.replays_graphs
+    for number in (2, 5):
+        np.testing.assert_allclose(gpu.lift(batch(number)), cpu.lift(batch(number)), atol=1e-4)
+    assert not gpu.replays_graphs
 
 
 @pytest.mark.gpu

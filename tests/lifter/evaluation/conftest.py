@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lifter.evaluation.offline_lifter import OfflineLifter
 from lifter.spec import LifterSpec
-from lifter.synthesis.test_clips import SyntheticClip, synthetic_clips
+from lifter.synthesis.synthetic_clips import SyntheticClip, synthetic_clips
 from lifter.training.dry_run import WRITERS
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lifter.evaluation import clip_errors
 from lifter.evaluation.clip_errors import errors_of_all_frames
-from lifter.synthesis.test_clips import SyntheticClip, synthetic_clips
+from lifter.synthesis.synthetic_clips import SyntheticClip, synthetic_clips
 
 
 def test_a_test_clip_is_always_the_same(folder: Path, clips: list[SyntheticClip]) -> None:
@@ -42,11 +42,25 @@ def test_the_truth_has_no_error(clips: list[SyntheticClip]) -> None:
     assert np.isnan(off.mean(["others"])).all()
 
 
-def test_errors_are_binned_by_the_size_of_people(clips: list[SyntheticClip]) -> None:
-    errors = errors_of_all_frames(clips, lambda clip: clip.truth)
-    parts = clip_errors.errors_by_size(clips, errors, (0.2, 0.4))
-    assert sum(count for _, count in parts) == 4 * 90
-    assert len(parts) == 3
+def test_errors_are_binned_by_the_share_of_the_image_height_that_a_person_spans(
+    clips: list[SyntheticClip],
+) -> None:
+    clip = replace(clips[0], size_wh=(1000, 500), clean=clips[0].clean.copy())
+    clip.clean[:] = 100.0
+    for frame, height_px in enumerate((50, 100, 150, 200, 300)):  # shares 0.1, 0.2, 0.3, 0.4, 0.6; then 0
+        clip.clean[frame, 3, 1] += height_px
+    poses = clip.truth.copy()
+    poses[3:5] += np.float32([0.1, 0, 0])
+    parts = clip_errors.errors_by_size([clip], errors_of_all_frames([clip], lambda _: poses), (0.2, 0.4))
+    assert [count for _, count in parts] == [1 + 85, 2, 2]
+    assert [error for error, _ in parts] == pytest.approx([0, 0, 100], abs=1e-3)
+
+
+def test_errors_by_motion_cover_all_frames_of_all_clips(clips: list[SyntheticClip]) -> None:
+    errors = errors_of_all_frames(clips, lambda clip: clip.truth + np.float32([0.05, 0, 0]))
+    thirds = clip_errors.errors_by_motion(clips, errors)
+    assert [third.frames for third in thirds] == [120] * 6
+    assert [third.mpjpe for third in thirds] == pytest.approx([50] * 6, rel=1e-4)
 
 
 def test_detector_errors_are_measured_at_the_person(clips: list[SyntheticClip]) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from lifter.evaluation import disturbances as disturb
 from lifter.joints import LOWER_BODY
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 
 LENGTH, SIZE_WH = 50, (640, 480)
 SHIFT_PX = np.array((3.0, 0.0), np.float32)

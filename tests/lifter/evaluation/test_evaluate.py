@@ -11,7 +11,7 @@ from lifter.data import h36m
 from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.evaluate import SequenceLifter, evaluate
 from lifter.spec import LifterSpec
-from lifter.synthesis import test_clips
+from lifter.synthesis import synthetic_clips
 from lifter.training import dry_run as dry
 from lifter.weights import build
 from stream.errors import ConfigError
@@ -34,7 +34,7 @@ def model() -> torch.nn.Module:
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledSequence]:
     folder = tmp_path_factory.mktemp("motion")
     dry.WRITERS["motion"](folder, {"file": "motion.npz"}, 20)
-    return list(test_clips.synthetic_sequences(folder / "motion.npz"))
+    return list(synthetic_clips.synthetic_sequences(folder / "motion.npz"))
 
 
 def test_aggregates_that_use_the_truth_have_the_lowest_error(
@@ -106,3 +106,13 @@ def test_human36m_cameras_show_the_person_in_the_middle_of_the_image(tmp_path: P
         screen = project(xyz, torch.from_numpy(video.camera)[None])[0]
         assert screen.abs().max() < 0.7  # of half the image's width
         assert video.camera[:2] == pytest.approx([2.29, 2.29], abs=0.01)
+
+
+def test_a_live_score_takes_every_tenth_frame_and_the_last_of_a_short_video(
+    model: torch.nn.Module, videos: list[LabelledSequence]
+) -> None:
+    lifter, video = SequenceLifter(model, SPEC), videos[0]
+    assert lifter.lift(video, "live")[0].tolist() == [9, 19]
+    short = LabelledSequence("short", video.keypoints[:6], video.truth[:6], video.size_wh)
+    frames, poses = lifter.lift(short, "live")
+    assert (frames.tolist(), poses.shape) == ([5], (1, 17, 3))

@@ -6,7 +6,7 @@ import torch
 
 from lifter.evaluation.clip_errors import errors_of_all_frames
 from lifter.evaluation.mean_pose import FACINGS, mean_poses
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 
 
 def test_mean_poses_of_facings_face_their_direction_and_are_more_accurate(

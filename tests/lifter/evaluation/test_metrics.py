@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from lifter.evaluation import metrics
 
@@ -23,6 +24,17 @@ def test_procrustes_ignores_rotation_scale_and_shift() -> None:
 
 def test_procrustes_counts_a_mirror_image_as_an_error() -> None:
     assert (metrics.p_mpjpe(TRUTH * [-1, 1, 1], TRUTH) > 100).all()
+
+
+@pytest.mark.parametrize("flip", [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]])
+def test_procrustes_uses_the_best_rotation_and_scale_and_no_reflection(flip: list[int]) -> None:
+    """The best rotation by scipy, then the best scale for it."""
+    predicted = 1.5 * TRUTH @ _rotation(0.4) * flip + RANDOM.normal(0, 0.05, TRUTH.shape)
+    for pose, target, error in zip(predicted, TRUTH, metrics.p_mpjpe(predicted, TRUTH), strict=True):
+        a, b = pose - pose.mean(axis=0), target - target.mean(axis=0)
+        turned = Rotation.align_vectors(b, a)[0].apply(a)
+        scale = (turned * b).sum() / np.square(a).sum()
+        assert error == pytest.approx(1000 * np.linalg.norm(scale * turned - b, axis=-1).mean(), rel=1e-6)
 
 
 def test_n_mpjpe_ignores_scale() -> None:

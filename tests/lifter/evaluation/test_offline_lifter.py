@@ -8,7 +8,7 @@ from torch import nn
 from lifter import normalise
 from lifter.evaluation.offline_lifter import FramePlace, OfflineLifter
 from lifter.spec import LifterSpec
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 from stream.errors import ConfigError
 
 

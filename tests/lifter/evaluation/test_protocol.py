@@ -234,8 +234,19 @@ def test_videos_are_lifted_at_the_rate_of_the_training_or_at_a_named_rate(folder
     assert score(saved(folder, model, spec), folder, named).rows() == at_16_hz
     every_third = [len(video.at_rate(16.7).keypoints) for video in sequences(folder, detector="gt")]
     assert every_third == 2 * [n for frames in VIDEOS.values() for n in 4 * [-(-frames // 3)]]
-    with pytest.raises(ConfigError, match="expected a rate above 0 Hz, got -1"):
-        score(saved(folder, model, spec), folder, ScoreSettings(detector="gt", rate_hz=-1.0, device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"rate_hz": -1.0}, "rate: expected a rate above 0 Hz, got -1"),
+        ({"rate_hz": 0.0}, "rate: expected a rate above 0 Hz, got 0"),
+        ({"every": 0}, "every: expected a number from 1, got 0"),
+    ],
+)
+def test_impossible_settings_of_a_score_are_refused(settings, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        ScoreSettings(**settings)
 
 
 def test_a_missing_detector_is_an_error_that_names_those_in_the_folder(folder):

@@ -5,7 +5,7 @@ import pytest
 from lifter.evaluation import clip_errors, robustness
 from lifter.evaluation.clip_errors import errors_of_all_frames
 from lifter.evaluation.offline_lifter import OfflineLifter
-from lifter.synthesis.test_clips import SyntheticClip
+from lifter.synthesis.synthetic_clips import SyntheticClip
 
 
 def test_a_curve_begins_without_the_disturbance(clips: list[SyntheticClip], lifter: OfflineLifter) -> None:

@@ -7,6 +7,8 @@ import torch
 from lifter.h2ot.prune import TPA, TPC, TPS, PruningInput, TPMo, density_peaks, distances, uniform
 from lifter.layers import take
 
+needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
 
 def state(tokens=None, keypoints=None, attention=None, frames=5):
     return PruningInput(tokens, keypoints, torch.arange(frames), lambda _: attention)
@@ -40,6 +42,7 @@ def test_the_centre_replaces_the_nearest_sample():
     pruner = TPS(2, frames, centre=4)
     assert (pruner.index.tolist(), pruner.fixed_frames.tolist()) == ([2, 4], [4, 9])
     assert TPS(1, np.arange(9), centre=4).index.tolist() == [4]
+    assert TPS(3, np.arange(10), centre=6).index.tolist() == [0, 6, 9]  # 6 is nearer to 5 than to 0
 
 
 def test_motion_keeps_the_frames_before_which_the_pose_moved_most():
@@ -58,6 +61,13 @@ def test_opposite_motions_do_not_cancel():
 def test_attention_keeps_the_frames_that_receive_most_and_prefers_earlier_frames():
     received = torch.tensor([[0.5, 2.0, 2.0, 0.5, 2.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
     assert TPA(2, None)(state(attention=received)).tolist() == [[1, 2], [0, 1]]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_a_gpu])])
+def test_among_many_equal_scores_the_earlier_frames_win(device):
+    """Hundreds of equal values, because a GPU sorts short rows stably by itself."""
+    received = torch.ones(8, 2000, device=device)
+    assert TPA(3, None)(state(attention=received)).tolist() == [[0, 1, 2]] * 8
 
 
 @pytest.mark.parametrize("pruner", [TPA, TPC, TPMo])

@@ -293,6 +293,10 @@ def test_motionberts_windows_lie_inside_their_video(folder: Path) -> None:
     overrides = ("lifter.frames=9", "data.file=h36m.pkl", "data.stride=3", "lifter.schedule=null", "batch=1")
     settings = recipe.load(CONFIGS / "paper" / "motionbert.yaml", overrides)
     assert sources.training_batches(settings, folder).steps_per_epoch == 2 * 4  # starts 0, 3, 6, 9
+    last_fits = recipe.load(CONFIGS / "paper" / "motionbert.yaml", (*overrides, "data.stride=11"))
+    assert (
+        sources.training_batches(last_fits, folder).steps_per_epoch == 2 * 2
+    )  # starts 0 and 11, 11 + 9 = 20
     short = recipe.load(CONFIGS / "paper" / "motionbert.yaml", ("data.file=h36m.pkl", "flip=false"))
     source = sources.training_batches(short, folder)
     inputs = source.make(0).inputs
@@ -381,7 +385,7 @@ def test_errors_name_the_wrong_setting_of_a_recipe(folder: Path) -> None:
             recipe.load(config, (wrong,))
     with pytest.raises(ConfigError, match=r"^--set lifter=\[: not valid YAML"):
         recipe.load(config, ("lifter=[",))
-    with pytest.raises(ConfigError, match="expected one of detector, file, shares, test_file for motion"):
+    with pytest.raises(ConfigError, match="expected one of cold_starts, detector, file, shares, test_file"):
         sources.training_batches(recipe.load(config, ("data.files=x",)), folder)
     with pytest.raises(ConfigError, match="found none"):
         sources.training_batches(recipe.load(config, ("data.file=x.npz",)), folder)

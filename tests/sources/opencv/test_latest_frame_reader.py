@@ -98,11 +98,12 @@ def test_the_last_frame_is_read_before_every_further_read_raises_source_lost() -
     camera = FakeCapture(IMAGE)
     camera.unblock.set()
     clock = FakeClock()
+    grabbed = Header("cam0", 0, clock.now_ns(), clock.unix_ns())
     reader = LatestFrameReader(lambda: camera, "camera 0", 5.0, ComponentContext("cam0", clock=clock))
     reader.open(5.0)
     frame = reader.read(5.0)
     assert frame is not None
-    assert frame.header == Header("cam0", 0, clock.now_ns(), clock.unix_ns())
+    assert frame.header == grabbed
     assert frame.image is IMAGE
     for _ in range(2):
         with pytest.raises(SourceLost, match="camera 0 has stopped sending"):
@@ -133,6 +134,32 @@ def test_a_frame_that_cannot_be_decoded_is_counted_and_leaves_a_gap_in_seq() -> 
     assert frame is not None
     assert frame.header.seq == 1
     assert context.health.counter("cam0", "drop.undecodable") == 1
+    camera.unblock.set()
+    reader.close()
+
+
+class StumblingCamera(FakeCapture):
+    """A stream in which every second part is damaged, so that a call of grab fails."""
+
+    def __init__(self, *images: U8) -> None:
+        super().__init__(*images)
+        self._damaged = True
+
+    def grab(self) -> bool:
+        self._damaged = not self._damaged
+        return not self._damaged and super().grab()
+
+
+def test_a_damaged_part_is_counted_and_no_end_of_the_stream() -> None:
+    context = ComponentContext("cam0", clock=FakeClock())
+    camera = StumblingCamera(*[IMAGE] * 5)
+    reader = LatestFrameReader(lambda: camera, "camera 0", 60.0, context)
+    reader.open(5.0)
+    camera.blocked.wait()
+    frame = reader.read(0.0)
+    assert frame is not None
+    assert frame.header.seq == 4
+    assert context.health.counter("cam0", "drop.undecodable") == 5
     camera.unblock.set()
     reader.close()
 

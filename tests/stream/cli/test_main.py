@@ -13,10 +13,12 @@ import yaml
 from mcap.reader import make_reader
 
 from stream.cli.main import main
+from stream.errors import SourceUnavailable
 from stream.files import keypoints as keypoint_files
 from stream.files.keypoints import PACKAGED_RECORDING
 from stream.messages import PoseFrame
 from stream.wire.codec import decode
+from tests.sources.media import write_video
 
 
 def poselift(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -146,6 +148,21 @@ def test_a_file_name_becomes_a_valid_source_name(
     code, _, err = poselift(capsys, "lift", tmp_path / "vidéo ü.npz", "-o", output, "--weights", tiny_weights)
     assert code == 0, err
     assert {frame.header.source for frame in poses(output)} == {"vid_o__"}
+
+
+def test_lift_ends_with_an_error_when_the_detector_model_cannot_be_fetched(
+    capsys: pytest.CaptureFixture[str],
+    tiny_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def offline(*_: object) -> bytes:
+        raise SourceUnavailable("the full detector model cannot be fetched")
+
+    monkeypatch.setattr("sources.mediapipe.model_files.fetch", offline)
+    video = write_video(tmp_path / "walk.mp4", 5)
+    code, _, err = poselift(capsys, "lift", video, "-o", tmp_path / "poses.npz", "--weights", tiny_weights)
+    assert (code, err.splitlines()[-1]) == (1, "error: the full detector model cannot be fetched")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,21 @@ def test_a_source_of_images_gets_a_detector():
     assert plain["sources"]["cam"]["detector"]["type"] == "mediapipe"
 
 
+def test_a_setting_of_the_detector_needs_no_type():
+    plain = changed("source.detector.variant=lite", sources={"cam": {"type": "opencv", "url": 0}})
+    assert (plain["sources"]["cam"]["detector"]["type"], plain["sources"]["cam"]["detector"]["variant"]) == (
+        "mediapipe",
+        "lite",
+    )
+
+
+def test_a_list_written_without_brackets_is_refused_with_an_example():
+    with pytest.raises(
+        ConfigError, match=r"got `str` \(at size_wh\); write a list in brackets, such as \[640,480"
+    ):
+        changed("source.size_wh=640,480", sources={"array": {"type": "recording"}})
+
+
 def test_passwords_in_urls_are_not_shown():
     plain = changed(sources={"cam": {"type": "opencv", "url": "rtsp://me:secret@10.0.0.1/x"}})
     assert plain["sources"]["cam"]["url"] == "rtsp://me:***@10.0.0.1/x"

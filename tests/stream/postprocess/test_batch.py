@@ -1,9 +1,11 @@
 import gc
 import weakref
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from stream.messages import Pose
+from stream.messages import JointOrigin, Pose
 from stream.postprocess.batch import PersonState, PoseBatch, SourceState
 from tests.examples import f32, plain, pose, pose_frame
 
@@ -67,3 +69,12 @@ def test_poses_leave_out_unwanted_keypoints_and_those_of_lost_people():
     here = batch(pose(kp2d=kp2d), pose("b", state="lost"))
     assert plain(here.pose(0).kp2d) == plain(kp2d)
     assert (here.pose(0, kp2d=False).kp2d, here.pose(1).kp2d) == (None, None)
+
+
+def test_interpolated_joints_are_visible_when_both_neighbours_were_detected():
+    origins = ["OBSERVED", "OBSERVED", "INTERPOLATED", "INTERPOLATED", "PREDICTED", "ABSENT"]
+    origin = np.array([JointOrigin[name] for name in origins], np.uint8)
+    score = f32(0.5, 0.0, 0.5, 0.0, 0.5, 0.5)
+    person = replace(pose("a"), xyz=np.zeros((6, 3), np.float32), score=score, origin=origin, kp2d=None)
+    assert batch(person).visible.tolist() == [[True, True, True, False, False, False]]
+    assert person.visible.tolist() == [True, True, True, False, False, False]

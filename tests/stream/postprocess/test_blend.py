@@ -171,3 +171,17 @@ def test_poses_older_than_the_frames_needed_change_nothing(hop, lag, shift):
         blended = few_frames.blend(person, at_ns[-last:], poses[-last:], until_ns)
         expected = all_frames.blend(person, at_ns, poses, until_ns)
         np.testing.assert_allclose(blended[-lag - hop :], expected[-lag - hop :], atol=1e-6)
+
+
+def test_after_dropped_frames_the_frames_since_the_last_published_pose_are_needed():
+    """The pass before ended ten frames before the first pose to publish; its difference fades from there."""
+    person, all_frames, few_frames = ring(), PassBlender(10), PassBlender(10)
+    first, second = times(FRAMES), times(FRAMES + 20)
+    for blender in (all_frames, few_frames):
+        blender.blend(person, first, line(first), first[-1])
+    since_ns = second[-10]
+    needed = few_frames.frames_needed(person, second, since_ns)
+    expected = all_frames.blend(person, second, line(second, 0.01), second[-1])
+    blended = few_frames.blend(person, second[-needed:], line(second, 0.01)[-needed:], second[-1])
+    assert abs(expected[-10, 0, 0] - 0.01) > 1e-4  # not faded yet
+    np.testing.assert_allclose(blended[-10:], expected[-10:], atol=1e-6)

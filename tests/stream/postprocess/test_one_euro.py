@@ -103,3 +103,10 @@ def test_a_clock_that_goes_back_restarts_the_filter():
 def test_impossible_settings_are_refused(settings: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         OneEuro.Settings(**settings)
+
+
+def test_the_cutoff_is_proportional_to_the_speed():
+    settings = OneEuro.Settings(min_cutoff_hz=1.0, beta=3.0)
+    at_s = times(50)
+    behind_m = 2 * at_s[-1] - filtered(settings, at_s, lambda t_s: 2 * sideways(t_s))[-1, JOINT, 0]
+    assert behind_m == pytest.approx(2 / (2 * np.pi * 7.0), rel=1e-3)

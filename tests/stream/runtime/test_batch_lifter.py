@@ -146,6 +146,17 @@ def test_a_fixed_hop_waits_for_its_number_of_frames():
     assert [frame.hop for frame in bench.sent] == [3, 3, 3]
 
 
+def test_a_file_is_lifted_by_thirds_of_the_window_less_the_look_ahead():
+    """Every pose of a file then has at least two thirds of a window of frames before it."""
+    for lag, hop in ((0, 3), (3, 2), (7, 1)):
+        bench = Bench(lag=lag)
+        bench.cameras["cam0"] = BufferedCamera("cam0", lossless=True)
+        for seq in range(9):
+            bench.capture(seq, "a")
+        assert bench.lift()
+        assert [frame.hop for frame in bench.sent] == [hop] * hop
+
+
 def test_a_missing_joint_is_marked_as_predicted_with_score_0():
     bench = Bench()
     bench.capture(0, "a")

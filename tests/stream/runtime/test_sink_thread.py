@@ -197,3 +197,25 @@ def test_closing_waits_for_a_recording_written_at_close():
     sink.write.set()
     closer.join(WAIT_S)
     assert (closed, sink.closed) == ([True], 1)
+
+
+def test_after_a_success_the_waits_between_attempts_start_again():
+    waits_s: list[float] = []
+
+    class RecordingClock(NoWaitClock):
+        def wait(self, event: threading.Event, timeout_s: float) -> bool:
+            waits_s.append(timeout_s)
+            return super().wait(event, timeout_s)
+
+    away, clock = SinkUnavailable("away"), RecordingClock()
+    sink = Recorder({"open": [away, away, away, None, away, None], "send": [SinkUnavailable("lost"), None]})
+    thread = SinkThread("sink0", lambda: sink, clock, Health(), lossless=True)
+    thread.start()
+    assert thread.wait_until_open(WAIT_S)
+    thread.send(message(1))
+    thread.send(message(99))
+    assert sink.got_last.wait(WAIT_S)
+    assert thread.close(WAIT_S)
+    # Up to a fifth of a delay is taken off at random.
+    longest_s = [0.5, 1.0, 2.0, 0.5, 1.0]
+    assert [0.8 * most <= wait <= most for wait, most in zip(waits_s, longest_s, strict=True)] == [True] * 5

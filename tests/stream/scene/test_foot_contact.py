@@ -108,3 +108,14 @@ def test_a_speed_between_the_two_limits_changes_no_contact():
     contacts(on_spot(), 0.5, FLOOR, feet)
     shifted = contacts(lambda at_s: drift(0.65)(at_s - 0.5), 0.5, FLOOR, feet, 0.5)
     assert set(shifted) == {BOTH}
+
+
+def test_the_level_of_a_person_rises_slowly_and_falls_fast():
+    """A foot put on a step of 15 cm counts as raised at first; the floor after the step as floor at once."""
+    feet = FootContact()
+    contacts(on_spot(), 2.0, FLOOR, feet)
+    on_step = contacts(on_spot(ANKLE_M + 0.15), 6.0, FLOOR, feet, 2.0)
+    assert on_step[10 : HZ + 1] == [NONE] * (HZ - 9)
+    assert on_step[-1] == BOTH
+    assert contacts(on_spot(), 1.0, FLOOR, feet, 8.0)[10:] == [BOTH] * (HZ - 10)
+    assert contacts(on_spot(ANKLE_M + 0.15), 0.5, FLOOR, feet, 9.0)[-1] == NONE

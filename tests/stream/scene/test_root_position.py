@@ -237,3 +237,23 @@ def test_a_batch_gives_the_same_roots_as_each_person_alone():
     assert [person.root is None for person in together] == [False] * 4 + [True] * 2
     roots = [[person.root for person in people[:4]] for people in (together, alone)]
     np.testing.assert_allclose(*roots, rtol=1e-6)
+
+
+def test_the_size_of_a_person_is_a_median_over_poses():
+    steps, joints = step_with(height_m=1.8), true_joints()
+    scales = []
+    for tick in range(12):
+        pose = seen_pose(joints)
+        pose.xyz[:] *= 1.5 if tick == 10 else 1.0  # one pose is lifted much too large
+        before = pose.xyz.copy()
+        (person,) = processed(steps, frame(pose, at_s=tick / 50)).persons
+        scales.append(float(np.linalg.norm(person.xyz[3]) / np.linalg.norm(before[3])))
+    assert scales == pytest.approx([scales[0]] * 12, rel=1e-5)
+
+
+def test_a_pose_that_does_not_fit_its_keypoints_gives_no_root():
+    """The distance of this solution is 0.6 m, with a standard deviation of 0.4 m."""
+    pose = seen_pose(true_joints())
+    pose.kp2d[:, :2] += np.random.default_rng(3).normal(0, 160, (17, 2)).astype(np.float32)
+    (person,) = processed(step_with(), frame(pose)).persons
+    assert (person.root, person.root_status) == (None, "none")

@@ -82,3 +82,21 @@ def test_the_assignment_has_the_lowest_total_cost(shape: tuple[int, int]):
 def test_warm_up_imports_the_solver():
     warm_up()
     assert "scipy.optimize" in sys.modules
+
+
+def test_the_apparent_size_of_three_joints_does_not_count():
+    """The face of a person whose body is hidden: its joints lie a few pixels apart, as far as noise."""
+    before = body(np.random.default_rng(0))
+    before[:3] = (100, 100), (103, 100), (100, 103)
+    now = np.full((17, 2), np.nan, np.float32)
+    now[:3] = (100, 100), (106, 100), (100, 106)
+    assert associate([now], [track_at(before)], 20 * MS) == [(0, 0)]
+
+
+def test_a_new_person_may_move_further_than_one_whose_velocity_is_known():
+    before = body(np.random.default_rng(0))
+    moved = before + np.float32([75, 0])
+    standing = track_at(before)
+    standing.update(before, 20 * MS)
+    assert associate([moved], [track_at(before)], 100 * MS) == [(0, 0)]
+    assert associate([moved], [standing], 120 * MS) == []

@@ -67,3 +67,8 @@ def test_the_middle_of_eye_and_ear_of_each_side_is_kept_as_the_face():
     detected.score[4] = 0
     (cleaned,) = Cleaner("h36m17", 0.0, Health()).clean(frame(detected, "coco17")).persons
     np.testing.assert_array_equal(cleaned.face, np.array([[115, 55], [90, 50]], np.float32))
+
+
+def test_a_joint_with_exactly_the_minimal_score_is_kept():
+    clean_frame = frame(person())
+    assert Cleaner("h36m17", 0.5, Health()).clean(clean_frame) is clean_frame

@@ -285,3 +285,16 @@ def test_the_pipeline_repairs_sides_before_lifting_with_fix_left_right(
     ]
     assert unchanged == [True] * 20 + [not fix_left_right] * 5 + [True] * 15
     assert pipeline.health.counter("cam0", "swaps") == (5 if fix_left_right else 0)
+
+
+def test_a_repair_of_the_arms_lasts_as_long_as_their_own_mix_up_after_one_of_the_legs():
+    """Legs are exchanged for 2 s and arms from then on; every exchange may be repaired for 2.5 s."""
+    repair, _ = make_repair()
+    frames = sitter(210)
+    pairs = [LEGS if 30 <= n < 130 else () for n in range(210)]
+    pairs = [(*legs, *(ARMS if 125 <= n < 205 else ())) for n, legs in enumerate(pairs)]
+    right = [
+        looks_right(repair.update(mixed_up(frame, exchanged)), frame)
+        for frame, exchanged in zip(frames, pairs, strict=True)
+    ]
+    assert np.mean(right) > 0.95

@@ -413,3 +413,11 @@ def test_after_a_restart_all_people_get_new_ids():
     tracker.restart()
     after = update(tracker, 0, person_at(300), person_at(900))
     assert len({*before, *after}) == 4
+
+
+def test_a_false_detection_that_left_before_the_end_of_a_file_is_not_confirmed_by_the_end():
+    tracker = Tracker(Tracker.Settings(confirm_frames=3), seed=1, lookahead=True)
+    present = [True, False, False, False, True, False]
+    frames = [frame(n / 50, *([person_at(300)] if here else [])) for n, here in enumerate(present)]
+    published = [after for before in frames for after in tracker.update(before)] + tracker.flush()
+    assert [after.persons for after in published] == [()] * 6

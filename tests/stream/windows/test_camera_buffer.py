@@ -259,3 +259,37 @@ def test_without_prediction_a_person_is_not_lost_between_two_frames():
     for seq, ids in enumerate([("a",), ("a",), (), ()]):
         camera.push(frame(seq, *ids))
     assert states(camera.pop_due(hop=1, lag=0)) == [{"a": "new"}, {"a": "ok"}, {"a": "lost"}, {}]
+
+
+def test_in_a_file_a_silence_takes_no_time():
+    camera = BufferedCamera(lossless=True)
+    camera.push(frame(0, "a"))
+    camera.expire(50 * SECOND)
+    camera.buffer.end()
+    request = camera.pop_due()
+    assert states(request) == [{"a": "new"}, {"a": "lost"}]
+    assert [pending.header.captured_ns for pending in request.frames] == [0, 0]
+
+
+def test_the_events_of_frames_dropped_for_their_age_are_carried_over_to_the_next_frame():
+    camera = BufferedCamera(predict_s=0.25)
+    camera.push(frame(0, "a"))
+    assert states(camera.pop_due()) == [{"a": "new"}]
+    for seq in range(1, 6):
+        camera.push(frame(seq))
+    assert camera.buffer.pop_due(1, 0, oldest_ns=SECOND) is None
+    camera.push(frame(20))
+    request = camera.buffer.pop_due(1, 0, oldest_ns=SECOND)
+    assert (seqs(request), states(request)) == ([20], [{"a": "lost"}])
+    assert camera.buffer.too_old == 5
+
+
+def test_a_ring_holds_a_whole_window_before_the_oldest_of_a_window_of_pending_frames():
+    camera = BufferedCamera(frames=9, lossless=True)
+    for seq in range(9):
+        camera.push(frame(seq, "a"))
+    camera.pop_due(hop=9)
+    for seq in range(9, 18):
+        camera.push(frame(seq, "a"))
+    (window,) = camera.pop_due(hop=1).windows(9).values()
+    assert window.keypoints[:, 0, 0].tolist() == list(range(1, 10))

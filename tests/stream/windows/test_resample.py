@@ -220,3 +220,8 @@ def test_resampling_does_not_change_the_captured_frames():
     before = ring.window(2, SIZE).keypoints.copy()
     resample(ring.window(2, SIZE), 5, STEP_NS)
     np.testing.assert_array_equal(ring.window(2, SIZE).keypoints, before)
+
+
+def test_points_between_frames_after_the_last_detection_are_predicted():
+    ring = ring_of([0, 33.3, 66.7, 100, 133.3], detected=[True, True, True, False, False])
+    assert window(ring).origin.tolist() == [INTERPOLATED, PREDICTED, PREDICTED, PREDICTED, PREDICTED]

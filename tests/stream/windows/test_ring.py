@@ -99,6 +99,14 @@ def test_overwritten_frames_are_refused():
         ring.window(3, SIZE, end=5)
 
 
+def test_the_frame_that_the_writer_overwrites_next_is_refused():
+    """A writer may be filling the slot of the oldest frame while a reader copies it."""
+    ring = ring_of(list(range(10)), capacity=4)
+    with pytest.raises(ShapeError, match="frames from 6 were overwritten"):
+        ring.window(3, SIZE, end=9)
+    assert ring.window(3, SIZE, end=10).captured_ns.tolist() == [7, 8, 9]
+
+
 def test_a_window_longer_than_the_ring_is_refused():
     with pytest.raises(ShapeError, match="at most 3 frames"):
         ring_of([1, 2], capacity=4).window(4, SIZE)

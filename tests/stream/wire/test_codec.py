@@ -49,6 +49,24 @@ def test_another_library_reads_contacts_and_camera():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_repaired_joints_arrive_as_they_were_sent_and_are_left_out_when_there_are_none(format):
+    frame = pose_frame(persons=(pose(repaired=(0, 1)), pose("b0000")))
+    content = wire.encode(frame, format)
+    assert [person.repaired for person in wire.decode(content, FakeClock()).persons] == [(0, 1), ()]
+    document = json.loads(content) if format == "json" else msgpack.unpackb(content)
+    assert [person.get("repaired") for person in document["persons"]] == [[0, 1], None]
+
+
+@pytest.mark.parametrize("repaired", [[2], [-1], [0.5], "left", [[0]]])
+def test_impossible_repaired_joints_are_refused(repaired):
+    with pytest.raises(DecodeError, match="repaired"):
+        wire.decode(changed(POSE_DOCUMENT, "persons/0/repaired", repaired))
+    if repaired == [2]:
+        with pytest.raises(EncodeError, match="repaired: expected indices of joints"):
+            wire.encode(pose_frame(persons=(pose(repaired=(2,)),)))
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lifter.synthesis.test_clips import synthetic_clips, synthetic_sequences
+from lifter.synthesis.synthetic_clips import synthetic_clips, synthetic_sequences
 from tests.lifter.mocap_clips import walking_clips
 
 
@@ -17,6 +17,14 @@ def test_a_clip_has_the_same_camera_and_keypoints_every_time(tmp_path: Path) -> 
         assert (clip.source, clip.size_wh, clip.rate_hz) == (same.source, same.size_wh, same.rate_hz)
         np.testing.assert_array_equal(clip.keypoints, same.keypoints)
         np.testing.assert_array_equal(clip.truth, same.truth)
+
+
+def test_another_draw_has_the_same_motion_with_other_cameras_and_detectors(tmp_path: Path) -> None:
+    walking_clips(tmp_path)
+    first, second, again = (next(synthetic_clips(tmp_path / "clips.npz", draw=draw)) for draw in (0, 1, 1))
+    assert len(first.truth) == len(second.truth)
+    assert not np.allclose(first.truth, second.truth, atol=0.01)
+    np.testing.assert_array_equal(second.keypoints, again.keypoints)
 
 
 def test_another_body_has_the_same_size(tmp_path: Path) -> None:

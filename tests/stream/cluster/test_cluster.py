@@ -139,7 +139,12 @@ def test_sources_leave_a_machine_before_maintenance_and_new_ones_take_them(node:
 
 
 def test_the_workers_of_a_machine_that_dies_are_replaced_on_another_one(node: Node, machines: Machines):
-    dead = check_takeover(node, "cam3", lambda pid: os.kill(machine_of(pid), signal.SIGKILL))
+    def kill_machine(pid: int) -> None:
+        raylet = machine_of(pid)
+        (machine,) = (m for m in machines.cluster.list_all_nodes() if raylet_pid(m) == raylet)
+        machine.all_processes["raylet"][0].process.kill()
+
+    dead = check_takeover(node, "cam3", kill_machine)
     node.wait_for(lambda: not is_running(dead))
 
 

@@ -1,11 +1,11 @@
-"""Cost of the sinks for robots and animation: time, age and bytes per pose, and what survives a kill.
+"""Cost of the sinks for robots and animation: time, age and bytes per pose, and what a kill leaves.
 
     python benchmarks/consumers.py
 
-The last line is JSON: us (microseconds per pose of one person in which the sending thread computes), us_of_20
-(per person of twenty; SONIC sends one of them), added_ms (median and 95th percentile of the time from `send` to
-the receiver, on this machine), bytes (per pose, on the wire or in the file), and kept (share of the poses in
-the file of a process that was killed after 9.7 s).
+The last line is JSON: us (microseconds per pose in which the sending thread computes), us_of_20
+(per person of twenty; SONIC sends only one), added_ms (median and 95th percentile of the time from `send`
+to the receiver, on this machine), bytes (per pose, on the wire or in the file), and kept (share of the poses
+in the file of a process that was killed after 9.7 s).
 """
 
 import functools

@@ -81,6 +81,7 @@ class MQTT:
         if settings.username and not settings.tls:
             security.warn_of_clear_password(self._context.name, self.endpoint, settings.host)
         self._loop = asyncio.SelectorEventLoop()  # aiomqtt supports no other kind on every system
+        self._loop.set_exception_handler(security.ignore_closed_sockets)
         self._task = self._loop.create_task(self._stay_connected())
         self._wake = asyncio.Event()  # a publication is queued, or the sink is closing
         self._closing = False

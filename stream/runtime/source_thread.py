@@ -240,6 +240,10 @@ class SourceThread:
             reason = "drop.duplicate" if duplicate or step_ns == 0 else "drop.out_of_order"
             self._context.health.increment(header.source, reason)
             return False
+        elif camera.announced is not None and _is_before(header, camera.announced):
+            # It arrived so late that its people were announced as lost: poses never go back in time.
+            self._context.health.increment(header.source, "drop.out_of_order")
+            return False
         return True
 
     def _expire(self) -> None:
@@ -251,3 +255,8 @@ class SourceThread:
         for camera in self._cameras.values():
             if camera.expire(now_ns):
                 self._listener.on_frames()
+
+
+def _is_before(header: Header, other: Header) -> bool:
+    """Whether a frame was captured no later than another, by either clock."""
+    return header.captured_ns <= other.captured_ns or header.captured_unix_ns <= other.captured_unix_ns

@@ -1,6 +1,6 @@
 """Measures the cost of the viewer: CPU of the sink, frames per second of the page, its memory over minutes.
 
-    PYTHONPATH=. python benchmarks/viewer.py [--quick] [--minutes 3]
+    PYTHONPATH=. python benchmarks/viewer.py [--quick] [--minutes 5]
 
 Needs Chromium, which draws without a GPU. The sink sends 5 persons at 30 Hz to one page; the page draws 20
 persons at 30 Hz in 1280 x 720 pixels. Prints lines, then one JSON line.
@@ -32,7 +32,7 @@ WARM_UP_S = 5.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="some seconds, to see that it runs")
-    parser.add_argument("--minutes", type=float, default=3.0, help="for how long memory is observed")
+    parser.add_argument("--minutes", type=float, default=5.0, help="for how long memory is observed")
     arguments = parser.parse_args()
     seconds = 3.0 if arguments.quick else 20.0
     minutes = 0.1 if arguments.quick else arguments.minutes

@@ -39,7 +39,7 @@ from stream.wire.codec import encode
 from stream.wire.topics import topic
 
 WARM_UP_S = 3.0
-START_S = 180.0
+START_S = 600.0
 FROZEN_S = 3.0
 
 
@@ -62,9 +62,20 @@ decode_frame = msgspec.msgpack.Decoder(Frame).decode
 
 
 class Node:
-    """A running node with a sender of keypoints, and everything it publishes."""
+    """A running node with a sender of keypoints, and everything it publishes.
 
-    def __init__(self, arguments: argparse.Namespace, folder: Path, weights: Path, workers: int) -> None:
+    command: of poselift that starts it; sections: further ones of the config.
+    """
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        folder: Path,
+        weights: Path,
+        workers: int,
+        command: tuple[str, ...] = ("run",),
+        sections: dict[str, Any] | None = None,
+    ) -> None:
         self.arguments, self.frames, self.sent = arguments, list[Frame](), Counter[str]()
         self.report: dict[str, Any] = {"states": {}, "counters": {}}
         self.cameras = [f"cam{number}" for number in range(arguments.cameras)]
@@ -82,10 +93,10 @@ class Node:
             "lifter": {"weights": str(weights), "threads": 1},
             "sinks": {"zeromq": {"type": "zeromq", "port": self._port, "queue": 1000}},
         }
-        path = folder / f"workers-{workers}.yaml"
-        path.write_text(json.dumps(config))  # JSON is YAML
+        self.path = folder / f"workers-{workers}.yaml"
+        self.path.write_text(json.dumps(config | (sections or {})))  # JSON is YAML
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stream.cli", "run", str(path)],
+            [sys.executable, "-m", "stream.cli", *command, str(self.path)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -158,7 +169,7 @@ class Node:
         """Process id of the worker of every source, and of the spare worker as "spare"."""
         found = {}
         for state in self.report["states"].values():
-            parts = re.fullmatch(r"process (\d+): (.*)", state["detail"])
+            parts = re.fullmatch(r"process (\d+)(?: on \S+)?: (.*)", state["detail"])
             if parts and state["state"] == "ok":
                 found |= dict.fromkeys(parts[2].split(", "), int(parts[1]))
         return found

@@ -18,6 +18,7 @@ import msgspec
 
 from sinks import SINKS
 from sources import DETECTORS, FRAME_SOURCES, SOURCES
+from stream.config.cluster import ClusterSettings
 from stream.config.lifter import LifterSettings
 from stream.config.load import DEFAULT_NODE, DEFAULT_STATUS_S, Config, import_component
 from stream.postprocess.smoothing import Smoother
@@ -30,6 +31,7 @@ SECTIONS = {
     "tracking": Tracker.Settings,
     "smoothing": Smoother.Settings,
     "scene": RootPosition.Settings,
+    "cluster": ClusterSettings,
 }
 PLAIN_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", NoneType: "null"}
 

@@ -10,11 +10,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 
 from sinks.humanoid import RigFrame, SteadyRate, rig_frame
-from sinks.recording_path import TakeNames, check_suffix, recording_path, write_error
+from sinks.recording_path import RotationSettings, TakeNames, check_suffix, recording_path, write_error
 from stream.errors import ConfigError
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
@@ -67,7 +66,7 @@ _CHILDREN = {
 class BVH:
     """Writes a BVH file for every stay of a person."""
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    class Settings(RotationSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """path: file of the first person; {time} in it becomes the time of opening in UTC, {id} the person's
         id. Without {id}, files of further persons get their id appended.
         fps: frames per second of the file; poses are interpolated to it.
@@ -81,6 +80,7 @@ class BVH:
 
         def __post_init__(self) -> None:
             check_suffix(self.path, ".bvh")
+            self.check_limits("bvh")
             if not 1 <= self.fps <= 1000:
                 raise ConfigError(f"bvh fps: expected 1 to 1000, got {self.fps}")
 
@@ -90,8 +90,8 @@ class BVH:
         self._settings = settings
         self._context = context
         self._path = recording_path(settings.path, context)
-        self._takes: dict[tuple[str, str], _Take] = {}  # by source and person
-        self._names = TakeNames(self._path)
+        self._takes: dict[tuple[str, str], _TakeFile] = {}  # by source and person
+        self._names = TakeNames(self._path, settings.overwrite)
 
     @property
     def endpoint(self) -> str:
@@ -115,13 +115,16 @@ class BVH:
                     take.close()
             elif (rig := rig_frame(message, person)) is not None:
                 if key not in self._takes:
-                    self._takes[key] = _Take(
+                    self._takes[key] = _TakeFile(
                         self._names.next(person.id), self._settings.fps, self._settings.bones
                     )
-                self._takes[key].push(rig)
+                take = self._takes[key]
+                take.push(rig)
+                if self._settings.is_full(take.size, take.seconds):
+                    self._takes.pop(key).close()  # the next pose of the person begins the next file
 
 
-class _Take:
+class _TakeFile:
     """One open file."""
 
     def __init__(self, path: Path, fps: float, bones: str) -> None:
@@ -136,6 +139,16 @@ class _Take:
             self._file.write(self._header())
         except OSError as error:
             raise write_error(path, error) from error
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the motion so far."""
+        return self._frames / self._fps
 
     def push(self, rig: RigFrame) -> None:
         rows = []

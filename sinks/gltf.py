@@ -8,12 +8,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from sinks.humanoid import RigFrame, SteadyRate, rig_frame
-from sinks.recording_path import TakeNames, recording_path, write_error
+from sinks.recording_path import RotationSettings, TakeNames, recording_path, write_error
 from stream.errors import ConfigError
 from stream.files.cache import write_atomically
 from stream.messages import Message, PoseFrame
@@ -21,39 +20,42 @@ from stream.protocols import ComponentContext
 from stream.rig import HUMANOID
 from stream.rotations import F64
 
+MAX_S = 7200
 _FLOAT = 5126
+_FRAME_BYTES = 4 * (1 + 3 + 4 * len(HUMANOID.bones))  # time, position of the hips, a quaternion per bone
 _NODES = tuple(bone[0].lower() + bone[1:] for bone in HUMANOID.bones)  # VRM's names
 
 
 class GLTF:
     """Writes a .glb or .vrma file for every stay of a person."""
 
-    class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    class Settings(RotationSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """path: file of the first person, ending in .glb or .vrma; {time} becomes the time of opening in
         UTC, {id} the person's id. Without {id}, files of further persons get their id appended.
         fps: frames per second of the animation; poses are interpolated to it.
-        max_minutes: a longer stay is cut into several files.
+        max_s: seconds after which the next file of a person begins, up to 7200: until then it is in memory.
         """
 
         path: str = "poses.glb"
         fps: float = 50.0
-        max_minutes: float = 10.0
+        max_s: float | None = 600.0
 
         def __post_init__(self) -> None:
             if not self.path.endswith((".glb", ".vrma")):
                 raise ConfigError(f"path: expected a file ending in .glb or .vrma, got {self.path!r}")
             if not 1 <= self.fps <= 1000:
                 raise ConfigError(f"gltf fps: expected 1 to 1000, got {self.fps}")
-            if not 0 < self.max_minutes <= 120:
-                raise ConfigError(f"gltf max_minutes: expected up to 120, got {self.max_minutes}")
+            self.check_limits("gltf")
+            if self.max_s is None or self.max_s > MAX_S:
+                raise ConfigError(f"gltf max_s: expected seconds up to {MAX_S}, got {self.max_s}")
 
     close_timeout_s = 30.0
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
         self._settings = settings
         self._path = recording_path(settings.path, context)
-        self._names = TakeNames(self._path)
-        self._takes: dict[tuple[str, str], _Take] = {}  # by source and person
+        self._names = TakeNames(self._path, settings.overwrite)
+        self._takes: dict[tuple[str, str], _TakeFrames] = {}  # by source and person
 
     @property
     def endpoint(self) -> str:
@@ -75,10 +77,11 @@ class GLTF:
                 self._end(key)
             elif (rig := rig_frame(message, person)) is not None:
                 if key not in self._takes:
-                    self._takes[key] = _Take(person.id, SteadyRate(self._settings.fps), [])
+                    self._takes[key] = _TakeFrames(person.id, SteadyRate(self._settings.fps), [])
                 take = self._takes[key]
                 take.frames += take.rate.push(rig)
-                if len(take.frames) >= self._settings.max_minutes * 60 * self._settings.fps:
+                frames = len(take.frames)
+                if self._settings.is_full(frames * _FRAME_BYTES, frames / self._settings.fps):
                     self._end(key)
 
     def _end(self, key: tuple[str, str]) -> None:
@@ -94,7 +97,7 @@ class GLTF:
 
 
 @dataclass(slots=True)
-class _Take:
+class _TakeFrames:
     """Frames of one stay, in memory until it ends."""
 
     id: str

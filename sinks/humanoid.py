@@ -2,7 +2,7 @@
 
 Rotations of `stream.rig` are local, so only the first bone, Hips, depends on the axes of the poses. Here it
 is turned into the y-up axes of BVH, glTF, VRM and three.js, such that a person who faces the camera, or looks
-along x of a world, faces the viewer in every tool.
+against x of a world, along which a camera at its origin looks, faces the viewer in every tool.
 """
 
 from collections.abc import Iterator

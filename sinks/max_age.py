@@ -25,10 +25,9 @@ class MaxAge:
 
     def exceeded(self, frame: PoseFrame) -> bool:
         """Whether the frame is too old to be sent."""
-        clock, name = self._context.clock, self._context.name
-        age_ms = frame.age_ms(clock.unix_ns())
-        if frame.mode == "offline" or age_ms <= self._max_age_ms:
+        if frame.mode == "offline" or not self.has_passed(frame.header.captured_unix_ns):
             return False
+        name, age_ms = self._context.name, frame.age_ms(self._context.clock.unix_ns())
         self._context.health.increment(name, "drop.too_old")
         self._log.warning(
             "too_old",
@@ -37,3 +36,7 @@ class MaxAge:
             *(name, age_ms, self._max_age_ms, name),
         )
         return True
+
+    def has_passed(self, captured_unix_ns: int) -> bool:
+        """Whether a live pose captured at this time is too old."""
+        return (self._context.clock.unix_ns() - captured_unix_ns) / 1e6 > self._max_age_ms

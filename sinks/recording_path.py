@@ -1,5 +1,6 @@
 """Files of recordings: their names, when the next one begins, and why one cannot be written."""
 
+import math
 import time
 from pathlib import Path
 
@@ -47,6 +48,11 @@ class RotationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_s: float | None = None
     overwrite: bool = False
 
+    def is_full(self, size: float, seconds: float) -> bool:
+        """Whether the next file should begin after `size` bytes or `seconds` of the current one."""
+        max_bytes = math.inf if self.max_mb is None else self.max_mb * 1e6
+        return size >= max_bytes or seconds >= (math.inf if self.max_s is None else self.max_s)
+
     def check_limits(self, component: str) -> None:
         """Raise ConfigError for a limit that is not above 0."""
         for name, unit in (("max_mb", "megabytes"), ("max_s", "seconds")):
@@ -65,9 +71,7 @@ class RotatingPath:
         self.path = path
         self._first = path
         self._clock = clock
-        self._overwrite = settings.overwrite
-        self._max_bytes = (settings.max_mb or float("inf")) * 1e6
-        self._max_ns = (settings.max_s or float("inf")) * 1e9
+        self._settings = settings
         self._number = 0
         self._begin_ns = 0
 
@@ -78,12 +82,12 @@ class RotatingPath:
             self._number += 1
             number = "" if self._number == 1 else f".{self._number}"
             self.path = self._first.with_suffix(f"{number}{self._first.suffix}")
-            if self._overwrite or not (self.path.is_file() or journal_path(self.path).is_file()):
+            if self._settings.overwrite or not (self.path.is_file() or journal_path(self.path).is_file()):
                 return self.path
 
     def is_full(self, size: int) -> bool:
         """Whether the next file should begin when the current one has `size` bytes."""
-        return size >= self._max_bytes or self._clock.now_ns() - self._begin_ns >= self._max_ns
+        return self._settings.is_full(size, (self._clock.now_ns() - self._begin_ns) / 1e9)
 
 
 def journal_path(path: Path) -> Path:
@@ -96,20 +100,21 @@ class TakeNames:
     on.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, overwrite: bool) -> None:
         self._path = path
-        self._count = 0
+        self._overwrite = overwrite
+        self._used: set[Path] = set()
 
     def next(self, id: str) -> Path:
-        """The file of the next stay; never one that was written in this run."""
+        """The file of the next stay: never one of this run, one of an earlier run only to overwrite it."""
         safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in id)[:40]
         if "{id}" in self._path.name:
             path = self._path.with_name(self._path.name.replace("{id}", safe))
         else:
-            path = self._path.with_stem(f"{self._path.stem}-{safe}") if self._count else self._path
+            path = self._path.with_stem(f"{self._path.stem}-{safe}") if self._used else self._path
         stem, number = path.stem, 2
-        while self._count and path.exists():
+        while path in self._used or (path.exists() and not self._overwrite):
             path = path.with_stem(f"{stem}-{number}")
             number += 1
-        self._count += 1
+        self._used.add(path)
         return path

@@ -6,6 +6,7 @@ make the receiver start over. When the followed person is lost, nothing is sent.
 """
 
 import json
+import math
 from contextlib import ExitStack
 
 import numpy as np
@@ -23,6 +24,8 @@ from stream.security import BindingSettings
 HZ = 50
 WINDOW = 5  # frames in a message; each appears in five messages
 HEADER_BYTES = 1280
+MAX_UNANSWERED_MS = 10_000  # without an acknowledgement by TCP the connection counts as lost at the latest
+SEND_BUFFER_BYTES = 1 << 14  # the kernel's: some three messages, so that a slow receiver gets new ones
 _TOPIC = b"pose"
 _BODY_JOINTS, _ROBOT_JOINTS = 21, 29
 
@@ -104,7 +107,10 @@ class SONIC:
         context = self._resources.enter_context(zmq.Context())
         self._socket = self._resources.enter_context(context.socket(zmq.PUB))
         self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.SNDHWM, 8)
+        self._socket.set(zmq.SNDHWM, WINDOW)
+        self._socket.set(zmq.SNDBUF, SEND_BUFFER_BYTES)
+        # After a cut network the receiver connects anew instead of playing old motion.
+        self._socket.set(zmq.TCP_MAXRT, math.ceil(min(self._settings.max_age_ms, MAX_UNANSWERED_MS)))
         if self._keys is not None:
             self._keys.apply(self._socket, self._resources)
         try:

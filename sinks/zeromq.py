@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sinks.max_age import MaxAge
 from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, SinkUnavailable
+from stream.keepalive import keep_alive
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
 from stream.security import BindingSettings, is_loopback
@@ -31,6 +32,7 @@ MAX_CONNECTION_BYTES = 1 << 13  # all subscriptions of one subscriber
 MAX_TOTAL_BYTES = 1 << 19  # of all subscribers together
 MAX_WAITING_SUBSCRIPTIONS = 8  # per subscriber, so that sending never spends long on them
 RECEIVE_BUFFER_BYTES = 1 << 14
+UNANSWERED_MS = 3000  # after so long without an acknowledgement by TCP the connection counts as lost
 REFILL_BYTES_PER_S = 1000.0  # heartbeats take some 10 bytes every 2 seconds
 
 
@@ -92,8 +94,8 @@ class ZeroMQ:
             socket.set(zmq.RCVBUF, RECEIVE_BUFFER_BYTES)
             socket.set(zmq.LINGER, 0)
             socket.set(zmq.IPV6, int(":" in settings.host))
-            socket.set(zmq.HEARTBEAT_IVL, 2000)  # ms; detects a subscriber whose machine is gone
-            socket.set(zmq.HEARTBEAT_TIMEOUT, 6000)
+            keep_alive(socket)
+            socket.set(zmq.TCP_MAXRT, UNANSWERED_MS)  # what waits in the connection then is old
             socket.set(zmq.XPUB_NODROP, 1)  # A full queue becomes an error, so that `send` can count it.
             if self._keys is not None:
                 self._keys.apply(socket, resources)
@@ -131,8 +133,14 @@ class ZeroMQ:
             message = wire.with_publish_time(message, self._context.clock)
         self.send_encoded(topic_of(message), wire.encode(message))
 
+    def is_too_old(self, captured_unix_ns: int) -> bool:
+        """Whether `send` would leave out the poses of a frame captured at this time."""
+        return self._max_age is not None and self._max_age.has_passed(captured_unix_ns)
+
     def send_encoded(self, topic: bytes, payload: bytes) -> None:
-        """Publish an encoded message under `topic`; SinkUnavailable when the socket is closed."""
+        """Publish an encoded message under `topic`, whatever its age; SinkUnavailable when the socket is
+        closed.
+        """
         import zmq
 
         if self._socket is None:

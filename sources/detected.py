@@ -37,6 +37,7 @@ class DetectorSource:
             return None
         clock = self._context.clock
         start_ns = clock.now_ns()
+        self._context.snapshots.offer(frame, start_ns)
         keypoints = self._detector.detect(frame)
         self._context.health.observe_ms("inference", (clock.now_ns() - start_ns) / 1e6)
         if not self.live:  # a file's frames carry the times of the file, from which no delay follows

@@ -134,6 +134,7 @@ class MQTT:
         import aiomqtt
 
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        loop.set_exception_handler(security.ignore_closed_sockets)
         assert task is not None
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         settings, count_dropped = self._settings, self._count_dropped

@@ -19,6 +19,13 @@ MAX_SEQ = 2**63 - 1  # the largest number of a frame on the wire; behind it numb
 CLOSE_GRACE_S = 0.5  # how long `close` waits for an attempt to open that is still running
 
 
+@dataclasses.dataclass(slots=True)
+class Numbering:
+    """The highest number of all frames of a source so far, however often it was opened."""
+
+    highest_seq: int = -1
+
+
 class ReconnectingSource:
     """Opens sources made by `make_source` one after the other, and reopens after SourceLost.
 
@@ -26,14 +33,19 @@ class ReconnectingSource:
     and SourceUnavailable too. Opening, waiting and closing a lost source
     run in a thread of their own, so `read` keeps to its timeout while a dead camera takes its time to fail.
     `make_source` is called once at construction, which checks the settings, and again for every further
-    attempt.
+    attempt. numbering: that of an earlier source of the same name, whose numbers go on.
     """
 
     def __init__(
-        self, make_source: Callable[[], Source], context: ComponentContext, rng: random.Random | None = None
+        self,
+        make_source: Callable[[], Source],
+        context: ComponentContext,
+        rng: random.Random | None = None,
+        numbering: Numbering | None = None,
     ) -> None:
         self._make_source = make_source
         self._context = context
+        self._numbering = numbering or Numbering()
         self._backoff = Backoff(MIN_DELAY_S, MAX_DELAY_S, DELAY_JITTER, rng)
         self._unopened: Source | None = make_source()
         self.live = self._unopened.live
@@ -44,7 +56,6 @@ class ReconnectingSource:
         self._lock = threading.Lock()  # guards the hand-over of `_result` against `close`
         self._opener: threading.Thread | None = None
         self._state = ""
-        self._highest_seq = -1
         self._seq_base: int | None = None  # None until the first frame of the open source
 
     def open(self) -> None:
@@ -101,14 +112,14 @@ class ReconnectingSource:
         """Count the source as back: only a frame proves that it works."""
         self._backoff.reset()
         self._report("ok", "delivering")
-        self._seq_base = self._highest_seq + 1 if seq <= self._highest_seq else 0
+        self._seq_base = self._numbering.highest_seq + 1 if seq <= self._numbering.highest_seq else 0
 
     def _renumbered(self, frame: KeypointFrame) -> KeypointFrame:
         """`frame` with a seq that continues after those of the sources before."""
         if frame.header.seq + (self._seq_base or 0) > MAX_SEQ:
             self._seq_base = 0
         seq = frame.header.seq + (self._seq_base or 0)
-        self._highest_seq = max(self._highest_seq, seq)
+        self._numbering.highest_seq = max(self._numbering.highest_seq, seq)
         if not self._seq_base:
             return frame
         return dataclasses.replace(frame, header=dataclasses.replace(frame.header, seq=seq))
@@ -154,6 +165,8 @@ class ReconnectingSource:
     def _report(self, state: str, detail: str) -> None:
         """Record the state in health; log it when it changes."""
         name, previous = self._context.name, self._state
+        if self._stop.is_set():  # closed: an attempt that ends late must not change the state any more
+            return
         self._context.health.set_state(name, state, detail)
         self._state = state
         if state == previous:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sources.keypoint_receiver import DISCARD_S, KeypointReceiver
 from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, SourceLost, SourceUnavailable
+from stream.keepalive import keep_alive
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
 from stream.security import BindingSettings, client_keys, is_loopback
@@ -22,9 +23,8 @@ log = logging.getLogger("poselift")
 MAX_BATCH = 1000  # messages read at once with newest_only: a fast sender must not keep `read` busy for ever
 MAX_WAITING = 64  # messages per sender that wait for `read`; a sender behind that has to wait or drop
 MAX_TOTAL_BYTES = 1 << 24  # of all messages that wait, also of parts of one message
-REFILL_BYTES_PER_S = 10_000.0  # heartbeats and handshakes
+REFILL_BYTES_PER_S = 10_000.0  # handshakes, and heartbeats of senders that send such
 PART_OVERHEAD_BYTES = 9  # length and flags of a part
-HEARTBEAT_MS = 2000  # detects a publisher whose machine has gone
 
 
 class ZeroMQ:
@@ -116,7 +116,7 @@ class ZeroMQ:
         socket = self._socket = self._zmq.socket(zmq.SUB)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        keep_alive(socket)
         socket.setsockopt(zmq.SUBSCRIBE, settings.topic.encode())
         if self._server_keys is not None:
             self._server_keys.apply(socket, self._resources)

@@ -18,6 +18,7 @@ import zmq
 
 from stream.clock import SystemClock
 from stream.errors import ConfigError, DecodeError, SourceLost
+from stream.keepalive import keep_alive
 from stream.messages import KeypointFrame, Message, PoseFrame
 from stream.rate_limited_log import INTERVAL_S, RateLimitedLog
 from stream.security import ClientKeys
@@ -132,13 +133,12 @@ class Subscriber:
             zmq.LINGER: 0,
             zmq.MAXMSGSIZE: MAX_BYTES,
             zmq.RCVBUF: RECEIVE_BUFFER_BYTES,
-            zmq.HEARTBEAT_IVL: 2000,  # ms; detects a node whose machine is gone
-            zmq.HEARTBEAT_TIMEOUT: 6000,
             zmq.RECONNECT_IVL: 100,
             zmq.RECONNECT_IVL_MAX: 2000,
         }
         for option, value in options.items():
             self._socket.set(option, value)
+        keep_alive(self._socket)
         if keys:
             keys.apply(self._socket)
         # libzmq ends a connection for good after a message above MAXMSGSIZE: connect again after every loss.

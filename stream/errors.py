@@ -7,6 +7,7 @@
     +-- EndOfStream          a source is finished; a regular stop
     +-- CheckpointError      weights do not fit the architecture; stop
     +-- ShapeError           an array of the wrong shape, type or content; stop
+    +-- LifterUnavailable    no lifter could be reached now; the frames wait for the next try
     +-- SinkUnavailable      a sink could not be reached; retried while the other sinks run
     +-- EncodeError          a message cannot be encoded; dropped and counted
     +-- DecodeError          bytes are not a valid message; dropped and counted
@@ -44,6 +45,10 @@ class CheckpointError(PoseliftError):
 
 class ShapeError(PoseliftError):
     """An array has the wrong shape, dtype or content."""
+
+
+class LifterUnavailable(PoseliftError):
+    """No lifter could be reached now; lifting the same windows later may work."""
 
 
 class SinkUnavailable(PoseliftError):

@@ -16,6 +16,7 @@ from typing import Literal, Protocol, TypeVar
 from stream.clock import Clock, SystemClock
 from stream.health import Health
 from stream.messages import F32, Frame, KeypointFrame, Message, Window
+from stream.snapshots import Snapshots
 
 
 class Openable(Protocol):
@@ -139,7 +140,8 @@ class Lifter(Protocol):
 class ComponentContext:
     """What every component gets besides its settings.
 
-    name: of this component ("cam0"); node: of the running program; session: id of this run.
+    name: of this component ("cam0"); node: of the running program; session: id of this run. snapshots: the
+    newest images of the cameras of this process.
     """
 
     name: str
@@ -147,3 +149,4 @@ class ComponentContext:
     session: str = ""
     clock: Clock = field(default_factory=SystemClock)
     health: Health = field(default_factory=Health)
+    snapshots: Snapshots = field(default_factory=Snapshots)

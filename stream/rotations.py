@@ -71,23 +71,19 @@ def level_axes(up: F64, forward: F64) -> F64:
 
 def quaternions(matrices: F64) -> F64:
     """Rotation matrices (..., 3, 3) as unit quaternions (..., 4) in the order x, y, z, w (Shepperd 1978)."""
-    m = matrices
-    trace = np.trace(m, axis1=-2, axis2=-1)
-    diagonal = np.stack([m[..., 0, 0], m[..., 1, 1], m[..., 2, 2], trace], axis=-1)
-    largest = diagonal.argmax(axis=-1)
-    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 2, 0] + m[..., 0, 2], m[..., 2, 1] + m[..., 1, 2]
-    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xx, xy, xz, yx, yy, yz, zx, zy, zz = np.moveaxis(matrices.reshape(*matrices.shape[:-2], 9), -1, 0)
     # Each row is 4 q_i q for one component q_i; the largest component gives the most exact one.
-    rows = np.stack(
-        [
-            np.stack([1 + xx - yy - zz, xy, xz, wx], axis=-1),
-            np.stack([xy, 1 - xx + yy - zz, yz, wy], axis=-1),
-            np.stack([xz, yz, 1 - xx - yy + zz, wz], axis=-1),
-            np.stack([wx, wy, wz, 1 + trace], axis=-1),
-        ],
-        axis=-2,
-    )
+    rows = np.empty((*xx.shape, 4, 4))
+    rows[..., 0, 0], rows[..., 1, 1] = 1 + xx - yy - zz, 1 - xx + yy - zz
+    trace = xx + yy + zz
+    rows[..., 2, 2], rows[..., 3, 3] = 1 - xx - yy + zz, 1 + trace
+    rows[..., 0, 1] = rows[..., 1, 0] = yx + xy
+    rows[..., 0, 2] = rows[..., 2, 0] = zx + xz
+    rows[..., 1, 2] = rows[..., 2, 1] = zy + yz
+    rows[..., 0, 3] = rows[..., 3, 0] = zy - yz
+    rows[..., 1, 3] = rows[..., 3, 1] = xz - zx
+    rows[..., 2, 3] = rows[..., 3, 2] = yx - xy
+    largest = np.stack([xx, yy, zz, trace], axis=-1).argmax(axis=-1)
     quats = np.take_along_axis(rows, largest[..., None, None], axis=-2)[..., 0, :]
     quats /= np.linalg.norm(quats, axis=-1, keepdims=True)
     return np.asarray(quats)
@@ -106,22 +102,30 @@ def matrices(quats_xyzw: F64) -> F64:
     )
 
 
+def cross(a: F64, b: F64) -> F64:
+    """Cross products (..., 3) of vectors (..., 3): as np.cross, at a quarter of its cost for few vectors."""
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    product = np.empty(np.broadcast_shapes(a.shape, b.shape))
+    product[..., 0] = ay * bz - az * by
+    product[..., 1] = az * bx - ax * bz
+    product[..., 2] = ax * by - ay * bx
+    return product
+
+
 def shortest_arcs(start: F64, end: F64) -> F64:
     """The smallest rotations (..., 3, 3) that turn unit vectors `start` (..., 3) into `end` (..., 3).
 
     For opposite vectors the axis is undefined; any axis across `start` is taken.
     """
-    cross = np.cross(start, end)
+    skew = _skew(cross(start, end))
     cosine = np.einsum("...i,...i->...", start, end)
-    skew = np.zeros((*cross.shape, 3))
-    skew[..., 0, 1], skew[..., 0, 2], skew[..., 1, 2] = -cross[..., 2], cross[..., 1], -cross[..., 0]
-    skew -= np.swapaxes(skew, -1, -2)
     near = 1 + cosine > 1e-9
     factor = np.where(near, 1 / np.where(near, 1 + cosine, 1.0), 0.0)
     arcs: F64 = np.eye(3) + skew + skew @ skew * factor[..., None, None]
     if not near.all():
         smallest = np.eye(3)[np.abs(start).argmin(axis=-1)]
-        axis = np.cross(start, smallest)
+        axis = cross(start, smallest)
         axis /= np.linalg.norm(axis, axis=-1, keepdims=True)
         half_turns = 2 * axis[..., :, None] * axis[..., None, :] - np.eye(3)
         arcs = np.where(near[..., None, None], arcs, half_turns)
@@ -130,8 +134,14 @@ def shortest_arcs(start: F64, end: F64) -> F64:
 
 def turns(axes: F64, angles_rad: F64) -> F64:
     """Rotations (..., 3, 3) about unit vectors `axes` (..., 3) by `angles_rad` (...): Rodrigues' formula."""
-    x, y, z = np.moveaxis(axes, -1, 0)
-    zero = np.zeros_like(x)
-    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*axes.shape, 3)
+    skew = _skew(axes)
     sine, cosine = np.sin(angles_rad)[..., None, None], np.cos(angles_rad)[..., None, None]
     return np.asarray(np.eye(3) + sine * skew + (1 - cosine) * (skew @ skew))
+
+
+def _skew(vectors: F64) -> F64:
+    """Matrices (..., 3, 3) whose product with a vector is the cross product of `vectors` (..., 3) with it."""
+    skew = np.zeros((*vectors.shape, 3))
+    skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0] = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    skew -= np.swapaxes(skew, -1, -2)
+    return skew

@@ -14,9 +14,14 @@ import pytest
 class Mosquitto:
     """A real MQTT broker on a free loopback port, which it keeps when it is stopped and started again."""
 
-    host = "127.0.0.1"
-
-    def __init__(self, folder: Path, users: dict[str, str] | None = None, tls: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        users: dict[str, str] | None = None,
+        tls: bool = False,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.host = host
         self._binary = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
         if self._binary is None:
             pytest.fail("these tests need the mosquitto broker: apt-get install mosquitto", pytrace=False)

@@ -18,7 +18,7 @@ def test_the_demo_lifts_live_and_draws_the_received_poses(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "poses at zeromq: tcp://127.0.0.1:" in done.stdout
     assert "poses/s" in done.stdout  # printed by the second process
-    assert f"Drawing of the poses: {output}" in done.stdout
+    assert f"frames that the subscriber received: {output}" in done.stdout
     assert "Traceback" not in done.stderr
     with Image.open(output) as image:
         assert image.n_frames > 100  # 12 s at 12.5 images per second, minus the time to subscribe

@@ -1,5 +1,6 @@
 """Converts a released checkpoint file to a weights file, without running any code in it."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def read_checkpoint(file: Path | str) -> Any:
     _check_is_torch_file(file)
     try:
         with torch.serialization.safe_globals([(_Inert, name) for name in _unsafe_names(file)]):
-            return torch.load(file, map_location="cpu", weights_only=True)
+            # In memory, a length of a damaged file cannot make torch allocate more than the file has.
+            return torch.load(io.BytesIO(Path(file).read_bytes()), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{file}: expected tensors and plain data, got a checkpoint with more, which could run code"

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from stream.errors import ConfigError
+from stream.files.arrays import read_array
 
 _NUMPY = {"_reconstruct", "scalar", "_frombuffer"}
 _ALLOWED = {
@@ -42,7 +43,9 @@ def unpickle(file: BinaryIO) -> Any:
     """The object in an open pickle; ConfigError for other types or a damaged file."""
     try:
         return _RestrictedUnpickler(file, encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, IndexError, TypeError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # damaged pickles raise nearly every type
         raise ConfigError(
             f"data file: expected a pickle of arrays, but it cannot be read: {error}"
         ) from error
@@ -60,8 +63,13 @@ def read_npz(path: Path) -> dict[str, Any]:
     _check_is_file(path)
     if not zipfile.is_zipfile(path):
         raise ConfigError(f"{path}: expected an .npz file, but it is not a zip archive")
-    with zipfile.ZipFile(path) as archive:
-        return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+    except ConfigError:
+        raise
+    except Exception as error:  # zipfile and numpy raise many types for damaged files
+        raise ConfigError(f"{path}: expected an .npz file, but it cannot be read: {error}") from error
 
 
 @contextmanager
@@ -90,7 +98,7 @@ def _array(data: bytes) -> Any:
         objects = unpickle(file)
         return objects.item() if shape == () and isinstance(objects, np.ndarray) else objects
     file.seek(0)
-    return np.load(file, allow_pickle=False)
+    return read_array(file, len(data))
 
 
 def _check_is_file(path: Path) -> None:

@@ -67,7 +67,7 @@ def load_result(path: Path) -> TuneResult | None:
         return msgspec.json.decode(path.read_bytes(), type=TuneResult)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:  # also text that is no UTF-8
         log.warning("%s: cannot be read (%s); run poselift bench --tune again", path, error)
         return None
 

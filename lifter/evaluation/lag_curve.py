@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 from lifter.data.sequence import LabelledSequence
 from lifter.evaluation import metrics
 from lifter.evaluation.metrics import F64
-from lifter.evaluation.published_poses import Indices, LagHop, published_poses
+from lifter.evaluation.published_poses import Indices, LagHop, poses_by_history, published_poses
 from lifter.runner import Runner
 from lifter.spec import LifterSpec
 from stream.errors import ConfigError
 
-LAGS = (0, 1, 2, 4, 8, 16, 32, 60, 121)
+LAGS = (0, 1, 2, 3, 4, 8, 16, 32, 60)
 HOPS = (1, 5, 10, 40)
+HISTORIES = (1, 2, 5, 12, 25, 50, 100)
 MIN_FRAMES = 3  # frames needed for a second difference
+# Frames before the first scored one. With more history than this the error does not fall further, and clips
+# of so many frames are frequent enough in the test data.
+WARM_FRAMES = 100
+HISTORY_EVERY = 4  # the errors by history are those of every fourth scored frame
 
 
 class LagCurveSettings(NamedTuple):
@@ -39,7 +44,8 @@ class LagCurveRow(NamedTuple):
     """Mean errors of one lag and hop.
 
     mpjpe, p_mpjpe: mm; mpjve: mm per frame; mpjve_per_s: mm per second, None where the frame rate is unknown;
-    acceleration: jitter, mm per frame squared.
+    acceleration: jitter, mm per frame squared. pass_acceleration: the same inside single passes, before
+    blending; what passes add to it are their seams.
     """
 
     lag: int
@@ -49,21 +55,33 @@ class LagCurveRow(NamedTuple):
     mpjve: float
     mpjve_per_s: float | None
     acceleration: float
+    pass_acceleration: float
+
+
+class HistoryRow(NamedTuple):
+    """Mean errors in mm of the newest pose of windows that know `history` frames."""
+
+    history: int
+    mpjpe: float
+    p_mpjpe: float
 
 
 class LagCurve(NamedTuple):
     """lags: a row per lag, with a pass at every frame; hops: a row per hop, without look-ahead.
 
-    truth_acceleration: jitter of the truth. Of the `frames` scored in `clips`, `full` have a window without
-    padding at lag 0, and `ahead` are followed by as many frames as the longest lag.
+    histories: a row per length of history, of every fourth of the same frames, a single pass each, as in the
+    first seconds of a person. truth_acceleration: jitter of the truth. Of the `frames` scored in `clips`,
+    `warm` have `WARM_FRAMES` frames or more before them, and `ahead` are followed by as many frames as the
+    longest lag.
     """
 
     lags: tuple[LagCurveRow, ...]
     hops: tuple[LagCurveRow, ...]
+    histories: tuple[HistoryRow, ...]
     truth_acceleration: float
     clips: int
     frames: int
-    full: int
+    warm: int
     ahead: int
     rate_hz: float | None
     blend: int | None
@@ -74,44 +92,68 @@ def measure_lag_curve(
     videos: Iterable[LabelledSequence],
     settings: LagCurveSettings = LagCurveSettings(),  # noqa: B008
     clips: int = 40,
-    frames: int = 80,
+    frames: int = 40,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LagCurve:
     """Errors over `frames` successive frames of each of `clips` videos, the same frames for every row.
 
     The videos are spread evenly over those that are long enough (over all, when all are too short). The
-    scored frames are the last ones that the longest lag still follows, so that windows are full where
-    possible. Raises ConfigError for lags and hops that do not fit the window, and without a usable video.
+    scored frames are the last ones that the longest lag still follows, so that a long history is before them.
+    They are the same for every choice of lags up to the longest of `LAGS`. Raises ConfigError for lags and
+    hops that do not fit the window, and without a usable video.
     """
     lags, hops = _checked_settings(runner.spec, settings)
     if clips < 1 or frames < MIN_FRAMES:
         raise ConfigError(
             f"lag-curve: expected 1 clip or more of {MIN_FRAMES}, got {clips} of {frames} frames"
         )
-    selection = _select(videos, frames + max(lags), clips)
+    followed_by = max(*lags, *_fitting(LAGS, runner.spec.frames - 1))
+    history = min(WARM_FRAMES, runner.spec.frames - 1)
+    selection = _select(videos, history + frames + followed_by, clips)
     pairs: list[LagHop] = list(dict.fromkeys([(lag, 1) for lag in lags] + [(0, hop) for hop in hops]))
-    errors: dict[LagHop, list[tuple[float, ...]]] = {pair: [] for pair in pairs}
-    truth_jitter, scored, full, ahead = [], 0, 0, 0
+    histories = (*_fitting(HISTORIES, runner.spec.frames - 1), runner.spec.frames)
+    rows: dict[LagHop, list[tuple[float, ...]]] = {pair: [] for pair in pairs}
+    cold_rows: dict[int, list[tuple[float, ...]]] = {known: [] for known in histories}
+    truth_jitter, scored, warm, ahead = [], 0, 0, 0
     for done, video in enumerate(selection):
-        indices = _scored_frames(len(video.keypoints), frames, max(lags))
+        indices = _scored_frames(len(video.keypoints), frames, followed_by)
         truth = _scored_joints(video, video.truth[indices], indices)
-        for pair, poses in published_poses(runner, video, indices, pairs, settings.blend).items():
-            errors[pair].append(_mean_metrics(_scored_joints(video, poses), truth))
+        for pair, published in published_poses(runner, video, indices, pairs, settings.blend).items():
+            means = _mean_metrics(_scored_joints(video, published.poses), truth)
+            rows[pair].append((*means, float(published.pass_jitter_mm.mean())))
+        some = indices[::HISTORY_EVERY]
+        for known, poses in poses_by_history(runner, video, some, histories).items():
+            cold_rows[known].append(_mean_errors(_scored_joints(video, poses), truth[::HISTORY_EVERY]))
         truth_jitter.append(metrics.acceleration(truth, truth).mean())
         scored += len(indices)
-        full += int((indices + 1 >= runner.spec.frames).sum())
+        warm += int((indices >= history).sum())
         ahead += int((indices + max(lags) < len(video.keypoints)).sum())
         progress(done + 1, len(selection))
     rate_hz = _common_rate_hz(selection)
-    rows = {pair: _row(*pair, np.mean(values, axis=0), rate_hz) for pair, values in errors.items()}
-    by_lag, by_hop = tuple(rows[lag, 1] for lag in lags), tuple(rows[0, hop] for hop in hops)
-    jitter = float(np.mean(truth_jitter))
-    return LagCurve(by_lag, by_hop, jitter, len(selection), scored, full, ahead, rate_hz, settings.blend)
+    return LagCurve(
+        lags=tuple(_row(lag, 1, rows[lag, 1], rate_hz) for lag in lags),
+        hops=tuple(_row(0, hop, rows[0, hop], rate_hz) for hop in hops),
+        histories=tuple(
+            HistoryRow(known, *np.mean(cold_rows[known], axis=0).tolist()) for known in histories
+        ),
+        truth_acceleration=float(np.mean(truth_jitter)),
+        clips=len(selection),
+        frames=scored,
+        warm=warm,
+        ahead=ahead,
+        rate_hz=rate_hz,
+        blend=settings.blend,
+    )
 
 
-def _scored_frames(length: int, frames: int, max_lag: int) -> Indices:
-    """Indices of the last frames of a video that the longest lag still follows, or of its first frames."""
-    end = max(min(frames, length), length - max_lag)
+def _fitting(values: Sequence[int], largest: int) -> tuple[int, ...]:
+    """The values up to `largest`."""
+    return tuple(value for value in values if value <= largest)
+
+
+def _scored_frames(length: int, frames: int, followed_by: int) -> Indices:
+    """Indices of the last frames of a video that `followed_by` frames follow, or of its first frames."""
+    end = max(min(frames, length), length - followed_by)
     return np.arange(max(0, end - frames), end)
 
 
@@ -123,15 +165,20 @@ def _scored_joints(video: LabelledSequence, poses: NDArray[Any], frames: Indices
     return poses.astype(np.float64)
 
 
+def _mean_errors(poses: F64, truth: F64) -> tuple[float, ...]:
+    return float(metrics.mpjpe(poses, truth).mean()), float(metrics.p_mpjpe(poses, truth).mean())
+
+
 def _mean_metrics(poses: F64, truth: F64) -> tuple[float, ...]:
-    columns = (metrics.mpjpe, metrics.p_mpjpe, metrics.mpjve, metrics.acceleration)
-    return tuple(float(metric(poses, truth).mean()) for metric in columns)
+    of_change = (metrics.mpjve(poses, truth), metrics.acceleration(poses, truth))
+    return (*_mean_errors(poses, truth), *(float(values.mean()) for values in of_change))
 
 
-def _row(lag: int, hop: int, means: F64, rate_hz: float | None) -> LagCurveRow:
-    mpjpe, p_mpjpe, mpjve, acceleration = means.tolist()
+def _row(lag: int, hop: int, clips: list[tuple[float, ...]], rate_hz: float | None) -> LagCurveRow:
+    """The means over clips, which all count the same."""
+    mpjpe, p_mpjpe, mpjve, acceleration, pass_acceleration = np.mean(clips, axis=0).tolist()
     mpjve_per_s = None if rate_hz is None else mpjve * rate_hz
-    return LagCurveRow(lag, hop, mpjpe, p_mpjpe, mpjve, mpjve_per_s, acceleration)
+    return LagCurveRow(lag, hop, mpjpe, p_mpjpe, mpjve, mpjve_per_s, acceleration, pass_acceleration)
 
 
 def _select(videos: Iterable[LabelledSequence], min_frames: int, clips: int) -> list[LabelledSequence]:
@@ -163,8 +210,8 @@ def _checked_settings(spec: LifterSpec, settings: LagCurveSettings) -> tuple[Seq
             "lag; expected a lifter of sequences"
         )
     lags, hops, blend = settings
-    lags = [lag for lag in LAGS if lag < spec.frames] if lags is None else lags
-    hops = [hop for hop in HOPS if hop <= spec.frames] if hops is None else hops
+    lags = _fitting(LAGS, spec.frames - 1) if lags is None else lags
+    hops = _fitting(HOPS, spec.frames) if hops is None else hops
     for name, values, low, high in (("lags", lags, 0, spec.frames - 1), ("hops", hops, 1, spec.frames)):
         if not values or min(values) < low or max(values) > high:
             raise ConfigError(

@@ -1,10 +1,10 @@
-"""The lag curve as two Markdown tables for a section of a document, as JSON, and as a plot."""
+"""The lag curve as three Markdown tables for a section of a document, as JSON, and as a plot."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifter.evaluation.lag_curve import LagCurve, LagCurveRow
+from lifter.evaluation.lag_curve import WARM_FRAMES, HistoryRow, LagCurve, LagCurveRow
 from lifter.paper.figures import check_png_output
 from lifter.reports import markdown
 from lifter.spec import LifterSpec
@@ -13,19 +13,43 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SECTION = "lag-curve"  # between <!-- lag-curve --> and <!-- /lag-curve --> of a document
-_COLUMNS = ("MPJPE mm", "P-MPJPE mm", "velocity error mm/frame", "mm/s", "jitter mm/frame²")
+_COLUMNS = ("MPJPE mm", "P-MPJPE mm", "MPJVE mm/frame", "mm/s", "jitter mm/frame²", "seams")
 _BLUE, _RED, _GREY = "#2471a3", "#c0392b", "#9a9a9a"
 
 
 def tables(curve: LagCurve, spec: LifterSpec, data: str) -> str:
-    """Both tables and a paragraph about the data, as Markdown."""
-    truth = ("truth", "", "", "", "", "", f"{curve.truth_acceleration:.2f}")
+    """The tables by lag, by hop and by history, and a paragraph about the data, as Markdown."""
+    truth = ("truth", "", "", "", "", "", f"{curve.truth_acceleration:.2f}", "")
     rate = curve.rate_hz
     lags = [(str(row.lag), _ms(row.lag, rate), *_cells(row)) for row in curve.lags]
     hops = [(str(row.hop), _ms(row.hop - 1, rate), *_cells(row)) for row in curve.hops]
     by_lag = markdown.table(("lag, frames", "later by", *_COLUMNS), [*lags, truth])
     by_hop = markdown.table(("hop, frames", "later by up to", *_COLUMNS), [*hops, truth])
-    return "\n\n".join([by_lag, by_hop, markdown.wrapped(_about(curve, spec, data))])
+    full = curve.histories[-1]
+    histories = [
+        (
+            str(row.history),
+            _ms(row.history, rate),
+            f"{row.mpjpe:.1f}",
+            f"{row.p_mpjpe:.1f}",
+            _change(row, full),
+        )
+        for row in curve.histories
+    ]
+    columns = (
+        "history, frames",
+        "since the start",
+        "MPJPE mm",
+        "P-MPJPE mm",
+        "against a full window",
+    )
+    by_history = markdown.table(columns, histories)
+    return "\n\n".join([by_lag, by_hop, by_history, markdown.wrapped(_about(curve, spec, data))])
+
+
+def _change(row: HistoryRow, full: HistoryRow) -> str:
+    """The MPJPE of a short history against that of a full window, in percent."""
+    return f"{100 * (row.mpjpe / full.mpjpe - 1):+.1f} %"
 
 
 def _about(curve: LagCurve, spec: LifterSpec, data: str) -> str:
@@ -34,15 +58,17 @@ def _about(curve: LagCurve, spec: LifterSpec, data: str) -> str:
     blended = {None: "as live", 0: "not at all"}.get(curve.blend, f"over {curve.blend} frames")
     return (
         f"{spec.name} (sha256 {spec.sha256[:12]}) on {data}: {curve.frames} frames of {curve.clips} clips"
-        f"{at_rate}, the same for every row; {curve.full} of them have all {spec.frames} frames of the "
-        f"window behind them, the others begin with a padded one{cut}. Passes are blended {blended}. "
-        "Jitter: mean second difference."
+        f"{at_rate}, the same for every row; {curve.warm} of them have {WARM_FRAMES} frames or more before "
+        f"them{cut}. Passes are blended {blended}. Jitter: mean second difference. Seams: jitter against the "
+        "jitter inside single passes, before blending. History: every fourth of the same frames as the "
+        "newest of a window that knows so many frames, in one pass."
     )
 
 
 def to_json(curve: LagCurve, spec: LifterSpec) -> dict[str, Any]:
     """The curve, the weights' name and their sha256 as values that JSON can hold."""
-    rows = {name: [row._asdict() for row in getattr(curve, name)] for name in ("lags", "hops")}
+    names = ("lags", "hops", "histories")
+    rows = {name: [row._asdict() for row in getattr(curve, name)] for name in names}
     return {"weights": spec.name, "sha256": spec.sha256, **curve._asdict(), **rows}
 
 
@@ -98,7 +124,9 @@ def _line(axes: "Axes", ticks: list[int], values: Iterable[float], colour: str, 
 
 def _cells(row: LagCurveRow) -> tuple[str, ...]:
     per_s = "" if row.mpjve_per_s is None else f"{row.mpjve_per_s:.0f}"
-    return f"{row.mpjpe:.1f}", f"{row.p_mpjpe:.1f}", f"{row.mpjve:.2f}", per_s, f"{row.acceleration:.2f}"
+    seams = f"{row.acceleration / row.pass_acceleration:.2f}" if row.pass_acceleration else ""
+    errors = (f"{row.mpjpe:.1f}", f"{row.p_mpjpe:.1f}", f"{row.mpjve:.2f}")
+    return *errors, per_s, f"{row.acceleration:.2f}", seams
 
 
 def _ms(frames: int, rate_hz: float | None) -> str:

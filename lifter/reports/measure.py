@@ -30,9 +30,12 @@ from lifter.evaluation.offline_lifter import OfflineLifter, with_short_window, w
 from lifter.evaluation.robustness import MeanErrors
 from lifter.paper import flops
 from lifter.reports.report import (
+    DRAWS,
     RATES_HZ,
     ROLL_DEG,
     SIZE_EDGES,
+    DrawErrors,
+    DrawMean,
     ModelErrors,
     Report,
     Robustness,
@@ -85,6 +88,7 @@ def measure(plan: ReportPlan, print_line: PrintLine = print) -> Report:
         models += _mean_poses(train_path, clips)
         in_training = {source.partition("_")[0] for source in mocap.read_mocap(train_path).source}
         training_groups = [group for group in groups if group in in_training] or groups
+    draws = _draws(plan, {own.spec.name: own} | others, models, training_groups, print_line)
     robust = None
     if plan.extent != "brief":
         print_line("robustness")
@@ -97,6 +101,7 @@ def measure(plan: ReportPlan, print_line: PrintLine = print) -> Report:
         detector=clip_errors.detector_errors(clips),
         training_groups=training_groups,
         models=models,
+        draws=draws,
         sizes=clip_errors.errors_by_size(clips, models[0].all_frames, SIZE_EDGES),
         motion={model.name: clip_errors.errors_by_motion(clips, model.all_frames) for model in models},
         robustness=robust,
@@ -142,6 +147,34 @@ def _model_errors(
         clip_errors.errors_of_single_frames(clips, model, "centre") if single_frames else None,
         clip_errors.errors_of_single_frames(clips, model, "newest") if single_frames else None,
     )
+
+
+def _draws(
+    plan: ReportPlan,
+    lifters: Mapping[str, OfflineLifter],
+    models: Sequence[ModelErrors],
+    groups: Sequence[str],
+    print_line: PrintLine,
+) -> list[DrawErrors]:
+    """Errors of the lifters over `DRAWS` draws of cameras and detectors; models: errors of the first draw."""
+    first = {model.name: model for model in models}
+    detector = {name: [first[name].all_frames.mean(groups)] for name in lifters}
+    exact = {name: [errors.mean(groups)] for name in lifters if (errors := first[name].exact_2d)}
+    every = QUICK_EVERY if plan.extent == "quick" else 1
+    for draw in range(1, DRAWS):
+        print_line(f"draw {draw + 1} of {DRAWS}")
+        clips = list(synthetic_clips(plan.data / TEST_FILE, every, draw=draw))
+        for name, model in lifters.items():
+            detector[name].append(errors_of_all_frames(clips, clip_errors.with_detector(model)).mean(groups))
+            exact[name].append(errors_of_all_frames(clips, clip_errors.with_exact_2d(model)).mean(groups))
+    return [DrawErrors(name, _draw_mean(detector[name]), _draw_mean(exact[name])) for name in lifters]
+
+
+def _draw_mean(draws: Sequence[MeanErrors]) -> DrawMean:
+    """The mean of the errors of several draws and its standard error."""
+    errors = np.array(draws)
+    standard_error = errors.std(axis=0, ddof=1) / len(errors) ** 0.5
+    return DrawMean(*errors.mean(axis=0).tolist(), *standard_error.tolist())
 
 
 def _mean_poses(train_path: Path, clips: Sequence[SyntheticClip]) -> list[ModelErrors]:

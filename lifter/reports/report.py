@@ -12,6 +12,7 @@ from lifter.spec import LifterSpec
 RATES_HZ = (25, 30, 50, 60)
 SIZE_EDGES = (0.2, 0.4, 0.8)  # of the image's height
 ROLL_DEG = 10.0
+DRAWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,23 @@ class ModelErrors:
     exact_2d: ClipErrors | None = None
     centre: ClipErrors | None = None
     newest: ClipErrors | None = None
+
+
+class DrawMean(NamedTuple):
+    """Mean errors in mm over several draws of cameras and detectors, and the standard errors of the means."""
+
+    mpjpe: float
+    p_mpjpe: float
+    mpjpe_se: float
+    p_mpjpe_se: float
+
+
+class DrawErrors(NamedTuple):
+    """Errors of one model on every frame of the training groups, over several draws."""
+
+    name: str
+    with_detector: DrawMean
+    exact_2d: DrawMean
 
 
 class TruthSteadiness(NamedTuple):
@@ -71,6 +89,7 @@ class Report:
 
     clips: number of clips and of frames by group; single_frames: frames lifted alone; detector: median error
     in mm and missing joints in percent; training_groups: the groups that are in the training data, too;
+    draws: errors over `DRAWS` draws of cameras and detectors; all other figures are of the first draw.
     sizes: see `errors_by_size`; motion: by name of a model, see `MotionErrors.thirds`.
     """
 
@@ -80,6 +99,7 @@ class Report:
     detector: tuple[float, float]
     training_groups: list[str]
     models: list[ModelErrors]
+    draws: list[DrawErrors]
     sizes: list[tuple[float, int]]
     motion: dict[str, list[MotionThird]]
     robustness: Robustness | None

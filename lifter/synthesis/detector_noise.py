@@ -28,8 +28,10 @@ from lifter.normalise import constant
 from lifter.synthesis.detector_habits import (
     NO_HABITS,
     DetectorHabits,
+    cut_people,
     exchange_body,
     leave_ghosts,
+    merge_people,
     move_joints,
 )
 from lifter.synthesis.fill_gaps import fill_missing_joints
@@ -64,7 +66,10 @@ def simulate_detector(view: View, generator: torch.Generator, habits: DetectorHa
     score = _scores(occlusion, error_m, random)
     xy = xy + error_m * px_per_m
     xy, score = _swap_left_right(xy, score, random)
-    xy, score = leave_ghosts(*exchange_body(xy, score, habits, random), habits, random)
+    xy, score = exchange_body(xy, score, habits, random)
+    xy, score = merge_people(xy, score, habits, random)
+    xy, score = cut_people(xy, score, habits, random)
+    xy, score = leave_ghosts(xy, score, habits, random)
     xy, score = _to_h36m17(xy, score, random)
     xy, score = _treat_joints_outside_image(xy, score, view.size_wh, random)
     score = _drop_joints(score, random)

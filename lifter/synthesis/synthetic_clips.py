@@ -16,6 +16,7 @@ from lifter.synthesis.virtual_camera import View, random_views
 from stream.messages import F32
 
 SEED = 20_000
+DRAW_SEEDS = 1_000_000  # between the seeds of a clip in successive draws
 MAX_CLIP_FRAMES = 1000  # later frames of a clip are not used
 
 
@@ -44,15 +45,18 @@ class SyntheticClip:
         return np.concatenate([self.clean, np.ones_like(self.clean[..., :1])], axis=-1)
 
 
-def synthetic_clips(path: Path, every: int = 1, body: str | None = None) -> Iterator[SyntheticClip]:
+def synthetic_clips(
+    path: Path, every: int = 1, body: str | None = None, draw: int = 0
+) -> Iterator[SyntheticClip]:
     """Every `every`-th clip of a motion-capture file, always with the same camera and detector.
 
     body: a name of `body_shapes.BODY_SHAPES`; the people then have its bones and an average adult's size.
+    draw: another number gives other cameras and detectors.
     """
     mocap = read_mocap(path)
     for clip in range(0, len(mocap.start), every):
         start, length = int(mocap.start[clip]), min(int(mocap.length[clip]), MAX_CLIP_FRAMES)
-        generator = torch.Generator().manual_seed(SEED + clip)
+        generator = torch.Generator().manual_seed(SEED + clip + draw * DRAW_SEEDS)
         xyz = mocap.xyz[None, start : start + length]
         if body is not None:
             xyz = resize_bones(xyz, factors_by_joint(torch.tensor([BODY_SHAPES[body]])))

@@ -55,6 +55,11 @@ def velocity(predicted: Tensor, target: Tensor) -> Tensor:
     return mpjpe(predicted.diff(dim=1), target.diff(dim=1))
 
 
+def acceleration(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean distance between the second differences (acceleration error as a loss)."""
+    return mpjpe(predicted.diff(n=2, dim=1), target.diff(n=2, dim=1))
+
+
 def scaled_mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean joint distance after the best scaling of each predicted pose (N-MPJPE as a loss)."""
     dots = (predicted * target).sum(dim=(2, 3), keepdim=True)
@@ -119,11 +124,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 LOSSES: dict[str, Loss] = {
     loss.__name__: loss
     for loss in (
-        mpjpe, weighted_mpjpe, newest, smoothness, velocity, scaled_mpjpe,
+        mpjpe, weighted_mpjpe, newest, smoothness, velocity, acceleration, scaled_mpjpe,
         limb_variance, limb_length, limb_symmetry, angle, angle_velocity,
     )
 }  # fmt: skip
-_NEED_TWO_FRAMES = {"smoothness", "velocity", "angle_velocity", "limb_variance"}
+_MIN_FRAMES = {"smoothness": 2, "velocity": 2, "angle_velocity": 2, "limb_variance": 2, "acceleration": 3}
 
 
 def total(weights: Mapping[str, float]) -> Loss:
@@ -135,10 +140,10 @@ def total(weights: Mapping[str, float]) -> Loss:
 
 
 def _total(predicted: Tensor, target: Tensor, weights: dict[str, float]) -> Tensor:
-    single_frame = predicted.shape[1] == 1
+    frames = predicted.shape[1]
     parts = [
         weight * LOSSES[name](predicted, target)
         for name, weight in weights.items()
-        if not (single_frame and name in _NEED_TWO_FRAMES)
+        if frames >= _MIN_FRAMES.get(name, 1)
     ]
     return torch.stack(parts).sum()

@@ -1,5 +1,6 @@
 """Training windows rendered from motion capture: play, vary the body, render, detect, normalise."""
 
+import math
 import random
 from bisect import bisect_right
 from itertools import accumulate
@@ -14,6 +15,7 @@ from lifter.spec import ASSUMED_FOCAL
 from lifter.synthesis import body_shapes, rare_poses
 from lifter.synthesis.detector_habits import NO_HABITS, DetectorHabits
 from lifter.synthesis.detector_noise import simulate_detector
+from lifter.synthesis.fill_gaps import fill_missing_joints
 from lifter.synthesis.virtual_camera import random_views
 from lifter.training.batch import TrainingBatch, step_generator, step_seed
 from lifter.training.recipe import Recipe
@@ -28,6 +30,7 @@ class MocapBatches:
     def __init__(self, motion: MocapClips, recipe: Recipe) -> None:
         self.motion, self.recipe, self.device = motion, recipe, torch.device("cpu")
         self.habits = _habits(recipe)
+        self.cold_starts = _share(recipe, "cold_starts")
         self.stage_ends = list(accumulate(stage.steps for stage in recipe.stages))
         self.steps = self.stage_ends[-1] if self.stage_ends else 0
         self.steps_per_epoch = max(1, self.steps)
@@ -49,8 +52,16 @@ class MocapBatches:
         omitted = spec.frames - frames
         margin = min(MARGIN_FRAMES, omitted)
         keypoints, truth, size_wh, focal_px = render_windows(
-            self.motion, stage.batch, frames + margin, generator, self.habits
+            self.motion,
+            stage.batch // stage.successive,
+            frames + margin + stage.successive - 1,
+            generator,
+            self.habits,
+            self.cold_starts,
         )
+        if stage.successive > 1:
+            keypoints, truth = _successive(keypoints, truth, stage.successive)
+            size_wh, focal_px = size_wh.repeat(stage.successive, 1), focal_px.repeat(stage.successive)
         inputs, context = normalise.encode(keypoints, size_wh, spec, focal_px)
         targets = normalise.to_network_axes(truth, context)
         # Live poses come from the end of the window: half of the short windows lie there.
@@ -60,7 +71,14 @@ class MocapBatches:
         start = margin if at_end < 0.5 else int(share * (margin + 1))
         first_frame = omitted if at_end < 0.5 else int(share * (omitted + 1))
         rows = slice(start, start + frames)
-        return TrainingBatch(inputs[:, rows], targets[:, rows], index, first_frame)
+        reflection = context.reflection
+        if stage.successive == 1 or reflection is None:
+            newest_reflection = None
+        else:
+            newest_reflection = reflection[:, rows][:, -1:]
+        return TrainingBatch(
+            inputs[:, rows], targets[:, rows], index, first_frame, stage.successive, newest_reflection
+        )
 
 
 def _habits(recipe: Recipe) -> DetectorHabits:
@@ -71,16 +89,38 @@ def _habits(recipe: Recipe) -> DetectorHabits:
         raise ConfigError(f"data.detector: {error}") from error
 
 
+def _successive(keypoints: Tensor, truth: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`count` windows of each motion, each a frame later than the window before: (count * B, F, 17, 3).
+
+    Gaps are filled in each window on its own, since a live window does not know the frames after it.
+    """
+    frames = keypoints.shape[1] - count + 1
+    windows = torch.cat([keypoints[:, first : first + frames] for first in range(count)])
+    score = windows[..., 2]
+    windows = torch.cat([fill_missing_joints(windows[..., :2], score > 0), score[..., None]], dim=-1)
+    return windows, torch.cat([truth[:, first : first + frames] for first in range(count)])
+
+
+def _share(recipe: Recipe, name: str) -> float:
+    """A share of windows from the recipe's data section, 0 by default; ConfigError outside 0..1."""
+    share = recipe.data.get(name, 0.0)
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ConfigError(f"data.{name}: expected a number in 0..1, got {share!r}")
+    return float(share)
+
+
 def render_windows(
     motion: MocapClips,
     batch: int,
     frames: int,
     generator: torch.Generator,
     habits: DetectorHabits = NO_HABITS,
+    cold_starts: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Keypoints (B, F, 17, 3), truth (B, F, 17, 3), size_wh (B, 2), the focal length to assume (B,) px.
 
     The truth is in metres, root-relative, camera axes. The true focal length is used for one window in five.
+    cold_starts: share of windows with a short history, as in the first seconds of a person.
     """
     xyz = _play(motion, batch, frames, generator)
     xyz = rare_poses.augment_poses(xyz, generator)
@@ -89,7 +129,7 @@ def render_windows(
     view = random_views(xyz, generator)
     keypoints = simulate_detector(view, generator, habits)
     truth = view.xyz[:, :, :17] - view.xyz[:, :, :1]
-    first = _padding(batch, frames, generator)
+    first = _padding(batch, frames, generator, cold_starts)
     index = torch.maximum(torch.arange(frames), first[:, None])[..., None, None]
     keypoints = keypoints.gather(1, index.expand(keypoints.shape))
     is_calibrated = torch.rand(batch, generator=generator) < 0.2
@@ -106,7 +146,16 @@ def _play(motion: MocapClips, batch: int, frames: int, generator: torch.Generato
     return motion.play(clip, first * (motion.length[clip] - 1), speed, frames)
 
 
-def _padding(batch: int, frames: int, generator: torch.Generator) -> Tensor:
-    """First frame (B,) that is not padding: 0 for most windows, else as at the start of a stream."""
+def _padding(batch: int, frames: int, generator: torch.Generator, cold_starts: float) -> Tensor:
+    """First frame (B,) that is not padding: 0 for most windows, else as at the start of a stream.
+
+    cold_starts: share of windows of 1 to `frames` real frames in which every doubling of the history is
+    equally frequent; off, it draws no random numbers.
+    """
     padded, share = torch.rand(2, batch, generator=generator)
-    return torch.where(padded < 0.15, (share * (frames - 1)).long(), torch.zeros(batch, dtype=torch.long))
+    first = torch.where(padded < 0.15, (share * (frames - 1)).long(), torch.zeros(batch, dtype=torch.long))
+    if not cold_starts:
+        return first
+    cold, share = torch.rand(2, batch, generator=generator)
+    history = torch.exp(share * math.log(frames)).long().clamp(1, frames)
+    return torch.where(cold < cold_starts, frames - history, first)

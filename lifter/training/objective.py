@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lifter import normalise
 from lifter.h2ot import pipelines
 from lifter.h2ot.prune import uniform
 from lifter.layers import take
@@ -27,6 +28,7 @@ class Objective(nn.Module):
         self.model: Any = model
         self.recipe, self.rank = recipe, rank
         self.pose_loss: losses.Loss = losses.total(recipe.loss)
+        self.live_loss = losses.total(recipe.live_loss) if recipe.live_loss else None
         short = any(stage.frames or stage.keep for stage in recipe.stages)
         short = short and not getattr(model, "any_length", False)
         device = next(model.parameters()).device
@@ -42,7 +44,10 @@ class Objective(nn.Module):
             loss: Tensor = self.model.loss(self.model(batch.inputs, sample, level), noise)
             return loss
         poses, targets = self._poses(batch)
-        return self.pose_loss(poses.float(), targets)
+        loss = self.pose_loss(poses.float(), targets)
+        if self.live_loss is not None and batch.successive > 1:
+            loss = loss + self.live_loss(_newest(poses.float(), batch), _newest(targets, batch))
+        return loss
 
     def _poses(self, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Poses (B, K, J, 3) and targets (B, K, J, 3) of the supervised frames."""
@@ -61,3 +66,14 @@ class Objective(nn.Module):
             return pipelines.seq2frame(model, batch.inputs), targets[:, frames // 2 : frames // 2 + 1]
         indices = torch.from_numpy(uniform(frames, int(supervise))).to(targets.device)
         return model(batch.inputs)[:, indices], targets[:, indices]
+
+
+def _newest(poses: Tensor, batch: TrainingBatch) -> Tensor:
+    """The newest poses of successive windows as motions (motions, successive, J, 3) m, in camera axes.
+
+    poses: (B, K, J, 3) in the network's axes.
+    """
+    context = normalise.NormalisationContext(batch.newest_reflection)
+    newest = normalise.decode(poses[:, -1:], context)[:, 0]
+    motions: Tensor = newest.unflatten(0, (batch.successive, -1)).transpose(0, 1)
+    return motions

@@ -24,15 +24,22 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     frames: length of the windows, 0 for the model's own; shorter windows train the same weights in less time
     (`lifter.training.short_windows`). keep: numbers of frames that the short windows' schedule keeps.
+    successive: windows per motion, each a frame later than the window before, as live windows are; a batch
+    then has `batch` / `successive` motions. Three or more let `live_loss` reduce the jitter of live poses.
     """
 
     steps: int
     batch: int
     frames: int = 0
     keep: tuple[int, ...] = ()
+    successive: int = 1
 
     def __post_init__(self) -> None:
-        _check_minimum("stages", self, 1, "steps", "batch")
+        _check_minimum("stages", self, 1, "steps", "batch", "successive")
+        if self.successive > self.batch:
+            raise ConfigError(
+                f"stages: successive: expected at most batch = {self.batch}, got {self.successive}"
+            )
         _check_minimum("stages", self, 0, "frames")
 
 
@@ -70,7 +77,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The settings of one training run.
 
     lifter: the model to train. data: `type` ("motion", "h36m", "mpi3dhp", "motionbert") and the settings of
-    that dataset (`lifter.training.sources`). loss: weights by name (`lifter.training.losses`).
+    that dataset (`lifter.training.sources`). loss: weights by name (`lifter.training.losses`). live_loss:
+    weights of losses of the newest poses of successive windows, which are the poses that live use publishes.
     stages, or epochs: stages of some steps each, or epochs over the data in batches of `batch` windows.
     flip: true mirrors half of the windows at random; "both" has every window twice in an epoch, plain and
     mirrored. test_flip: average each pose with the mirrored input's pose in tests.
@@ -89,6 +97,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lifter: LifterSpec
     data: dict[str, Any]
     loss: dict[str, float] = msgspec.field(default_factory=lambda: {"mpjpe": 1.0})
+    live_loss: dict[str, float] = {}
     optimiser: OptimiserSettings = OptimiserSettings()
     stages: tuple[Stage, ...] = ()
     epochs: int = 0
@@ -115,6 +124,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ConfigError("train: expected either `stages` (with steps) or `epochs`, and not both")
         if self.start_paired and not self.symmetric:
             raise ConfigError("train: start_paired: expected symmetric: true beside it")
+        if self.live_loss and all(stage.successive == 1 for stage in self.stages):
+            raise ConfigError("train: live_loss: expected a stage with `successive` of 2 or more beside it")
         _check_minimum("train", self, 1, "batch", "evaluate_epochs", "log_steps")
         _check_minimum("train", self, 0, "epochs", "workers", "checkpoint_minutes")
 

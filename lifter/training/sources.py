@@ -2,7 +2,8 @@
 
 Settings under `data:` by type; all files lie in the folder given with --data:
   motion       file: motion capture (`lifter.data.mocap`); shares: how often each source is drawn;
-               test_file: held-out motion capture; detector: `lifter.synthesis.detector_habits`.
+               test_file: held-out motion capture; detector: `lifter.synthesis.detector_habits`;
+               cold_starts: share of windows with a short history, as in a person's first seconds.
   h36m         detector: "cpn_ft_h36m_dbb" or "gt"; every: use every n-th frame; stride between windows.
   mpi3dhp      stride.
   motionbert   file: the pickle, or a folder of clips; stride.
@@ -23,7 +24,7 @@ from lifter.training.recipe import Recipe
 from stream.errors import ConfigError
 
 _SETTINGS = {
-    "motion": {"file", "shares", "test_file", "detector"},
+    "motion": {"file", "shares", "test_file", "detector", "cold_starts"},
     "h36m": {"detector", "every", "stride"},
     "mpi3dhp": {"stride"},
     "motionbert": {"file", "stride"},

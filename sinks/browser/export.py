@@ -4,7 +4,6 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,20 +11,31 @@ import numpy as np
 
 from sinks.bvh import BVH
 from sinks.gltf import GLTF
+from sinks.mcap import MCAP
 from sinks.npz import NPZ
+from stream.clock import SystemClock
 from stream.errors import PoseliftError
 from stream.messages import Message, Meta, PoseFrame
-from stream.postprocess.batch import PoseBatch
-from stream.postprocess.joint_rotations import JointRotations
+from stream.postprocess.add_rotations import with_rotations
 from stream.protocols import ComponentContext, Openable, opened
-from stream.rig import SKELETON
 
-FORMATS = ("npz", "bvh", "glb")
+FORMATS = ("npz", "bvh", "glb", "mcap")
+ROTATION_FORMATS = frozenset(("bvh", "glb", "mcap"))
 _MIN_HZ, _MAX_HZ = 1, 1000
 
 
 class NothingToExport(PoseliftError):
     """No frame of the requested time and source can be written in the requested format."""
+
+
+class _StandingClock(SystemClock):
+    """Unix time stands still, so that a log has the metas at the time of the first frame, not at the end."""
+
+    def __init__(self, unix_ns: int) -> None:
+        self._unix_ns = unix_ns
+
+    def unix_ns(self) -> int:
+        return self._unix_ns
 
 
 class _Writer(Openable, Protocol):
@@ -40,12 +50,12 @@ def export(format: str, frames: Sequence[PoseFrame], metas: Iterable[Meta]) -> t
     """
     if not frames:
         raise NothingToExport("no poses in this time")
-    if format != "npz":
-        frames = with_rotations(frames)
+    messages: Iterable[PoseFrame | Meta] = [*metas, *frames]
+    if format in ROTATION_FORMATS:
+        messages = with_rotations(messages)
     with tempfile.TemporaryDirectory(prefix="poselift-") as name:
         folder = Path(name)
-        with opened(_WRITERS[format](folder, rate_hz(frames))) as writer:
-            messages: list[Message] = [*metas, *frames]
+        with opened(_WRITERS[format](folder, frames)) as writer:
             for message in messages:
                 writer.send(message)
         files = sorted(folder.iterdir())
@@ -60,19 +70,30 @@ def export(format: str, frames: Sequence[PoseFrame], metas: Iterable[Meta]) -> t
         return ".zip", buffer.getvalue()
 
 
-def _npz(folder: Path, hz: float) -> _Writer:
+def _npz(folder: Path, frames: Sequence[PoseFrame]) -> _Writer:
     return NPZ(NPZ.Settings(path=str(folder / "poses.npz")), ComponentContext("export"))
 
 
-def _bvh(folder: Path, hz: float) -> _Writer:
-    return BVH(BVH.Settings(path=str(folder / "poses-{id}.bvh"), fps=hz), ComponentContext("export"))
+def _bvh(folder: Path, frames: Sequence[PoseFrame]) -> _Writer:
+    return BVH(
+        BVH.Settings(path=str(folder / "poses-{id}.bvh"), fps=rate_hz(frames)), ComponentContext("export")
+    )
 
 
-def _glb(folder: Path, hz: float) -> _Writer:
-    return GLTF(GLTF.Settings(path=str(folder / "poses-{id}.glb"), fps=hz), ComponentContext("export"))
+def _glb(folder: Path, frames: Sequence[PoseFrame]) -> _Writer:
+    return GLTF(
+        GLTF.Settings(path=str(folder / "poses-{id}.glb"), fps=rate_hz(frames)), ComponentContext("export")
+    )
 
 
-_WRITERS: dict[str, Callable[[Path, float], _Writer]] = {"npz": _npz, "bvh": _bvh, "glb": _glb}
+def _mcap(folder: Path, frames: Sequence[PoseFrame]) -> _Writer:
+    settings = MCAP.Settings(path=str(folder / "poses.mcap"))
+    return MCAP(settings, ComponentContext("export", clock=_StandingClock(frames[0].published_unix_ns)))
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[PoseFrame]], _Writer]] = {
+    "npz": _npz, "bvh": _bvh, "glb": _glb, "mcap": _mcap,
+}  # fmt: skip
 
 
 def rate_hz(frames: Sequence[PoseFrame]) -> float:
@@ -85,17 +106,3 @@ def rate_hz(frames: Sequence[PoseFrame]) -> float:
     if not steps_ns.size:
         return 30.0
     return float(np.clip(round(1e9 / float(np.median(steps_ns))), _MIN_HZ, _MAX_HZ))
-
-
-def with_rotations(frames: Sequence[PoseFrame]) -> list[PoseFrame]:
-    """The frames with joint rotations, computed where the sender left them out."""
-    step, rotated = JointRotations(), []
-    for frame in frames:
-        missing = any(person.rotations is None for person in frame.persons if person.state != "lost")
-        if missing and frame.skeleton == SKELETON:
-            batch = PoseBatch.from_poses(frame.skeleton, frame.header, (1, 1), frame.persons, frame.frame_id)
-            step.apply(batch)
-            persons = tuple([batch.pose(row) for row in range(len(frame.persons))])
-            frame = replace(frame, persons=persons)
-        rotated.append(frame)
-    return rotated

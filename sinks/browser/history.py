@@ -28,6 +28,10 @@ class History:
         with self._lock:
             self._metas[meta.source] = meta
 
+    def has_source(self, name: str) -> bool:
+        """Whether a meta of this source has come."""
+        return name in self._metas
+
     def keep_from(self, unix_ms: float | None) -> None:
         """Keep frames captured since then; None: only those of the last 30 s."""
         with self._lock:

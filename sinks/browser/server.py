@@ -20,10 +20,11 @@ from websockets.typing import Subprotocol
 
 from sinks.browser import export
 from sinks.browser.access import SUBPROTOCOL, AccessRules, bearer_token, subprotocol_token
-from sinks.browser.client import Client, Export, Keep, Ping
+from sinks.browser.client import Client, Export, Keep, Ping, Watch
 from sinks.browser.client import Request as ClientRequest
 from sinks.browser.history import History
 from sinks.browser.pages import file_response, text_response
+from sinks.browser.pictures import PictureSender
 from stream.clock import Clock
 from stream.errors import PoseliftError, SinkUnavailable
 from stream.health import Health
@@ -45,8 +46,9 @@ class ViewerServer:
 
     def __init__(
         self, host: str, port: int, max_clients: int, rules: AccessRules, history: History,
-        name: str, health: Health, clock: Clock,
+        name: str, health: Health, clock: Clock, pictures: PictureSender | None = None,
     ) -> None:  # fmt: skip
+        """pictures: shows the pages what the cameras see; None without that."""
         self.port = port
         self._host, self._max_clients, self._rules, self._history = host, max_clients, rules, history
         self._name, self._health, self._clock = name, health, clock
@@ -56,6 +58,8 @@ class ViewerServer:
         self._exporting = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._server: Server | None = None
+        self._pictures = pictures
+        self._sending: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"{name} server", daemon=True)
 
     @property
@@ -116,9 +120,13 @@ class ViewerServer:
             logger=_websockets_log,
         )
         self.port = next(iter(self._server.sockets)).getsockname()[1]
+        if self._pictures is not None:
+            self._sending = asyncio.create_task(self._pictures.run(self._clients, self._history.has_source))
 
     async def _stop(self) -> None:
         assert self._server is not None
+        if self._sending is not None:
+            self._sending.cancel()
         self._server.close(reason="the viewer's server ends")
         await self._server.wait_closed()
 
@@ -195,6 +203,7 @@ class ViewerServer:
             "schema": "viewer",
             "formats": export.FORMATS,
             "unix_ms": self._clock.unix_ns() / 1e6,
+            "pictures": self._pictures is not None,
         }
 
     def _put(self, topic: str, data: bytes, is_pose: bool) -> None:
@@ -211,6 +220,8 @@ class ViewerServer:
             case Keep(from_ms):
                 client.keep_from_ms = from_ms
                 self._update_keep()
+            case Watch(source):
+                client.watched = source
             case Export() if client.exporting is None or client.exporting.done():
                 client.exporting = asyncio.create_task(self._export(client, request))
             case Export(format):

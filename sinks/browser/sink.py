@@ -7,6 +7,7 @@ import msgspec
 
 from sinks.browser.access import AccessRules, resolve_token
 from sinks.browser.history import History
+from sinks.browser.pictures import PictureSender
 from sinks.browser.server import ViewerServer
 from stream.errors import ConfigError, SinkUnavailable
 from stream.messages import Message, Meta, PoseFrame
@@ -26,12 +27,22 @@ class Browser:
     close_timeout_s = 3.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """host: address of the interface to serve on; any but this machine's own loopback needs a token.
+        """Settings of the viewer.
 
-        port: 0 picks a free one. token: secret that browsers must send to connect; ${NAME} takes it from
-        the environment variable NAME. hosts: further names under which browsers reach this machine.
-        max_clients: browsers that may be connected at once. max_recording_s: longest recording that the page
-        can download.
+        host: Address of the interface to serve on; any but this machine's own loopback needs a token.
+
+        port: 0 picks a free one.
+
+        token: Secret that browsers must send to connect; ${NAME} takes it from the environment variable NAME.
+
+        hosts: Further names under which browsers reach this machine.
+
+        max_clients: Browsers that may be connected at once.
+
+        max_recording_s: Longest recording that the page can download.
+
+        picture_hz: Pictures of the camera a second, at most 5, that all people who open the page see behind
+        the keypoints; 0 for none. Works for cameras that this process reads, so not with `workers`.
         """
 
         host: str = "127.0.0.1"
@@ -40,6 +51,7 @@ class Browser:
         hosts: tuple[str, ...] = ()
         max_clients: int = 8
         max_recording_s: float = 600.0
+        picture_hz: float = 0.0
 
         def __post_init__(self) -> None:
             if not 0 <= self.port < 65536:
@@ -50,6 +62,8 @@ class Browser:
                 raise ConfigError(f"browser max_clients: expected 1 to 100, got {self.max_clients}")
             if not 0 < self.max_recording_s <= 7200:
                 raise ConfigError(f"browser max_recording_s: expected up to 7200, got {self.max_recording_s}")
+            if not 0 <= self.picture_hz <= 5:
+                raise ConfigError(f"browser picture_hz: expected 0 to 5, got {self.picture_hz}")
             if self.token is None and not is_loopback(self.host):
                 raise ConfigError(
                     f"browser token: other machines can reach {self.host}, so browsers need a token; set "
@@ -61,6 +75,9 @@ class Browser:
         self._context = context
         self._rules = AccessRules(resolve_token(settings.token), (settings.host, *settings.hosts))
         self._history = History(settings.max_recording_s)
+        self._pictures = None
+        if settings.picture_hz:
+            self._pictures = PictureSender(settings.picture_hz, context.snapshots, context.clock)
         self._server: ViewerServer | None = None
         self.endpoint = self._address(settings.port)  # once open, with the actual port
 
@@ -69,11 +86,15 @@ class Browser:
         settings, context = self._settings, self._context
         server = ViewerServer(
             settings.host, settings.port, settings.max_clients, self._rules, self._history,
-            context.name, context.health, context.clock,
+            context.name, context.health, context.clock, self._pictures,
         )  # fmt: skip
         server.start()
         self._server = server
         self.endpoint = self._address(server.port)
+        if self._pictures is not None:
+            log.warning(
+                "%s: all people who open the page see the camera's picture (picture_hz)", context.name
+            )
         if not is_loopback(settings.host):
             log.warning(
                 "%s: %s is not encrypted; use it in trusted networks only", context.name, self.endpoint

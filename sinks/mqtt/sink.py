@@ -11,13 +11,14 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sinks.max_age import MaxAge
 from sinks.mqtt.publications import Publication, Publications
+from sinks.mqtt.settings import MQTTSettings
 from stream import security
 from stream.clock import Backoff
-from stream.errors import ConfigError, SinkUnavailable
+from stream.errors import SinkUnavailable
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
 from stream.queues import DropOldestQueue
@@ -50,52 +51,9 @@ class MQTT:
 
     close_timeout_s = 3 * CLOSE_GRACE_S
 
-    class Settings(security.BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """Settings of poses over MQTT.
+    Settings = MQTTSettings
 
-        prefix: First part of all topics. Nodes at the same broker need different prefixes.
-
-        format: Encoding of poses, json or msgpack; all other messages are JSON.
-
-        max_hz: Maximum number of poses per second and source.
-
-        max_age_ms: Poses older than this are not sent; null sends poses of any age.
-
-        discovery: Announce the node to Home Assistant.
-
-        discovery_prefix: Topic prefix at which Home Assistant expects announcements.
-
-        viewer_url: Address of the page of a browser sink, such as http://192.0.2.1:8765, to which Home
-        Assistant's page of the node links.
-        """
-
-        prefix: str = "poselift"
-        format: Literal["json", "msgpack"] = "json"
-        max_hz: float = 10.0
-        max_age_ms: float | None = 3000.0
-        discovery: bool = False
-        discovery_prefix: str = "homeassistant"
-        viewer_url: str | None = None
-
-        def __post_init__(self) -> None:
-            security.BrokerSettings.__post_init__(self)
-            if not 0 < self.max_hz <= 1000:
-                raise ConfigError(f"mqtt max_hz: expected above 0 and at most 1000, got {self.max_hz}")
-            if self.max_age_ms is not None and not self.max_age_ms > 0:
-                raise ConfigError(f"mqtt max_age_ms: expected more than 0, or null, got {self.max_age_ms}")
-            if self.viewer_url is not None and not self.viewer_url.startswith(("http://", "https://")):
-                raise ConfigError(
-                    "mqtt viewer_url: expected an address such as http://192.0.2.1:8765, "
-                    f"got {self.viewer_url!r}"
-                )
-            for name, prefix in (("prefix", self.prefix), ("discovery_prefix", self.discovery_prefix)):
-                if not prefix or prefix[0] in "/$" or prefix[-1] == "/" or set(prefix) & set("+#\0"):
-                    raise ConfigError(
-                        f"mqtt {name}: expected the beginning of a topic, such as poselift or home/poselift, "
-                        f"without + and #, got {prefix!r}"
-                    )
-
-    def __init__(self, settings: Settings, context: ComponentContext) -> None:
+    def __init__(self, settings: MQTTSettings, context: ComponentContext) -> None:
         self._settings = settings
         self._context = context
         self.endpoint = f"mqtt://{settings.host}:{settings.port}/{settings.prefix}"
@@ -123,6 +81,7 @@ class MQTT:
         if settings.username and not settings.tls:
             security.warn_of_clear_password(self._context.name, self.endpoint, settings.host)
         self._loop = asyncio.SelectorEventLoop()  # aiomqtt supports no other kind on every system
+        self._loop.set_exception_handler(security.ignore_closed_sockets)
         self._task = self._loop.create_task(self._stay_connected())
         self._wake = asyncio.Event()  # a publication is queued, or the sink is closing
         self._closing = False
@@ -283,7 +242,10 @@ def _transient(publications: list[Publication]) -> int:
 
 def _socket_options() -> list[tuple[int, int, int]]:
     """Options of the TCP connection that keep poses from waiting in it."""
-    options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)]
+    options = [
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),  # or the end of a pose waits for the broker's answer
+    ]
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS))
     return options

@@ -14,6 +14,7 @@ from stream.errors import ConfigError, SinkUnavailable
 
 Distro = Literal["humble", "jazzy", "none"]
 _INFO = "rmw_dds_common/msg/ParticipantEntitiesInfo"
+MAX_LIFESPAN_MS = 1e9  # DDS counts nanoseconds; longer ones do not end either
 _FATAL, _ERROR = 1, 2  # categories of Cyclone DDS's log
 _GID_BYTES = {"humble": 24, "jazzy": 16}
 
@@ -39,11 +40,21 @@ class Participant:
         if distro != "none":
             self._info = self._writer("ros_discovery_info", "", latched=True)
 
-    def add(self, topic: str, type_name: str, depth: int = 10, latched: bool = False) -> bool:
-        """Announce a topic; latched: late subscribers get the last message. Returns whether it is new."""
+    def add(
+        self,
+        topic: str,
+        type_name: str,
+        depth: int = 10,
+        latched: bool = False,
+        lifespan_ms: float | None = None,
+    ) -> bool:
+        """Announce a topic; latched: late subscribers get the last message. Returns whether it is new.
+
+        lifespan_ms: messages older than this are not delivered, for example after a pause of the network.
+        """
         if topic in self._writers:
             return False
-        self._writers[topic] = self._writer(f"rt{topic}", type_name, depth, latched)
+        self._writers[topic] = self._writer(f"rt{topic}", type_name, depth, latched, lifespan_ms)
         self._announce_node()
         return True
 
@@ -61,13 +72,25 @@ class Participant:
         self._writers.clear()
         self._info = self._participant = self._domain = None
 
-    def _writer(self, topic: str, type_name: str, depth: int = 10, latched: bool = False) -> Any:
+    def _writer(
+        self,
+        topic: str,
+        type_name: str,
+        depth: int = 10,
+        latched: bool = False,
+        lifespan_ms: float | None = None,
+    ) -> Any:
         dds, Policy = self._dds, self._dds.core.Policy
         durability = Policy.Durability.TransientLocal if latched else Policy.Durability.Volatile
         qos = dds.qos.Qos(
             Policy.Reliability.Reliable(max_blocking_time=0),
             durability,
             Policy.History.KeepLast(1 if latched else depth),
+            Policy.Lifespan(
+                dds.util.duration(infinite=True)
+                if lifespan_ms is None
+                else dds.util.duration(microseconds=round(1e3 * min(lifespan_ms, MAX_LIFESPAN_MS)))
+            ),
             Policy.DataRepresentation(use_cdrv0_representation=True),
             Policy.Userdata(f"typehash=RIHS01_{HASHES[type_name]};".encode() if type_name else b""),
         )
@@ -147,7 +170,7 @@ class _CycloneDDS:
     """The modules of cyclonedds."""
 
     def __init__(self) -> None:
-        for name in ("core", "domain", "qos", "pub", "topic"):
+        for name in ("core", "domain", "qos", "pub", "topic", "util"):
             setattr(self, name, importlib.import_module(f"cyclonedds.{name}"))
 
     def log_errors_only(self) -> None:

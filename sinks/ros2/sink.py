@@ -31,6 +31,8 @@ _TOPICS = {
     DIAGNOSTICS: DIAGNOSTICS_TYPE,
 }
 _DEPTHS = {TF: 100}
+# Of use at any age, or retained; every other topic holds poses.
+_AGELESS = frozenset((TF_STATIC, TRACKED, DIAGNOSTICS))
 
 
 class ROS2:
@@ -42,7 +44,8 @@ class ROS2:
         peers: addresses of machines that multicast does not reach.
         distro: which distribution the node announces itself to: humble, jazzy (and later), or none for no
         node name.
-        max_age_ms: older poses are not sent; their persons count as lost.
+        max_age_ms: older poses are neither sent nor, after a pause of the network, delivered; their persons
+        count as lost.
         """
 
         domain: int = 0
@@ -108,4 +111,5 @@ class ROS2:
     def _announce(self, topic: str, type_name: str) -> None:
         assert self._participant is not None
         latched = topic in LATCHED or topic.endswith("/urdf")
-        self._participant.add(topic, type_name, _DEPTHS.get(topic, 10), latched)
+        lifespan_ms = None if latched or topic in _AGELESS else self._settings.max_age_ms
+        self._participant.add(topic, type_name, _DEPTHS.get(topic, 10), latched, lifespan_ms)

@@ -14,6 +14,7 @@ from stream.errors import ConfigError
 from stream.messages import F32
 from stream.rotations import F64
 
+MAX_PX = 1e6  # no camera has larger intrinsics, and larger ones overflow
 _DISTORTION_COUNTS = (0, 4, 5, 8, 12, 14)  # of coefficients in OpenCV's lens models
 _MAX_ASPECT_ERROR = 0.01  # relative difference of two aspect ratios that count as equal
 
@@ -52,6 +53,12 @@ class Camera:
                 raise ConfigError(
                     "expected size_wh, fx and fy above 0, "
                     f"got size_wh {list(self.size_wh)}, fx {self.fx}, fy {self.fy}"
+                )
+            pixels = (*self.size_wh, self.fx, self.fy, self.cx, self.cy)
+            if min(self.fx, self.fy) < 1 or max(map(abs, (*pixels, *self.distortion))) > MAX_PX:
+                raise ConfigError(
+                    f"expected fx and fy from 1 and all values up to {MAX_PX:.0f}, got fx {self.fx}, "
+                    f"fy {self.fy}, cx {self.cx}, cy {self.cy}, distortion {list(self.distortion)}"
                 )
             if len(self.distortion) not in _DISTORTION_COUNTS:
                 *counts, last = _DISTORTION_COUNTS

@@ -21,9 +21,15 @@ class Cameras:
     """Cameras by source name: `settings` holds the calibrated ones, all others have a field of `fov_deg`."""
 
     def __init__(self, settings: Mapping[str, Camera.Settings], fov_deg: float = ASSUMED_FOV_DEG) -> None:
-        self._settings = settings
+        self._settings = dict(settings)
         self._fov_deg = fov_deg
         self._cameras: dict[str, tuple[tuple[int, int], Camera]] = {}
+
+    def set(self, source: str, settings: Camera.Settings | None) -> None:
+        """Set or, with None, forget the calibration of a source that has no frames in progress."""
+        others = {name: other for name, other in self._settings.items() if name != source}
+        self._settings = others if settings is None else others | {source: settings}
+        self._cameras.pop(source, None)
 
     def get(self, source: str, size_wh: tuple[int, int]) -> Camera:
         """The camera of a source whose images have this size.

@@ -4,7 +4,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from stream.cli.gif import write_gif
@@ -14,10 +15,12 @@ from stream.errors import PoseliftError
 from stream.health import health_line
 from stream.messages import PoseFrame
 from stream.runtime.pipeline import Pipeline
-from stream.runtime.service import endpoints, stopped_by_signals, supervise
+from stream.runtime.service import endpoints, supervise
+from stream.runtime.signals import stopped_by_signals
 from stream.wire.codec import decode
 
 LISTENER_STOP_TIMEOUT_S = 5.0
+MAX_GIF_FRAMES = 600  # the length of the recording; with --view it repeats
 
 
 def demo(output: Path, changes: Iterable[str] = ()) -> None:
@@ -34,6 +37,8 @@ def demo(output: Path, changes: Iterable[str] = ()) -> None:
             for line in endpoints(pipeline):
                 print_line(f"poses at {line}")
             endpoint = pipeline.sink_threads["zeromq"].endpoint
+            if "browser" in pipeline.sink_threads:
+                print_line("Open the address of the browser to see them. The recording repeats until Ctrl-C.")
             print_line("A second process subscribes to the poses and prints a line every second:")
             listener = _start_listener(endpoint, recording)
             try:
@@ -42,10 +47,17 @@ def demo(output: Path, changes: Iterable[str] = ()) -> None:
                 _stop_listener(listener)
         if pipeline.error is not None:
             raise pipeline.error
-        frames = [message for line in recording.open("rb") if isinstance(message := decode(line), PoseFrame)]
+        frames = list(islice(_pose_frames(recording), MAX_GIF_FRAMES))
     write_gif(frames, output)
     print_line(f"publisher, whole run: {health_line(pipeline.status().report)}")
-    print_line(f"The subscriber received {len(frames)} frames. Drawing of the poses: {output.resolve()}")
+    print_line(f"Drawing of {len(frames)} frames that the subscriber received: {output.resolve()}")
+
+
+def _pose_frames(recording: Path) -> Iterator[PoseFrame]:
+    with recording.open("rb") as lines:
+        for line in lines:
+            if isinstance(message := decode(line), PoseFrame):
+                yield message
 
 
 def _start_listener(endpoint: str, recording: Path) -> subprocess.Popen[bytes]:

@@ -15,7 +15,7 @@ from stream.client import Subscriber
 from stream.errors import ConfigError
 from stream.messages import PoseFrame
 from stream.protocols import ComponentContext, Sink, opened
-from stream.runtime.service import stopped_by_signals
+from stream.runtime.signals import stopped_by_signals
 from stream.security import ClientKeys
 from stream.wire.codec import encode
 

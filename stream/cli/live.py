@@ -21,6 +21,7 @@ ViewOption = Annotated[
     bool, typer.Option("--view", help="Show the poses in the browser; prints the address of the page.")
 ]
 VIEW_CHANGES = ("lifter.kp2d=true", "sinks.browser.type=browser")
+DEMO_VIEW_CHANGES = (*VIEW_CHANGES, "sources.walk.loop=true")
 
 
 @app.command()
@@ -33,11 +34,11 @@ def demo(
     """Lift a packaged recording live and draw the poses.
 
     A second process receives the poses and the command draws them as an animated GIF. Needs no camera,
-    network or broker. Takes about 20 seconds.
+    network or broker. Takes about 20 seconds; with --view the recording repeats until Ctrl-C.
     """
     from stream.cli.demo import demo
 
-    demo(output, VIEW_CHANGES if view else ())
+    demo(output, DEMO_VIEW_CHANGES if view else ())
 
 
 @app.command()
@@ -53,8 +54,11 @@ def run(
 
     Reads the sources, lifts keypoints to 3D poses and publishes them through the sinks, until the sources end
     or Ctrl-C. `poselift check CONFIG` prints every setting of a config; `poselift listen` prints the
-    published poses. With --log json everything is logged to stderr.
+    published poses. With --log json everything is logged to stderr. SIGHUP reads the config again and opens
+    and closes the sources that have changed.
     """
+    from functools import partial
+
     from stream.cli.json_log import log_as_json, log_line
     from stream.config.load import load
     from stream.runtime.service import run
@@ -62,8 +66,8 @@ def run(
     require_choice("--log", log, ("text", "json"))
     if log == "json":
         log_as_json()
-    all_changes = (*(VIEW_CHANGES if view else ()), *(changes or ()))
-    run(load(config, all_changes), log_line if log == "json" else print_status)
+    load_config = partial(load, config, (*(VIEW_CHANGES if view else ()), *(changes or ())))
+    run(load_config(), log_line if log == "json" else print_status, reload=load_config)
 
 
 @app.command()
@@ -115,7 +119,7 @@ def listen(
 @app.command()
 def view(
     target: Annotated[
-        str, typer.Argument(help="ZeroMQ address of a `poselift run`, or a .npz or .jsonl file of poses.")
+        str, typer.Argument(help="ZeroMQ address of a `poselift run`, or a .npz, .jsonl or .mcap file.")
     ] = "tcp://127.0.0.1:5555",
     source: Annotated[str | None, typer.Option(help="Show this source only.")] = None,
     host: Annotated[

@@ -11,7 +11,7 @@ except ImportError:
         "(`from stream import subscribe` works without them.)"
     )
 
-from stream.cli import bench, doctor, files, keys, live, measure, models, plot, research
+from stream.cli import bench, cluster, doctor, files, keys, live, measure, models, plot, research, serve
 from stream.cli.json_log import logs_json
 from stream.cli.output import open_missing_streams
 from stream.errors import ConfigError, PoseliftError
@@ -24,8 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for commands in (live, files, keys, doctor, models, measure, bench, research, plot):
+for commands in (live, serve, files, keys, doctor, models, measure, bench, research, plot):
     app.registered_commands += commands.app.registered_commands
+app.add_typer(cluster.app)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -129,7 +129,7 @@ def lag_curve(
     clips: Annotated[
         int, typer.Option(help="Number of clips, spread evenly over the long enough ones.")
     ] = 40,
-    frames: Annotated[int, typer.Option(help="Successive frames of each clip to score.")] = 80,
+    frames: Annotated[int, typer.Option(help="Successive frames of each clip to score.")] = 40,
     blend: Annotated[
         int | None,
         typer.Option(help="Frames over which successive passes are blended; default: lifter.blend auto."),

@@ -6,20 +6,17 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from sinks.browser import Browser
 from stream.cli.output import print_line
 from stream.client import Subscriber
 from stream.clock import Clock, SystemClock
-from stream.errors import ConfigError, DecodeError
-from stream.files.poses import read
+from stream.errors import ConfigError
+from stream.files.recorded_poses import read_messages
 from stream.messages import KeypointFrame, Message, Meta, ModelInfo, PoseFrame
 from stream.protocols import ComponentContext, opened
-from stream.runtime.service import stopped_by_signals
+from stream.runtime.signals import stopped_by_signals
 from stream.security import ClientKeys
 from stream.skeletons import SKELETONS
-from stream.wire.codec import decode
 
 READ_TIMEOUT_S = 0.1
 META_INTERVAL_NS = 1_000_000_000
@@ -102,29 +99,18 @@ def _offsets_ns(frames: list[PoseFrame]) -> Iterator[int]:
 
 
 def _load(path: Path, source: str | None) -> tuple[list[PoseFrame], list[Meta]]:
-    frames = [frame for frame in read(path) if source in (None, frame.header.source)]
+    """Frames in order, and the newest meta of each of their sources; made up where the file has none."""
+    frames, metas = [], {}
+    for message in read_messages(path):
+        if isinstance(message, Meta):
+            metas[message.source] = message
+        elif isinstance(message, PoseFrame) and source in (None, message.header.source):
+            frames.append(message)
     if not frames:
         where = "" if source is None else f" of source {source!r}"
         raise ConfigError(f"{path}: expected recorded poses{where}, found none")
-    metas = {frame.header.source: _meta(frame) for frame in reversed(frames)}
-    return frames, list((metas | {meta.source: meta for meta in recorded_metas(path)}).values())
-
-
-def recorded_metas(path: Path) -> Iterator[Meta]:
-    """The metas in a file of poses; none in files that were written without them."""
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            lines = [str(text).encode() for text in file["metas"]] if "metas" in file else []
-    else:
-        with path.open("rb") as jsonl:
-            lines = [line for line in jsonl if b'"meta"' in line[:40]]
-    for line in lines:
-        try:
-            message = decode(line)
-        except DecodeError:  # the unfinished last line of a recording that was interrupted
-            continue
-        if isinstance(message, Meta):
-            yield message
+    sources = {frame.header.source: frame for frame in reversed(frames)}
+    return frames, [metas.get(name) or _meta(frame) for name, frame in sources.items()]
 
 
 def _meta(frame: PoseFrame) -> Meta:

@@ -1,5 +1,6 @@
 """Section `lifter` of a config: weights, engine, and the timing of windows and poses."""
 
+import re
 from typing import Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from stream.postprocess.blend import default_blend_frames
 from stream.windows.resample import Timing
 
 MAX_RESAMPLE_HZ = 1000
+MAX_TIMEOUT_MS = 60_000.0
 MAX_THREADS = 256  # with many more, the thread limit of the system ends the process without a message
 
 
@@ -51,6 +53,18 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     predict_s: Seconds for which a person who is no longer detected is predicted before the state becomes
     lost. Longer gaps are not interpolated.
 
+    endpoint: Address of a lifter service (`poselift serve-lifter`), such as tcp://127.0.0.1:5560, that lifts
+    in place of this process; it must have the same weights. null lifts in this process.
+
+    timeout_ms: How long a batch waits for the lifter service before it counts as away.
+
+    fallback: What happens while the lifter service is away: wait keeps the frames and lifts more of them at
+    once later, local lifts in this process.
+
+    curve_secret_file: This node's CURVE secret key (.key_secret) for the lifter service; null disables CURVE.
+
+    curve_server_file: The lifter service's public key (.key); required with `curve_secret_file`.
+
     kp2d: Publish the 2D keypoints with the poses.
     rotations: Publish joint rotations with the poses; auto computes them when a sink needs them.
     """
@@ -68,6 +82,11 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_age_ms: float | None = 2000.0
     min_score: float = 0.05
     predict_s: float = 0.5
+    endpoint: str | None = None
+    timeout_ms: float = 250.0
+    fallback: Literal["wait", "local"] = "wait"
+    curve_secret_file: str | None = None
+    curve_server_file: str | None = None
     kp2d: bool = False
     rotations: bool | Literal["auto"] = "auto"
 
@@ -94,6 +113,20 @@ class LifterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             )
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise ConfigError(f"lifter.threads: expected 1 to {MAX_THREADS}, or null, got {self.threads}")
+
+        self._check_service()
+
+    def _check_service(self) -> None:
+        if self.endpoint is not None and not re.fullmatch(r"(tcp://.+:\d{1,5}|ipc://.+)", self.endpoint):
+            raise ConfigError(
+                f"lifter.endpoint: expected an address like tcp://127.0.0.1:5560, got {self.endpoint!r}"
+            )
+        if not 1 <= self.timeout_ms <= MAX_TIMEOUT_MS:
+            raise ConfigError(
+                f"lifter.timeout_ms: expected 1 to {MAX_TIMEOUT_MS:g} ms, got {self.timeout_ms}"
+            )
+        if (self.curve_secret_file is None) != (self.curve_server_file is None):
+            raise ConfigError("lifter: CURVE needs both curve_secret_file and curve_server_file; set both")
 
     def timing(self, rate_hz: float) -> Timing:
         """Steps of windows and of published poses in ns, for weights trained at `rate_hz`."""

@@ -18,6 +18,7 @@ import msgspec
 from sinks import SINKS
 from sources import DETECTORS, FRAME_SOURCES, SOURCES
 from stream.config.changes import apply_change
+from stream.config.cluster import ClusterSettings
 from stream.config.convert import reject_unknown, require_mapping, suggestion, to_struct
 from stream.config.lifter import LifterSettings
 from stream.config.secrets import Secrets
@@ -78,6 +79,8 @@ class Config:
 
     status_s: Seconds between status messages and health lines.
 
+    cluster: The machines on which `poselift cluster run` runs the workers; `poselift run` ignores it.
+
     workers: Processes among which the sources are divided, each with a lifter of its own; 1 runs everything
     in this process, auto uses one process per core but one, and no more than there are sources.
     """
@@ -91,6 +94,7 @@ class Config:
     sinks: dict[str, ComponentConfig]
     status_s: float
     workers: int | Literal["auto"] = 1
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     # Not a setting: the `${...}` references, which `to_dict` shows in place of their values.
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
@@ -107,6 +111,7 @@ class Config:
                 "sinks": {name: sink.to_dict() for name, sink in self.sinks.items()},
                 "status_s": self.status_s,
                 "workers": self.workers,
+                "cluster": msgspec.to_builtins(self.cluster),
             }
         )
         return self.secrets.restore(shown)
@@ -155,6 +160,8 @@ def resolve(tree: object, changes: Iterable[str] = ()) -> Config:
         return _resolve(secrets.fill_in(tree), secrets)
     except ConfigError as error:
         raise ConfigError(secrets.hide(str(error))) from None
+    except RecursionError:
+        raise ConfigError("the config: nested too deeply") from None
 
 
 def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:
@@ -178,6 +185,7 @@ def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:
         status_s=_seconds(tree.get("status_s", DEFAULT_STATUS_S)),
         secrets=secrets,
         workers=_workers(tree.get("workers", 1), len(source_configs)),
+        cluster=_cluster(_section(tree, "cluster"), source_configs),
     )
 
 
@@ -188,6 +196,12 @@ def _scene(tree: dict[str, Any], sources: dict[str, ComponentConfig]) -> RootPos
         reject_unknown(scene.cameras, sources, "scene.cameras")
         reject_unknown(scene.world.camera_pose, sources, "scene.world.camera_pose")
     return scene
+
+
+def _cluster(tree: dict[str, Any], sources: dict[str, ComponentConfig]) -> ClusterSettings:
+    cluster: ClusterSettings = to_struct(ClusterSettings, tree, "cluster")
+    reject_unknown(cluster.near, sources, "cluster.near")
+    return cluster
 
 
 def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:

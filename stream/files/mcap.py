@@ -1,13 +1,13 @@
 """MCAP recordings: read the documents back, and repair a file whose writer was killed."""
 
 import importlib
-import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stream.errors import ConfigError, DecodeError
+from stream.files.bounded import BoundedReader
 from stream.files.cache import write_atomically
 from stream.messages import KeypointFrame, Message, PoseFrame
 from stream.wire.codec import decode
@@ -15,6 +15,7 @@ from stream.wire.codec import decode
 POSES, META, STATUS = "/poselift/pose3d", "/poselift/meta", "/poselift/status"
 DOCUMENTS = (POSES, META, STATUS)
 CHUNK_BYTES = 65536
+MAX_CHUNK_BYTES = 1 << 26  # of chunks that are read; other writers make them of some megabytes
 
 
 def load_mcap(module: str) -> Any:
@@ -72,7 +73,7 @@ def repair(path: Path, output: Path) -> int:
                         schema_id=_register(writer, schema) if schema else 0,
                         metadata=record.metadata,
                     )
-                case "Message":
+                case "Message" if record.channel_id in known:
                     times = record.log_time, record.data, record.publish_time, record.sequence
                     writer.add_message(known[record.channel_id], *times)
                     count += 1
@@ -92,22 +93,37 @@ def _records(path: Path) -> Iterator[tuple[str, Any]]:
         match type(record).__name__:
             case "Channel":
                 topics[record.id] = record.topic
-            case "Message":
+            case "Message" if record.channel_id in topics:
                 yield topics[record.channel_id], record
 
 
 def _raw_records(path: Path) -> Iterator[Any]:
     """Records from the start of a file up to its end or to the first one that is cut off."""
-    reader, exceptions = load_mcap("stream_reader"), load_mcap("exceptions")
+    reader = load_mcap("stream_reader")
     if not path.is_file():
         raise ConfigError(f"{path}: expected an MCAP file, but there is none")
     started = False
     with path.open("rb") as file:
         try:
-            for record in reader.StreamReader(file).records:
+            bounded = BoundedReader(file, path.stat().st_size)
+            for record in reader.StreamReader(bounded, emit_chunks=True).records:
                 started = True
-                yield record
-        # The package raises struct.error for a file that is cut off within a number.
-        except (exceptions.McapError, struct.error, EOFError, ValueError, KeyError) as error:
+                if type(record).__name__ == "Chunk":
+                    _check_size(record)
+                    yield from reader.breakup_chunk(record)
+                else:
+                    yield record
+        except Exception as error:  # the package and its decompressors raise many types for damaged files
             if not started:
                 raise ConfigError(f"{path}: expected an MCAP file: {error}") from None
+
+
+def _check_size(chunk: Any) -> None:
+    """Raise ValueError for a chunk that claims to need more memory than any writer uses for one."""
+    size = chunk.uncompressed_size
+    if chunk.compression == "zstd":
+        import zstandard
+
+        size = max(size, zstandard.frame_content_size(chunk.data))
+    if size > MAX_CHUNK_BYTES:
+        raise ValueError(f"a chunk of {size} bytes")

@@ -69,6 +69,13 @@ _OPTIONAL = (
     "rest",
     "twist",
 )  # not in older files, or in poses without rotations
+# Lengths of the axes after the first; None for the number of joints or bones.
+_SHAPES: dict[str, tuple[int | None, ...]] = {
+    **{"window": (3,), "latency_ms": (5,), "root": (3,), "contact": (2,), "score": (None,)},
+    **{"xyz": (None, 3), "kp2d": (None, 3), "origin": (None,), "repaired": (None,)},
+    **{"quat": (None, 4), "rest": (None, 3), "twist": (None,)},
+}
+_KINDS = {"U": "U", "i": "iu", "u": "iu", "f": "f"}  # kinds of NumPy's types that may stand for another
 _UNKNOWN_CONTACT = -1
 _FRAME_BYTES, _PERSON_BYTES = 1500, 1000  # estimated memory of Python objects besides the arrays
 
@@ -193,17 +200,13 @@ def _lines(path: Path) -> Iterator[PoseFrame | Meta]:
 
 
 def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
-    names = [*_FRAME, *_PERSON]
     try:
-        file = read_arrays(path, {*names, "metas"})
-        table = {name: file[name] for name in names if name in file or name not in _OPTIONAL}
-        metas = [str(meta) for meta in file.get("metas", ())]
-        for meta in metas:
-            message = decode(meta.encode())
+        arrays = read_arrays(path, {*_FRAME, *_PERSON, "metas"})
+        table = _checked(arrays)
+        for meta in arrays.get("metas", np.array([], str)).reshape(-1).tolist():
+            message = decode(str(meta).encode("utf-8", "replace"))
             if isinstance(message, Meta):
                 yield message
-        # Older files have no contacts.
-        table.setdefault("contact", np.full((len(table["frame"]), 2), _UNKNOWN_CONTACT, np.int8))
         ends = np.searchsorted(table["frame"], np.arange(len(table["seq"])), side="right")
         for index, end in enumerate(ends):
             start = ends[index - 1] if index else 0
@@ -212,11 +215,36 @@ def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
                 for row in range(start, end)
             )
             yield _pose_frame({name: table[name][index] for name in _FRAME}, persons, table["time_ns"][0])
-    except (
-        *(ValueError, TypeError, KeyError, IndexError, OverflowError),
-        *(ConfigError, ShapeError, DecodeError),
-    ) as error:
+    except (ConfigError, ShapeError, DecodeError) as error:
         raise ConfigError(f"{path}: expected the arrays of recorded poses: {error}") from None
+
+
+def _checked(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The columns of a recording; ConfigError when one is missing, or of another type or shape."""
+    table = {}
+    for columns, first in ((_FRAME, "seq"), (_PERSON, "frame")):
+        for name, dtype in columns.items():
+            if name not in arrays and name in _OPTIONAL:
+                continue
+            column = arrays.get(name)
+            shape = _SHAPES.get(name, ())
+            if column is None:
+                raise ConfigError(f"the array {name} is missing")
+            if (
+                column.dtype.kind not in _KINDS[np.dtype(dtype).kind]
+                or column.ndim != 1 + len(shape)
+                or len(column) != arrays[first].size
+                or any(size not in (None, got) for size, got in zip(shape, column.shape[1:], strict=True))
+            ):
+                raise ConfigError(f"{name}: got an array of shape {column.shape} and type {column.dtype}")
+            table[name] = column
+    table.setdefault("contact", np.full((len(table["frame"]), 2), _UNKNOWN_CONTACT, np.int8))
+    if (table["repaired"].shape if "repaired" in table else table["score"].shape) != table["score"].shape:
+        raise ConfigError(f"repaired: expected the shape of score, got {table['repaired'].shape}")
+    rotations = [name for name in ("quat", "rest", "twist") if name in table]
+    if len(rotations) not in (0, 3):
+        raise ConfigError(f"expected quat, rest and twist, got {', '.join(rotations)}")
+    return table
 
 
 def _pose(row: dict[str, Any]) -> Pose:

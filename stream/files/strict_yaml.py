@@ -19,7 +19,7 @@ def parse(text: str, where: str) -> Any:
     """Plain values of a YAML text. `where` names the text in the ConfigError for invalid YAML."""
     try:
         value = yaml.load(text, _Strict)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: dates such as 2001-99-99, very long numbers
         raise ConfigError(f"{where}: not valid YAML: {masked(str(error))}") from None
     except RecursionError:
         raise ConfigError(f"{where}: expected at most {MAX_DEPTH} levels of lists and mappings") from None

@@ -153,6 +153,10 @@ class SourceState(Generic[T]):
             entry = self._values[source] = frame.size_wh, self._make(source, frame.size_wh)
         return entry[1]
 
+    def forget(self, source: str) -> None:
+        """Make the value of a source again when its next frame comes."""
+        self._values.pop(source, None)
+
 
 class PersonState(Generic[T]):
     """A value per person, by `make(skeleton)`: made on first appearance, dropped when the person is lost."""

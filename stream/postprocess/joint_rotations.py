@@ -22,7 +22,7 @@ import numpy as np
 from stream.messages import F32, U8, Mask, RigInfo
 from stream.postprocess.batch import BatchFrame, BatchRotations, PersonState, PoseBatch
 from stream.rig import HUMANOID
-from stream.rotations import F64, quaternions, shortest_arcs, turns
+from stream.rotations import F64, cross, quaternions, shortest_arcs, turns
 
 STRAIGHT_DEG, BENT_DEG = (
     12.0,
@@ -125,11 +125,11 @@ def _update(rigs: list[_PersonRig], xyz: F32, times_ns: list[int]) -> tuple[F32,
     steps_s = np.array([(now - rig.captured_ns) / 1e9 for rig, now in zip(rigs, times_ns, strict=True)])
     before = np.stack([rig.local for rig in rigs])
     before[(steps_s <= 0) | (steps_s > MAX_GAP_S)] = np.nan
-    local, twist = solve(xyz.astype(np.float64), before, steps_s)
+    local, world, twist = solve(xyz.astype(np.float64), before, steps_s)
     quats = quaternions(local)
     last = np.stack([rig.quat for rig in rigs])
     quats *= np.where(np.einsum("pbi,pbi->pb", quats, last) < 0, -1.0, 1.0)[..., None]
-    offsets = rest_offsets(xyz, local)
+    offsets = rest_offsets(xyz, world)
     for n, rig in enumerate(rigs):
         rig.local, rig.quat, rig.captured_ns = local[n], quats[n], times_ns[n]
         whole = np.isfinite(offsets[n]).all(axis=1)
@@ -139,8 +139,8 @@ def _update(rigs: list[_PersonRig], xyz: F32, times_ns: list[int]) -> tuple[F32,
     return quats.astype(np.float32), rest.astype(np.float32), twist
 
 
-def solve(xyz: F64, before: F64, steps_s: F64) -> tuple[F64, U8]:
-    """Local rotations (P, B, 3, 3) of joints xyz (P, 17, 3) m, and how each bone's twist is known (P, B).
+def solve(xyz: F64, before: F64, steps_s: F64) -> tuple[F64, F64, U8]:
+    """Rotations (P, B, 3, 3) of joints xyz (P, 17, 3) m, local and into the frame's axes, and twists (P, B).
 
     before: the rotations (P, B, 3, 3) `steps_s` (P,) seconds ago, NaN where there are none.
     """
@@ -151,7 +151,7 @@ def solve(xyz: F64, before: F64, steps_s: F64) -> tuple[F64, U8]:
     solver.place_along(_ON_CHEST)
     solver.place_twisted(xyz, steps_s)
     solver.place_along(_LOWER)
-    return solver.local, solver.twist
+    return solver.local, solver.world, solver.twist
 
 
 class _Solver:
@@ -217,9 +217,11 @@ class _Solver:
         self.world[:, bones] = turned
 
 
-def rest_offsets(xyz: F32, local: F64) -> F64:
-    """Where each bone's head lies (P, B, 3) m from its parent's head, in the parent's rest axes."""
-    world = HUMANOID.world_rotations(local)
+def rest_offsets(xyz: F32, world: F64) -> F64:
+    """Where each bone's head lies (P, B, 3) m from its parent's head, in the parent's rest axes.
+
+    world (P, B, 3, 3): rotations from rest axes to those of xyz (P, 17, 3) m.
+    """
     heads = np.asarray(xyz, np.float64)[:, list(HUMANOID.heads)]
     offsets = np.zeros((len(xyz), len(HUMANOID.bones), 3))
     parents = _PARENTS[_OFFSETS]
@@ -272,11 +274,11 @@ def _hinges(xyz: F64) -> tuple[F64, F64]:
     """
     first = xyz[:, [10, 12, 15, 5, 2]] - xyz[:, [8, 11, 14, 4, 1]]  # top of the head, upper bones
     second = xyz[:, [9, 13, 16, 6, 3]] - xyz[:, [8, 12, 15, 5, 2]]  # face, lower bones
-    cross = np.cross(first, second)
-    size = np.linalg.norm(cross, axis=-1)
+    normal = cross(first, second)
+    size = np.linalg.norm(normal, axis=-1)
     bend_deg = np.degrees(np.arctan2(size, np.einsum("pbi,pbi->pb", first, second)))
     bend_deg = np.where(np.isfinite(bend_deg), bend_deg, 0.0)
-    axis = cross / np.maximum(size, 1e-12)[..., None]
+    axis = normal / np.maximum(size, 1e-12)[..., None]
     return np.where(np.isfinite(axis), axis, 0.0), bend_deg
 
 
@@ -298,8 +300,8 @@ def _directions(xyz: F64) -> tuple[F64, Mask]:
 def _frame(x: F64, y: F64, first: int) -> tuple[F64, Mask]:
     """Rotations (P, 3, 3) with one axis, x (`first` 0) or y (1), exact and the other in the plane of both."""
     exact, exact_ok = _unit((x, y)[first])
-    z, z_ok = _unit(np.cross(x, y))
-    axes = [exact, np.cross(z, exact), z] if first == 0 else [np.cross(exact, z), exact, z]
+    z, z_ok = _unit(cross(x, y))
+    axes = [exact, cross(z, exact), z] if first == 0 else [cross(exact, z), exact, z]
     return np.stack(axes, axis=-1), exact_ok & z_ok
 
 
@@ -312,7 +314,7 @@ def _unit(vectors: F64) -> tuple[F64, Mask]:
 
 def _angle_about(axis: F64, start: F64, end: F64) -> F64:
     """Signed angles (...) in radians that turn `start` into `end` about `axis`, right-handed."""
-    sine = np.einsum("...i,...i->...", np.cross(start, end), axis)
+    sine = np.einsum("...i,...i->...", cross(start, end), axis)
     return np.asarray(np.arctan2(sine, np.einsum("...i,...i->...", start, end)))
 
 

@@ -10,7 +10,7 @@ class CameraNames:
     """Names of configured sources belong to these; any other name to its first sender until it is silent."""
 
     def __init__(self, sources: Collection[str] = ()) -> None:
-        self._sources = frozenset(sources)
+        self._sources = frozenset(sources)  # replaced as a whole: other threads read it
         self._owners: dict[str, tuple[str, int]] = {}  # source, and time of its newest frame
         self._lock = threading.Lock()
 
@@ -24,6 +24,10 @@ class CameraNames:
                 return False
             self._owners[camera] = source, now_ns
             return True
+
+    def set_sources(self, sources: Collection[str]) -> None:
+        """From now on, these are the configured sources."""
+        self._sources = frozenset(sources)
 
     def release(self, camera: str) -> None:
         """Forget the owner of a name that is no longer in use."""

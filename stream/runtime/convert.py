@@ -1,7 +1,6 @@
 """Convert recorded poses to another format: the messages of one file go through the sink of the other."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 
 from sinks import ROTATION_SINKS
@@ -9,13 +8,9 @@ from stream.config.load import resolve
 from stream.errors import ConfigError
 from stream.files.recorded_poses import read_messages
 from stream.messages import Meta, PoseFrame
-from stream.postprocess.batch import PoseBatch
-from stream.postprocess.joint_rotations import RIG_INFO, JointRotations
+from stream.postprocess.add_rotations import with_rotations
 from stream.protocols import ComponentContext, opened
-from stream.rig import SKELETON
 from stream.runtime.offline import check_output, output_sink
-
-_ANY_SIZE = (1, 1)  # rotations do not depend on the size of the images
 
 
 def convert(source: Path, output: Path, changes: Iterable[str] = ()) -> int:
@@ -43,20 +38,3 @@ def write_messages(messages: Iterable[PoseFrame | Meta], output: Path, changes: 
             sink.send(message)
             frames += isinstance(message, PoseFrame)
     return frames
-
-
-def with_rotations(messages: Iterable[PoseFrame | Meta]) -> Iterator[PoseFrame | Meta]:
-    """The same messages; poses without rotations get them if their joints are those of the rig."""
-    step = JointRotations()
-    for message in messages:
-        if isinstance(message, Meta):
-            yield replace(message, rig=RIG_INFO) if message.skeleton == SKELETON else message
-            continue
-        persons = message.persons
-        if message.skeleton != SKELETON or all(person.rotations is not None for person in persons):
-            yield message
-            continue
-        batch = PoseBatch.from_poses(SKELETON, message.header, _ANY_SIZE, persons, message.frame_id)
-        step.apply(batch)
-        turned = [replace(person, rotations=batch.pose(row).rotations) for row, person in enumerate(persons)]
-        yield replace(message, persons=tuple(turned))

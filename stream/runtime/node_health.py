@@ -18,14 +18,24 @@ class NodeHealth(Health):
         super().__init__()
         self._reports: dict[int, Report] = {}
         self._ended_counters: dict[str, int] = {}
+        self._new_poses: dict[int, int] = {}  # by worker, between its last two reports
 
     def update(self, worker: int, report: Report) -> None:
         """Keep the newest report of a worker, made by `Health.report`."""
+        counts = [
+            known["counters"].get("lift.poses", 0) for known in (report, self._reports.get(worker, report))
+        ]
+        self._new_poses[worker] = counts[0] - counts[1]
         self._reports[worker] = report
+
+    def new_poses(self, worker: int) -> int:
+        """Poses lifted between the last two reports of a worker, which come about once a second."""
+        return self._new_poses.get(worker, 0)
 
     def end(self, worker: int) -> None:
         """Keep the counters of an ended worker and forget its states and times."""
         report = self._reports.pop(worker, None)
+        self._new_poses.pop(worker, None)
         if report is not None:
             self._ended_counters = sum_counters([self._ended_counters, report["counters"]])
 

@@ -1,4 +1,4 @@
-"""Messages to systemd: the service is ready, alive, or stopping (sd_notify(3)).
+"""Messages to systemd: the service is ready, reloading, alive, or stopping (sd_notify(3)).
 
 systemd starts a service of `Type=notify` with the address of a datagram socket in NOTIFY_SOCKET and, with
 `WatchdogSec=`, the microseconds between two signs of life in WATCHDOG_USEC.
@@ -6,6 +6,7 @@ systemd starts a service of `Type=notify` with the address of a datagram socket 
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 
@@ -26,6 +27,10 @@ class Notifier:
     def ready(self, status: str) -> None:
         """The service has started; `status` is a line for `systemctl status`."""
         self._send(f"READY=1\nSTATUS={status}")
+
+    def reloading(self) -> None:
+        """The config is read again; `ready` follows in any case."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self, status: str) -> None:
         """The threads of the service run."""

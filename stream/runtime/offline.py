@@ -11,7 +11,7 @@ from sources.opencv.capture import open_file
 from stream.config.load import Config, resolve
 from stream.errors import ConfigError, PoseliftError
 from stream.runtime.pipeline import Pipeline
-from stream.runtime.service import stopped_by_signals
+from stream.runtime.signals import stopped_by_signals
 
 if TYPE_CHECKING:
     from lifter.mean_lifter import MeanLifter
@@ -78,9 +78,7 @@ def check_output(source: Path, output: Path, suffixes: Iterable[str] = OUTPUTS) 
 
 def output_sink(output: Path) -> dict[str, Any]:
     """Config of the sink that writes the file `output`, which it may replace."""
-    settings: dict[str, Any] = {"type": OUTPUTS[output.suffix], "path": str(output)}
-    if output.suffix in (".npz", ".jsonl", ".mcap"):
-        settings["overwrite"] = True
+    settings: dict[str, Any] = {"type": OUTPUTS[output.suffix], "path": str(output), "overwrite": True}
     if output.suffix == ".npz":
         settings["journal"] = False  # Lifting again makes the same file.
     return settings

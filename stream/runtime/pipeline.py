@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lifter import load
+from lifter import load, weights_path
+from lifter.weights import read_spec
 from sinks import ROTATION_SINKS
-from sources.detected import DetectorSource
-from sources.reconnecting import ReconnectingSource
+from sources.reconnecting import Numbering, ReconnectingSource
 from stream import skeletons
 from stream.cameras.registry import Cameras
 from stream.clock import Clock, SystemClock
@@ -28,16 +28,20 @@ from stream.postprocess.assemble import FrameAssembler, Publisher
 from stream.postprocess.batch import PostProcessor
 from stream.postprocess.joint_rotations import RIG_INFO, JointRotations
 from stream.postprocess.smoothing import Smoother
-from stream.protocols import ComponentContext, Detector, FrameSource, Sink, Source
+from stream.protocols import ComponentContext, Sink
 from stream.rate_limited_log import RateLimitedLog
 from stream.runtime.batch_lifter import BatchLifter
 from stream.runtime.camera_names import CameraNames
 from stream.runtime.camera_stages import LifterInput
 from stream.runtime.lift_thread import LiftThread
+from stream.runtime.lifter_client import RemoteLifter
 from stream.runtime.sink_thread import SinkThread
-from stream.runtime.source_thread import SourceThread
+from stream.runtime.source_changes import CameraTables, LateListener, SourceChanges, make_source
+from stream.runtime.source_set import SourceSet
+from stream.runtime.source_thread import SourceListener, SourceThread
 from stream.scene.root_position import RootPosition
 from stream.scene.world_frame import CameraPlacements, WorldFrame
+from stream.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from lifter.mean_lifter import MeanLifter
@@ -49,8 +53,16 @@ _STOP_S = 1.0  # how long a stop waits for the sources and the lifter, and again
 _QUEUE_MARGIN = 64  # messages a sink may be behind, besides the frames of one pass
 
 
-def load_lifter(settings: LifterSettings) -> "Runner":
+def load_lifter(settings: LifterSettings) -> "Runner | RemoteLifter":
     """The lifter of a config. Raises ConfigError, and CheckpointError for a damaged file."""
+    if settings.endpoint is not None:
+        spec = read_spec(weights_path(settings.weights))
+        return RemoteLifter(settings, spec, load_here(settings) if settings.fallback == "local" else None)
+    return load_here(settings)
+
+
+def load_here(settings: LifterSettings) -> "Runner":
+    """The lifter of a config, in this process, whether or not it names a lifter service."""
     return load(
         settings.weights,
         device=settings.device,
@@ -80,16 +92,19 @@ class Pipeline:
         self,
         config: Config,
         clock: Clock | None = None,
-        lifter: "Runner | MeanLifter | None" = None,
+        lifter: "Runner | MeanLifter | RemoteLifter | None" = None,
         post_processors: Sequence[PostProcessor] = (),
     ) -> None:
         self.config = config
         self._own_post_processors = post_processors
         self.clock = clock or SystemClock()
         self.health = Health()
+        self._snapshots = Snapshots()
         self.session = str(uuid.uuid4())
         self._error: Exception | None = None
         self.lifter = lifter or load_lifter(config.lifter)
+        if isinstance(self.lifter, RemoteLifter):
+            self.lifter.count_in(self._context("lift"))
         self.spec = self.lifter.spec
         config.lifter.check(self.spec)
         self._model = ModelInfo(self.spec.name, self.spec.sha256)
@@ -99,32 +114,44 @@ class Pipeline:
         self._with_rotations = needs_rotations(config)
         self._names = CameraNames(config.sources)
         self._log = RateLimitedLog(self.clock)
-        self.source_threads = [self._source_thread(component) for component in config.sources.values()]
+        self._world: WorldFrame | None = None
+        self._numberings: dict[str, Numbering] = {}  # by source, also of removed ones that may come back
+        self.source_threads = SourceSet(
+            [self._source_thread(component, self) for component in config.sources.values()]
+        )
+        self._source_changes = self._changes()
         self.lossless = not any(source.live for source in self.source_threads)
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
+        self._batches = self._batch_lifter()
         self._lift_thread = LiftThread(
-            self._batch_lifter(), self.source_threads, self.clock, self.on_error, self.on_lift_turn
+            self._batches, self.source_threads, self.clock, self.on_error, self.on_lift_turn
         )
 
     def _context(self, name: str) -> ComponentContext:
-        return ComponentContext(name, self.config.node, self.session, self.clock, self.health)
+        return ComponentContext(
+            name, self.config.node, self.session, self.clock, self.health, self._snapshots
+        )
 
-    def _source_thread(self, component: ComponentConfig) -> SourceThread:
+    def _changes(self) -> SourceChanges:
+        late = LateListener(self, self.health)
+        tables = CameraTables(self._names, self._cameras, self._placements)
+        return SourceChanges(
+            self.config,
+            self.source_threads,
+            partial(self._source_thread, listener=late),
+            tables,
+            self.health,
+            self.status,
+        )
+
+    def _source_thread(self, component: ComponentConfig, listener: SourceListener) -> SourceThread:
         context = self._context(component.name)
-
-        def make() -> Source:
-            if component.detector is None:
-                source: Source = component.make(component.settings, context)
-                return source
-            frame_source: FrameSource = component.make(component.settings, context)
-            detector: Detector = component.detector.make(component.detector.settings, context)
-            return DetectorSource(frame_source, detector, context)
 
         timing = self.config.lifter.timing(self.spec.rate_hz)
         lifter_input = LifterInput(self.spec.skeleton, self.spec.frames, timing)
-        return SourceThread(
-            ReconnectingSource(make, context), self.config, lifter_input, context, self, self._names
-        )
+        numbering = self._numberings.setdefault(component.name, Numbering())
+        source = ReconnectingSource(partial(make_source, component, context), context, numbering=numbering)
+        return SourceThread(source, self.config, lifter_input, context, listener, self._names)
 
     def _sink_thread(self, component: ComponentConfig) -> SinkThread:
         def make() -> Sink:
@@ -157,8 +184,9 @@ class Pipeline:
             steps.append(Smoother(smoothing, context))
         steps += self._own_post_processors
         if scene.enabled:
-            steps.append(RootPosition(scene))
-            steps.append(WorldFrame(scene.world, scene.contact, context, self._placements))
+            steps.append(RootPosition(scene, self._cameras))
+            self._world = WorldFrame(scene.world, scene.contact, context, self._placements)
+            steps.append(self._world)
         if self._with_rotations:
             steps.append(JointRotations())  # last: they depend on the final axes
         return steps
@@ -178,8 +206,19 @@ class Pipeline:
         """Wait until all sources have ended and all frames are lifted; False after `timeout_s`."""
         return self._lift_thread.wait(timeout_s)
 
+    def change_sources(self, config: Config) -> None:
+        """Open and close sources so that they are those of `config`; the other sources go on.
+
+        Sources with other settings, or another camera of their name in `scene`, are closed and opened again.
+        All other settings of `config` are ignored. Raises PoseliftError, with nothing changed, for a source
+        that cannot be made. For the thread that runs the pipeline.
+        """
+        self._source_changes.change(config)
+        self.config = self._source_changes.config
+
     def announce(self) -> None:
         """Send the meta message of every camera, for late joiners; called about once a second."""
+        self._source_changes.settle()
         for source in self.source_threads:
             for camera, size_wh in source.sizes_wh.items():
                 self._send(self._meta(camera, size_wh))
@@ -234,6 +273,13 @@ class Pipeline:
 
     def on_lift_turn(self) -> None:
         self.health.touch("lift", "loop", self.clock.now_ns())
+        if self.source_threads.removing and not self._batches.busy:
+            self.source_threads.take_out_drained(self._forget_floors)
+
+    def _forget_floors(self, source: SourceThread) -> None:
+        if self._world is not None:
+            for camera in source.sizes_wh:
+                self._world.forget(camera)
 
     def on_error(self, component: str, error: Exception) -> None:
         """Keep the reason and end the run: it cannot go on without a source or the lifter."""

@@ -20,7 +20,7 @@ from stream.files.recorded_poses import read_messages
 from stream.messages import F32, Meta, Pose, PoseFrame
 from stream.runtime import offline
 from stream.runtime.convert import write_messages
-from stream.runtime.pipeline import load_lifter
+from stream.runtime.pipeline import load_here
 from stream.skeletons import skeleton_named
 
 MAX_GAP_NS = 500_000_000  # a person that is away for longer is refined in two parts
@@ -64,7 +64,7 @@ def mean_lifter(settings: LifterSettings) -> MeanLifter:
     """The lifter of a config; packaged weights together with the other packaged weights."""
     second = _SECOND_MODEL.get(settings.weights)
     names = [settings.weights, *([second] if second else [])]
-    return MeanLifter([load_lifter(msgspec.structs.replace(settings, weights=name)) for name in names])
+    return MeanLifter([load_here(msgspec.structs.replace(settings, weights=name)) for name in names])
 
 
 def refine_messages(

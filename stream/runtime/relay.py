@@ -9,7 +9,7 @@ lost.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from stream.errors import DecodeError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, Pose, PoseFrame
 from stream.protocols import ComponentContext
+from stream.rate_limited_log import RateLimitedLog
 from stream.runtime.sink_thread import SinkThread
 from stream.wire import codec as wire
 from stream.wire.schema import Count
@@ -35,6 +36,7 @@ _STOP_S = 1.0
 class _Head(msgspec.Struct):
     """The keys of a pose3d document that decide whether it is published; the others are not decoded."""
 
+    schema: Literal["pose3d"]
     session: str
     t_capture_ns: Count
 
@@ -60,6 +62,7 @@ class Relay:
 
     def __init__(self, sinks: dict[str, ComponentConfig], context: ComponentContext) -> None:
         self._clock, self._health, self._name = context.clock, context.health, context.name
+        self._log = RateLimitedLog(context.clock)
         self._cameras: dict[str, _Camera] = {}
         self._publishers: dict[str, _ZeroMQPublisher] = {}
         self._threads: dict[str, SinkThread] = {}
@@ -115,9 +118,16 @@ class Relay:
         if camera is not None and camera.worker not in (worker, None):
             self._health.increment(source, "drop.two_workers")
             return
-        if kind == b"pose3d" and not self._accept(worker, source, payload):
+        if kind != b"pose3d":
+            self._publish(topic, payload)
             return
-        self._publish(topic, payload)
+        try:
+            head = _decode_head(payload)
+        except (ValueError, RecursionError) as error:
+            self._refuse(error)
+            return
+        if self._accept(worker, source, head, payload):
+            self._publish(topic, payload, captured_unix_ns=head.t_capture_ns)
 
     def publish(self, message: Message) -> None:
         """Publish a message of the supervisor itself."""
@@ -125,20 +135,28 @@ class Relay:
 
     def release(self, worker: int) -> None:
         """Announce all people of an ended worker as lost, and give its cameras free for other workers."""
-        for camera in self._cameras.values():
-            if camera.worker != worker:
-                continue
-            frame = wire.decode(camera.payload)
-            assert isinstance(frame, PoseFrame)
-            lost = _lost(frame, self._clock.now_ns() - camera.published_ns)
-            if lost.persons:
-                self.publish(wire.with_publish_time(lost, self._clock))
-                camera.captured_unix_ns = lost.header.captured_unix_ns
-            camera.worker, camera.payload = None, b""
+        for source in self._cameras:
+            self.release_camera(worker, source)
 
-    def _accept(self, worker: int, source: str, payload: bytes) -> bool:
+    def release_camera(self, worker: int, source: str) -> None:
+        """As `release`, for one camera of a worker that goes on."""
+        camera = self._cameras.get(source)
+        if camera is None or camera.worker != worker:
+            return
+        camera.worker, payload, camera.payload = None, camera.payload, b""
+        try:
+            frame = wire.decode(payload)
+        except DecodeError as error:
+            self._refuse(error)
+            return
+        assert isinstance(frame, PoseFrame)
+        lost = _lost(frame, self._clock.now_ns() - camera.published_ns)
+        if lost.persons:
+            self.publish(wire.with_publish_time(lost, self._clock))
+            camera.captured_unix_ns = lost.header.captured_unix_ns
+
+    def _accept(self, worker: int, source: str, head: _Head, payload: bytes) -> bool:
         """Note a frame as the newest of its camera; False if it is older than the last worker's frames."""
-        head = _decode_head(payload)
         camera = self._cameras.get(source)
         if camera is None:
             camera = self._cameras[source] = _Camera(worker)
@@ -151,17 +169,26 @@ class Relay:
         camera.published_ns = self._clock.now_ns()
         return True
 
-    def _publish(self, topic: bytes, payload: bytes, message: Message | None = None) -> None:
+    def _refuse(self, error: Exception) -> None:
+        self._health.increment(self._name, "drop.decode")
+        self._log.warning("decode", "a message of a worker was dropped: %s", error)
+
+    def _publish(
+        self,
+        topic: bytes,
+        payload: bytes,
+        message: Message | None = None,
+        captured_unix_ns: int | None = None,
+    ) -> None:
         for publisher in self._publishers.values():
-            publisher.publish(topic, payload)
+            publisher.publish(topic, payload, captured_unix_ns)
         if not self._threads:
             return
         if message is None:
             try:
                 message = wire.decode(payload)  # type: ignore[assignment]
             except DecodeError as error:
-                log.warning("a message of a worker was dropped: %s", error)
-                self._health.increment(self._name, "drop.decode")
+                self._refuse(error)
                 return
         for thread in self._threads.values():
             thread.send(message)  # type: ignore[arg-type]
@@ -192,11 +219,17 @@ class _ZeroMQPublisher:
         self._is_open = True
         self._health.set_state(self._name, "ok")
 
-    def publish(self, topic: bytes, payload: bytes) -> None:
+    def publish(self, topic: bytes, payload: bytes, captured_unix_ns: int | None) -> None:
+        """Send a message; captured_unix_ns: of a pose that may be too old to be sent."""
         if not self._is_open and self._clock.now_ns() >= self._retry_ns:
             self.open()
         if not self._is_open:
             self._health.increment(self._name, "drop.sink_down")
+            return
+        if captured_unix_ns is not None and self.sink.is_too_old(captured_unix_ns):
+            frame = wire.decode(payload)
+            assert isinstance(frame, PoseFrame)
+            self.sink.send(frame)  # counts it, and sends no more than which persons are lost
             return
         self.sink.send_encoded(topic, payload)
         if topic.startswith(b"pose3d/"):

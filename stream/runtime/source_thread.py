@@ -71,6 +71,7 @@ class SourceThread:
         self._stamped_here = settings is not None and settings.detector is not None
         association.warm_up()
         self._stop = threading.Event()
+        self.removed = self.failed = False  # removed: by `remove`. failed: ended by an error
         self._last_check_ns = context.clock.now_ns()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name=f"source:{self.name}", daemon=True)
@@ -101,11 +102,17 @@ class SourceThread:
         """Make the thread end soon; returns at once."""
         self._stop.set()
 
+    def remove(self) -> None:
+        """Make the thread announce its people as lost and end; returns at once."""
+        self.removed = True
+        self._stop.set()
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread, whose buffers no longer make it wait; False when it did not end in time."""
         for buffer in self.buffers:
             buffer.close()
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -119,9 +126,15 @@ class SourceThread:
                         self._push(frame)
                     if self._source.live:
                         self._expire()
+                if self.removed:  # before closing the source, which may take its time
+                    self._finish(lose=True)
         except EndOfStream:
-            self._finish()
+            # With a live source other sources may go on, while no later frame can lose these people.
+            self._finish(lose=self._source.live)
+            self._context.health.set_state(self.name, "ended")
+            log.info("%s: ended", self.name)
         except Exception as error:
+            self.failed = True
             self._listener.on_error(self.name, error)
         finally:
             for buffer in self.buffers:
@@ -130,13 +143,12 @@ class SourceThread:
             health.forget(self._thread.name, "loop")
             self._listener.on_frames()
 
-    def _finish(self) -> None:
+    def _finish(self, lose: bool) -> None:
+        """Buffer the frames that trackers hold back. lose: announce the people as lost too."""
         for camera in self._cameras.values():
             camera.finish()
-            if self._source.live:  # other sources may go on, while no later frame can lose these people
+            if lose:
                 camera.restart(self._context.clock.now_ns())
-        self._context.health.set_state(self.name, "ended")
-        log.info("%s: ended", self.name)
 
     def _push(self, frame: KeypointFrame) -> None:
         name = frame.header.source
@@ -238,6 +250,10 @@ class SourceThread:
             reason = "drop.duplicate" if duplicate or step_ns == 0 else "drop.out_of_order"
             self._context.health.increment(header.source, reason)
             return False
+        elif camera.announced is not None and _is_before(header, camera.announced):
+            # It arrived so late that its people were announced as lost: poses never go back in time.
+            self._context.health.increment(header.source, "drop.out_of_order")
+            return False
         return True
 
     def _on_suspend(self, header: Header, gap_s: float) -> None:
@@ -258,3 +274,8 @@ class SourceThread:
         for camera in self._cameras.values():
             if camera.expire(now_ns):
                 self._listener.on_frames()
+
+
+def _is_before(header: Header, other: Header) -> bool:
+    """Whether a frame was captured no later than another, by either clock."""
+    return header.captured_ns <= other.captured_ns or header.captured_unix_ns <= other.captured_unix_ns

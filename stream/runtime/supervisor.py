@@ -6,29 +6,29 @@ messages of the workers and hands them to the `Relay`.
 """
 
 import logging
-import os
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import msgspec
 import zmq
 
 from stream.clock import Clock, SystemClock
+from stream.config.difference import difference
 from stream.config.load import Config
 from stream.errors import ConfigError, PoseliftError
-from stream.health import health_line
+from stream.health import Health, health_line
 from stream.messages import Status
 from stream.protocols import ComponentContext
 from stream.runtime.node_health import NodeHealth
 from stream.runtime.pipeline import needs_rotations
 from stream.runtime.relay import Relay
-from stream.runtime.share import divide
+from stream.runtime.share import Share, redistribute
+from stream.runtime.source_changes import REMOVED, require_makeable
+from stream.runtime.worker_host import MAX_SILENCE_S, WorkerHost, WorkerHosts
 from stream.runtime.worker_link import REPORT
-from stream.runtime.worker_process import MAX_SILENCE_S, WorkerProcess
+from stream.runtime.worker_process import LocalHosts
 
 log = logging.getLogger("poselift")
 
@@ -38,38 +38,34 @@ _STOP_S = 3.0  # for the workers to publish what is pending
 _MAX_FAILED_STARTS = 5  # in a row
 
 
-def worker_count(config: Config) -> int:
-    """Number of workers of a config; `auto` leaves one core to the supervisor and the detectors."""
-    if config.workers == "auto":
-        return min(len(config.sources), max(1, (os.cpu_count() or 2) - 1))
-    return config.workers
-
-
 class Supervisor:
-    """Enter to open the sinks and to start the workers, `run` until all sources have ended or `stop`."""
+    """Enter to open the sinks and to start the workers, `run` until all sources have ended or `stop`.
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    hosts: where the workers run; None for processes of this machine.
+    """
+
+    def __init__(self, config: Config, clock: Clock | None = None, hosts: WorkerHosts | None = None) -> None:
         self.config = config
         self.session = str(uuid.uuid4())
         self._clock = clock or SystemClock()
         self.health = NodeHealth()
         context = ComponentContext("relay", config.node, self.session, self._clock, self.health)
         self.relay = Relay(config.sinks, context)
-        self._worker_config = _worker_config(config)
-        self._shares = divide(list(config.sources), worker_count(config))
-        self._spares: list[WorkerProcess] = []
+        self._hosts = hosts or LocalHosts(self._clock)
+        self._worker_config = config
+        self._shares: list[Share] = []
+        self._spares: list[WorkerHost] = []
         self._started = self._failed_starts = 0
         self._stopping = False
-        self._zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
-        self._folder = Path()
 
     def __enter__(self) -> "Supervisor":
-        # Only this user may connect to sockets in this folder.
-        self._folder = Path(tempfile.mkdtemp(prefix="poselift-"))
+        self._hosts.open()
         try:
+            self._shares = self._hosts.shares(self.config)
+            self._worker_config = _worker_config(self.config, self._hosts)
             self.relay.open()
-            self._spares = [self._start_worker() for _ in self._shares]
+            self._spares = [self._start_worker(share.near) for share in self._shares]
         except BaseException:
             self._release_all()
             raise
@@ -102,28 +98,53 @@ class Supervisor:
             looked_ns = now_ns
             self._replace_failed()
             self._assign()
+            self._empty_places()
             if self.relay.failed:
                 return
             if now_ns - turn_ns >= 1e9:
                 turn_ns = now_ns
                 on_turn()
+                self._hosts.turn(self.health.report())
             if now_ns - reported_ns >= self.config.status_s * 1e9:
                 reported_ns = now_ns
-                report = self.health.report()
-                self.relay.publish(Status(self.config.node, self.session, self._clock.unix_ns(), report))
-                print_line(health_line(report))
+                print_line(health_line(self._publish_status()))
+
+    def change_sources(self, config: Config) -> None:
+        """Open and close sources so that they are those of `config`, in the workers that have them.
+
+        A new source goes to the worker with the least load; all other settings of `config` are ignored.
+        Raises PoseliftError, with nothing changed, for a source that cannot be made. For the thread of `run`.
+        """
+        change = difference(self.config, config)
+        context = ComponentContext("relay", self.config.node, self.session, self._clock, Health())
+        require_makeable([change.config.sources[name] for name in (*change.added, *change.changed)], context)
+        self.config = change.config
+        self._worker_config = replace(
+            self._worker_config, sources=change.config.sources, scene=change.config.scene
+        )
+        parts = redistribute(self._shares, change.added, change.removed, self._load)
+        for share, sources in parts.items():
+            share.change(sources, self._worker_config)
+
+    def _load(self, share: Share) -> float:
+        return self.health.new_poses(share.worker.number) if share.worker else 0
+
+    def _publish_status(self) -> dict[str, Any]:
+        report = self.health.report()
+        self.relay.publish(Status(self.config.node, self.session, self._clock.unix_ns(), report))
+        return report
 
     @property
-    def _workers(self) -> list[WorkerProcess]:
+    def _workers(self) -> list[WorkerHost]:
         return self._spares + [share.worker for share in self._shares if share.worker]
 
-    def _start_worker(self) -> WorkerProcess:
+    def _start_worker(self, near: str) -> WorkerHost:
         self._started += 1
-        worker = WorkerProcess(self._started, self._worker_config, self._folder, self._zmq, self._clock)
+        worker = self._hosts.start(self._started, self._worker_config, near)
         self._poller.register(worker.socket, zmq.POLLIN)
         return worker
 
-    def _kill(self, worker: WorkerProcess) -> None:
+    def _kill(self, worker: WorkerHost) -> None:
         self._poller.unregister(worker.socket)
         worker.kill()
 
@@ -137,15 +158,23 @@ class Supervisor:
                 for topic, payload in worker.received():
                     self._handle(worker, topic, payload)
 
-    def _handle(self, worker: WorkerProcess, topic: bytes, payload: bytes) -> None:
+    def _handle(self, worker: WorkerHost, topic: bytes, payload: bytes) -> None:
         if topic.startswith(REPORT):
             self._on_report(worker, topic[len(REPORT) :].decode(), payload.decode())
         elif topic.startswith(b"status/"):
-            self.health.update(worker.number, msgspec.msgpack.decode(payload)["report"])
+            self._on_status(worker, msgspec.msgpack.decode(payload)["report"])
         else:
             self.relay.forward(worker.number, topic, payload)
 
-    def _on_report(self, worker: WorkerProcess, report: str, text: str) -> None:
+    def _on_status(self, worker: WorkerHost, report: dict[str, Any]) -> None:
+        self.health.update(worker.number, report)
+        removed = [name for name, state in report["states"].items() if state["state"] == REMOVED]
+        for camera in removed:
+            self.relay.release_camera(worker.number, camera)
+        if removed:
+            self._publish_status()
+
+    def _on_report(self, worker: WorkerHost, report: str, text: str) -> None:
         if report == "ready":
             worker.state = "ready"
             self._failed_starts = 0
@@ -154,6 +183,7 @@ class Supervisor:
             worker.state = "running"
             for share in self._shares:
                 if share.worker is worker:
+                    share.confirm()
                     self.health.set_state(share.name, "ok", worker.text)
         elif report in ("config_error", "error"):
             worker.error = report, text
@@ -164,18 +194,43 @@ class Supervisor:
         """Give shares without a worker to ready spares, and keep one spare."""
         now_ns = self._clock.now_ns()
         for share in [share for share in self._shares if share.waits]:
-            spare = next((worker for worker in self._spares if worker.state == "ready"), None)
+            spare = self._ready_spare(share.near)
             if spare is None or now_ns < share.not_before_ns:
                 continue
             self._spares.remove(spare)
-            share.start(spare, now_ns)
+            share.start(spare, self._worker_config, now_ns)
             self.health.set_state(_SPARE, "ok", "starting")
             log.info("worker %d: %s", spare.number, spare.text)
-        missing = sum(share.waits for share in self._shares)
         # At the start the spare comes last: the workers need the cores to load their lifters.
-        wanted = missing if any(share.started_ns == 0 for share in self._shares) else missing + 1
-        while len(self._spares) < wanted:
-            self._spares.append(self._start_worker())
+        extra = 0 if any(share.started_ns == 0 for share in self._shares) else self._hosts.spares
+        for near in dict.fromkeys(share.near for share in self._shares):
+            missing = sum(share.waits for share in self._shares if share.near == near)
+            spares = sum(worker.near == near for worker in self._spares)
+            self._spares += [self._start_worker(near) for _ in range(missing + extra - spares)]
+
+    def _ready_spare(self, near: str) -> WorkerHost | None:
+        return next(
+            (
+                worker
+                for worker in self._spares
+                if worker.state == "ready" and worker.near == near and not self._hosts.must_leave(worker)
+            ),
+            None,
+        )
+
+    def _empty_places(self) -> None:
+        """Move workers away from places that are to be emptied, each when a spare can take its sources."""
+        for worker in [worker for worker in self._spares if self._hosts.must_leave(worker)]:
+            self._spares.remove(worker)
+            self._kill(worker)
+        for share in self._shares:
+            host = share.worker
+            if host is None or host.leaving or not self._hosts.must_leave(host):
+                continue
+            if self._ready_spare(share.near) and not any(other.leaving for other in self._workers):
+                log.info("worker %d (%s) hands its sources over", host.number, host.text)
+                host.leaving = True
+                host.stop()
 
     def _replace_failed(self) -> None:
         for worker in self._workers:
@@ -193,7 +248,7 @@ class Supervisor:
                 worker, "does not answer" if silent else f"ended with exit code {exit_code}", exit_code
             )
 
-    def _on_end(self, worker: WorkerProcess, reason: str, exit_code: int | None) -> None:
+    def _on_end(self, worker: WorkerHost, reason: str, exit_code: int | None) -> None:
         kind, text = worker.error or ("", "")
         if text:
             reason = f"{reason}: {text}"
@@ -203,13 +258,15 @@ class Supervisor:
             self._failed_starts += 1
         for share in self._shares:
             if share.worker is worker:
-                share.end(exit_code, self._clock.now_ns())
+                share.end(None if worker.leaving else exit_code, self._clock.now_ns())
                 self.health.set_state(share.name, "ended" if share.ended else "retrying", reason)
         if kind == "config_error":
             raise ConfigError(text)
         if is_spare and self._failed_starts >= _MAX_FAILED_STARTS:
             raise PoseliftError(f"{self._failed_starts} workers failed to start in a row: {reason}")
-        if exit_code != 0:
+        if worker.leaving:
+            self.health.increment("workers", "moved")
+        elif exit_code != 0:
             self.health.increment("workers", "replaced")
             log.warning(
                 "worker %d (%s): %s; another worker takes its place", worker.number, worker.text, reason
@@ -232,12 +289,11 @@ class Supervisor:
         for worker in self._workers:
             worker.kill()
         self.relay.close()
-        self._zmq.destroy(linger=0)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._hosts.close()
 
 
-def _worker_config(config: Config) -> Config:
-    """The config of every worker: its part of the cores, and rotations when a sink of the node needs them."""
-    threads = config.lifter.threads or max(1, (os.cpu_count() or 2) // 2 // worker_count(config))
+def _worker_config(config: Config, hosts: WorkerHosts) -> Config:
+    """The config of every worker: threads of its lifter, and rotations when a sink of the node needs them."""
+    threads = config.lifter.threads or hosts.threads(config)
     lifter = msgspec.structs.replace(config.lifter, threads=threads, rotations=needs_rotations(config))
     return replace(config, lifter=lifter, sinks={})

@@ -6,6 +6,7 @@ so the supervisor knows the worker of every message, and closing the socket disc
 """
 
 import threading
+import time
 from typing import Literal
 
 import msgspec
@@ -28,6 +29,20 @@ _LINGER_MS = 500
 Report = Literal["alive", "ready", "running", "config_error", "error"]
 
 
+class LinkKeys(msgspec.Struct, frozen=True):
+    """CURVE keys of a connection between machines: the worker's pair and the supervisor's public key."""
+
+    public: bytes
+    secret: bytes
+    server: bytes
+
+    def apply(self, socket: "zmq.Socket[bytes]") -> None:
+        """Encrypt what the socket exchanges with the supervisor; call it before connecting."""
+        socket.set(zmq.CURVE_PUBLICKEY, self.public)
+        socket.set(zmq.CURVE_SECRETKEY, self.secret)
+        socket.set(zmq.CURVE_SERVERKEY, self.server)
+
+
 class WorkerSink:
     """The only sink of a worker: hands its messages to the supervisor, which has the sinks of the config."""
 
@@ -35,17 +50,18 @@ class WorkerSink:
     close_timeout_s = 1.0
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True):
-        """address: of the supervisor's socket for this worker."""
+        """address: of the supervisor's socket for this worker. keys: of the connection; None for none."""
 
         address: str
+        keys: "LinkKeys | None" = None
 
     def __init__(self, settings: Settings, context: ComponentContext) -> None:
-        self._address = settings.address
+        self._settings = settings
         self._component = context
         self._socket: _PushSocket | None = None
 
     def open(self) -> None:
-        self._socket = _PushSocket(self._address)
+        self._socket = _PushSocket(self._settings.address, self._settings.keys)
 
     def close(self) -> None:
         """Hand over the queued messages for up to half a second, then disconnect."""
@@ -66,11 +82,12 @@ class WorkerSink:
 class Reporter:
     """Sends a worker's reports, and a heartbeat every HEARTBEAT_S from a thread of its own.
 
-    The heartbeat stops when the process is frozen, when it ends, and while one call holds the interpreter.
+    A heartbeat carries the monotonic time at which it was sent. It stops when the process is frozen, when it
+    ends, and while one call holds the interpreter.
     """
 
-    def __init__(self, address: str) -> None:
-        self._socket = _PushSocket(address)
+    def __init__(self, address: str, keys: LinkKeys | None = None) -> None:
+        self._socket = _PushSocket(address, keys)
         self._lock = threading.Lock()  # a ZeroMQ socket may be used by one thread at a time
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -90,17 +107,19 @@ class Reporter:
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            self.report("alive")
+            self.report("alive", str(time.monotonic_ns()))
 
 
 class _PushSocket:
     """A connected PUSH socket with a context of its own, as a worker is the only user."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, keys: LinkKeys | None) -> None:
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PUSH)
         self._socket.set(zmq.SNDHWM, QUEUE)
         self._socket.set(zmq.SNDTIMEO, _SEND_TIMEOUT_MS)
+        if keys is not None:
+            keys.apply(self._socket)
         self._socket.connect(address)
 
     def send(self, parts: list[bytes]) -> bool:

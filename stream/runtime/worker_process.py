@@ -1,34 +1,34 @@
-"""A worker as its supervisor sees it: process, socket, sources, and the time of its last message."""
+"""Workers as processes of this machine."""
 
 import logging
 import multiprocessing
-from collections.abc import Iterator
+import os
+import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import zmq
 
-from stream.clock import Clock
+from stream.clock import Clock, SystemClock
 from stream.config.load import Config
+from stream.runtime.share import Share, divide
 from stream.runtime.worker import Order, run_worker
-from stream.runtime.worker_link import QUEUE
+from stream.runtime.worker_host import WorkerHost
 
-MAX_SILENCE_S = 1.5  # of a running worker; its heartbeat comes every 0.2 s
-MAX_START_S = 120.0  # for loading the lifter, and again for opening the sources
-_BATCH = 200  # messages read at once, so that a busy worker does not delay the others
-_FLUSH_MS = 50
 _JOIN_S = 1.0
 
-# starting: loads the lifter. ready: waits for sources. opening: starts their threads. running: publishes.
-State = Literal["starting", "ready", "opening", "running"]
+
+def worker_count(config: Config) -> int:
+    """Number of workers of a config; `auto` leaves one core to the supervisor and the detectors."""
+    if config.workers == "auto":
+        return min(len(config.sources), max(1, (os.cpu_count() or 2) - 1))
+    return config.workers
 
 
-class WorkerProcess:
-    """Starts a worker at once. number: of this worker; every process has another one, also a replacement.
-
-    sources: names of its sources, () before `assign`. error: the reason it reported before it gave up.
-    """
+class WorkerProcess(WorkerHost):
+    """Starts a worker at once. folder: for its socket; only this user may enter it."""
 
     def __init__(
         self,
@@ -38,16 +38,8 @@ class WorkerProcess:
         context: "zmq.Context[zmq.Socket[bytes]]",
         clock: Clock,
     ) -> None:
-        self.number = number
-        self.state: State = "starting"
-        self.sources: tuple[str, ...] = ()
-        self.error: tuple[str, str] | None = None
-        self._clock = clock
-        self.heard_ns = clock.now_ns()
-        # A socket file per worker: no message of this process can come in under another number.
+        super().__init__(number, "", context, clock)
         address = f"ipc://{folder}/{number}"
-        self.socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
-        self.socket.set(zmq.RCVHWM, QUEUE)
         self.socket.bind(address)
         spawn = multiprocessing.get_context("spawn")  # a forked copy of threads and sockets would not work
         receiver, self._orders = spawn.Pipe(duplex=False)
@@ -57,51 +49,55 @@ class WorkerProcess:
         receiver.close()  # so that the end of the worker breaks the pipe
 
     @property
-    def text(self) -> str:
-        """Process id and sources, for logs and status messages."""
-        return f"process {self._process.pid}: {', '.join(self.sources) or 'spare'}"
+    def place(self) -> str:
+        return str(self._process.pid)
 
     @property
     def exit_code(self) -> int | None:
         """None while the process runs; negative after a signal."""
         return self._process.exitcode
 
-    def assign(self, sources: tuple[str, ...]) -> None:
-        """Make a ready worker run these sources."""
-        self.sources, self.state = sources, "opening"
-        self.heard_ns = self._clock.now_ns()
-        self._order(sources)
-
-    def stop(self) -> None:
-        """Ask the worker to publish what is pending and to end; returns at once."""
-        self._order(None)
-
-    def received(self) -> Iterator[tuple[bytes, bytes]]:
-        """Messages that have arrived, at most some hundred."""
-        for _ in range(_BATCH):
-            try:
-                topic, payload = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            yield topic, payload
-
-    def last_messages(self) -> Iterator[tuple[bytes, bytes]]:
-        """The messages that an ended worker has left."""
-        while self.socket.poll(_FLUSH_MS):
-            yield from self.received()
-
-    def silent(self) -> bool:
-        """Whether the worker counts as frozen."""
-        limit_s = MAX_SILENCE_S if self.state in ("ready", "running") else MAX_START_S
-        return self._clock.now_ns() - self.heard_ns > limit_s * 1e9
+    def order(self, order: Order) -> None:
+        with suppress(OSError):  # the worker has ended, which the supervisor notices by itself
+            self._orders.send(order)
 
     def kill(self) -> None:
-        """End the process, also a frozen one, and discard the messages that have not been read."""
         self._process.kill()
         self._process.join(_JOIN_S)
         self.socket.close(linger=0)
         self._orders.close()
 
-    def _order(self, order: Order) -> None:
-        with suppress(OSError):  # the worker has ended, which the supervisor notices by itself
-            self._orders.send(order)
+
+class LocalHosts:
+    """Runs the workers as child processes."""
+
+    spares = 1
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._folder = Path()
+
+    def open(self) -> None:
+        # Only this user may connect to sockets in this folder.
+        self._folder = Path(tempfile.mkdtemp(prefix="poselift-"))
+
+    def close(self) -> None:
+        self._zmq.destroy(linger=0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def turn(self, report: dict[str, object]) -> None:
+        """Nothing to do: the processes are looked after by themselves."""
+
+    def shares(self, config: Config) -> list[Share]:
+        return divide(list(config.sources), worker_count(config))
+
+    def threads(self, config: Config) -> int:
+        """A part of half of the cores."""
+        return max(1, (os.cpu_count() or 2) // 2 // worker_count(config))
+
+    def start(self, number: int, config: Config, near: str) -> WorkerProcess:
+        return WorkerProcess(number, config, self._folder, self._zmq, self._clock)
+
+    def must_leave(self, worker: WorkerHost) -> bool:
+        return False

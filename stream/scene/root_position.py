@@ -47,7 +47,8 @@ _SIZE_POSES = 151  # poses over which a person's size is a median
 class RootPosition:
     """A post-processor that finds the root of each person and scales poses to the given body height.
 
-    A root needs five joints detected in that very frame: predicted and lost people have none.
+    A root needs five joints detected in that very frame: predicted and lost people have none. cameras: those
+    of the settings, if other components share them.
     """
 
     class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,9 +84,9 @@ class RootPosition:
             if self.height_m is not None and not 0.4 <= self.height_m <= 2.6:
                 raise ConfigError(f"scene.height_m: expected 0.4 to 2.6 metres, or null, got {self.height_m}")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cameras: Cameras | None = None) -> None:
         self._height_m = settings.height_m
-        self._cameras = Cameras(settings.cameras, settings.fov_deg)
+        self._cameras = cameras or Cameras(settings.cameras, settings.fov_deg)
         self._people = PersonState(_Person)
 
     def apply(self, batch: PoseBatch) -> None:

@@ -36,7 +36,7 @@ _OPTICAL_UP: Point = (0.0, -1.0, 0.0)
 
 
 class CameraPlacements:
-    """Where the cameras of a run are, by source name; the placement of a camera never changes."""
+    """Where the cameras of a run are, by source name; only `reset` changes the placement of a camera."""
 
     def __init__(self, poses: Mapping[str, CameraPose]) -> None:
         self._placements = {source: _from_pose(source, pose) for source, pose in poses.items()}
@@ -48,6 +48,12 @@ class CameraPlacements:
     def set(self, source: str, placement: Extrinsics) -> Extrinsics:
         """Place a camera, unless it has a placement already; returns the one that holds."""
         return self._placements.setdefault(source, placement)
+
+    def reset(self, source: str, pose: CameraPose | None) -> None:
+        """Place a camera that was opened anew, or, with None, forget its placement."""
+        self._placements.pop(source, None)
+        if pose is not None:
+            self._placements[source] = _from_pose(source, pose)
 
 
 class WorldFrame:
@@ -104,6 +110,10 @@ class WorldFrame:
                 if not self._contact:
                     batch.contact[frame.rows.start : frame.rows.stop] = [None] * len(frame.rows)
             source.to_world(batch, frame)
+
+    def forget(self, source: str) -> None:
+        """Forget the floor and the placement of a source that has ended."""
+        self._sources.forget(source)
 
 
 def _ankles(batch: PoseBatch) -> list[tuple[Point | None, Point | None]]:

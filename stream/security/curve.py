@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("poselift")
 
 _FILE = 'metadata\ncurve\n    public-key = "{public}"\n'
+_KEY_BYTES = 32
 _SECRET_LINE = '    secret-key = "{secret}"\n'
 
 
@@ -78,14 +79,13 @@ class ServerKeys:
 
     def __init__(self, secret_file: str | Path, clients_folder: str | Path) -> None:
         """Load the key and check the folder of .key files; ConfigError when either cannot be used."""
-        import zmq.auth
-
         self._public, self._secret = _load_secret(secret_file)
         self._clients_folder = Path(clients_folder).expanduser()
-        try:
-            clients = zmq.auth.load_certificates(self._clients_folder)
-        except (OSError, ValueError) as error:
-            raise _key_error(error) from error
+        if not self._clients_folder.is_dir():
+            raise ConfigError(
+                f"CURVE keys: {clients_folder} is no folder; `poselift keys FOLDER` makes such files"
+            )
+        clients = [_load(file) for file in self._clients_folder.glob("*.key")]
         if not clients:
             raise ConfigError(f"CURVE keys: no .key file in {clients_folder}, so no client could connect")
 
@@ -163,12 +163,13 @@ def _load_secret(file: str | Path) -> tuple[bytes, bytes]:
 
 def _load(file: str | Path) -> tuple[bytes, bytes | None]:
     import zmq.auth
+    from zmq.utils import z85
 
     try:
-        return zmq.auth.load_certificate(Path(file).expanduser())
-    except (OSError, ValueError) as error:
-        raise _key_error(error) from error
-
-
-def _key_error(error: Exception) -> ConfigError:
-    return ConfigError(f"CURVE keys: {error}; `poselift keys FOLDER` makes such files")
+        public, secret = zmq.auth.load_certificate(Path(file).expanduser())
+        for key in (public, secret):
+            if key is not None and len(z85.decode(key)) != _KEY_BYTES:
+                raise ValueError("a key of another length")
+        return public, secret
+    except Exception as error:  # pyzmq raises many types for files that hold no key
+        raise ConfigError(f"CURVE keys: {file}: {error}; `poselift keys FOLDER` makes such files") from error

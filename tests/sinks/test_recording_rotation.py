@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
+from sinks import SINKS
 from sinks.jsonl import JSONL
 from sinks.mcap import MCAP
 from sinks.npz import NPZ
 from stream.clock import FakeClock
+from stream.config.load import import_component
 from stream.files import mcap
 from stream.files import poses as pose_files
 from stream.messages import PoseFrame
 from stream.protocols import ComponentContext, opened
 from stream.wire.codec import decode
 from tests.examples import meta, pose_frame
-from tests.rig_examples import joints, pose_frames
+from tests.rig_examples import dance, joints, pose_frames
 
 ROOT = Path(__file__).parents[2]
 KINDS: dict[str, Any] = {"jsonl": JSONL, "npz": NPZ, "mcap": MCAP}
@@ -92,6 +94,26 @@ def test_an_npz_file_that_appears_while_recording_is_kept(tmp_path: Path):
     assert {path.name for path in tmp_path.iterdir()} == {"walk.npz", "walk.2.npz"}
 
 
+@pytest.mark.parametrize("kind", ["bvh", "gltf"])
+@pytest.mark.parametrize("limit", [{"max_s": 3.0}, {"max_mb": 0.001 * 150 * 0.32}])
+def test_a_long_stay_of_a_person_is_split(tmp_path: Path, kind: str, limit: dict[str, float]):
+    if kind == "bvh" and "max_mb" in limit:
+        limit = {"max_mb": 0.09}  # text is longer
+    make = import_component(SINKS[kind])
+    suffix = {"bvh": "bvh", "gltf": "glb"}[kind]
+    path = tmp_path / f"walk.{suffix}"
+    for run in range(2):
+        with opened(make(make.Settings(path=str(path), **limit), ComponentContext("record"))) as sink:
+            for frame in pose_frames(dance(7)):
+                sink.send(frame)
+        if not run:
+            names = [f"walk.{suffix}", f"walk-a.{suffix}", f"walk-a-2.{suffix}"]
+            assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names)
+            first = path.read_bytes()
+    assert len(list(tmp_path.iterdir())) == 6
+    assert path.read_bytes() == first
+
+
 def survivors(kind: str, path: Path) -> list[int]:
     return seqs(path.with_name(f"{path.name}.journal.jsonl") if kind == "npz" else path)
 
@@ -101,7 +123,7 @@ import sys, time
 from sinks.{kind} import {name}
 from stream.errors import ConfigError
 from stream.protocols import ComponentContext
-from tests.rig_examples import joints, pose_frames
+from tests.rig_examples import dance, joints, pose_frames
 sink = {name}({name}.Settings(path={path!r}), ComponentContext("record"))
 sink.open()
 try:

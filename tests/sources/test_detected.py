@@ -106,3 +106,14 @@ def test_the_camera_is_closed_again_when_the_detector_cannot_be_opened() -> None
             Camera([], events), BrokenDetector(FakeClock(), events), ComponentContext("cam0")
         ).open()
     assert events == ["camera opened", "camera closed"]
+
+
+def test_frames_are_kept_for_components_that_request_them() -> None:
+    clock, events = FakeClock(), list[str]()
+    context = ComponentContext("cam0", clock=clock)
+    frame = frame_at(clock.now_ns())
+    assert context.snapshots.latest("cam0", clock.now_ns()) is None
+    camera = Camera([frame], events)
+    with opened(DetectorSource(camera, EmptyDetector(clock, events), context)) as source:
+        source.read(0.1)
+    assert context.snapshots.latest("cam0", clock.now_ns()) is frame

@@ -17,7 +17,7 @@ from stream.messages import Header, Message, PoseFrame
 from stream.security import ClientKeys, make_keys
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
-from tests.examples import UNIX_NS, meta, plain, pose_frame, status
+from tests.examples import UNIX_NS, meta, plain, pose, pose_frame, status
 from tests.golden import wire as golden
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +71,15 @@ def test_all_kinds_of_messages_arrive_in_order(node):
     assert [type(message) for message in arrived] == [type(message) for message in sent]
     assert (arrived[0], arrived[2]) == (sent[0], sent[2])
     assert plain(arrived[3].persons) == plain(sent[3].persons)
+
+
+def test_a_subscriber_knows_the_joints_whose_left_and_right_were_repaired(node):
+    sent = [pose_frame(seq, persons=(pose(repaired=joints),)) for seq, joints in enumerate([(0, 1), ()])]
+    with Subscriber(node.endpoint, kinds=("pose3d",)) as subscriber:
+        node.await_subscriptions(1)
+        node.send(*sent)
+        arrived = fetch(subscriber, 2)
+    assert [frame.persons[0].repaired for frame in arrived] == [(0, 1), ()]
 
 
 def test_a_source_name_does_not_match_a_longer_name(node):

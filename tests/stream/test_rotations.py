@@ -3,10 +3,13 @@ import pytest
 
 from stream.rotations import (
     axis_rotation,
+    cross,
     level_axes,
     look_at,
+    matrices,
     matrix_from_quaternion,
     quaternion_from_matrix,
+    quaternions,
     shortest_arcs,
 )
 
@@ -67,3 +70,16 @@ def test_the_smallest_rotation_between_opposite_vectors_is_a_half_turn(start):
     np.testing.assert_allclose(arc @ start, -np.array(start), atol=1e-12)
     np.testing.assert_allclose(arc @ arc.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(arc) == pytest.approx(1)
+
+
+def test_cross_products_are_those_of_numpy():
+    random = np.random.default_rng(1)
+    a, b = random.normal(size=(4, 5, 3)), random.normal(size=(5, 3))
+    np.testing.assert_array_equal(cross(a, b), np.cross(a, b))
+
+
+def test_many_matrices_survive_the_way_through_quaternions():
+    turned = np.array([*random_rotations(50), *(axis_rotation(axis, np.pi) for axis in range(3)), np.eye(3)])
+    quats = quaternions(turned)
+    assert np.linalg.norm(quats, axis=1) == pytest.approx(1)
+    np.testing.assert_allclose(matrices(quats), turned, atol=1e-12)

@@ -18,6 +18,12 @@ function takeTokenFromAddress() {
   history.replaceState(null, "", location.pathname);
 }
 
+// A binary message: a document, a newline, a file.
+function parts(bytes) {
+  const end = bytes.indexOf(10);
+  return [JSON.parse(new TextDecoder().decode(bytes.subarray(0, end))), bytes.subarray(end + 1)];
+}
+
 export class Connection {
   // onState gets ("connecting" | "open" | "token" | "full" | "closed", text).
   constructor(onDocument, onFile, onState) {
@@ -92,7 +98,7 @@ export class Connection {
   received(data) {
     const now = performance.now();
     this.heardAt = now;
-    if (typeof data !== "string") return this.onFile(this.fileDocument, data);
+    if (typeof data !== "string") return this.onFile(...parts(new Uint8Array(data)));
     const document_ = JSON.parse(data);
     switch (document_.schema) {
       case "pong": {
@@ -106,9 +112,7 @@ export class Connection {
         return;
       }
       case "file":
-        this.fileDocument = document_;
-        if (document_.error) this.onFile(document_, null);
-        return;
+        return this.onFile(document_, null); // without a file: the reason
       case "viewer":
         if (this.bestRoundTrip_ms === Infinity) this.offset_ms = document_.unix_ms - now;
       // falls through

@@ -4,11 +4,12 @@ import { Connection } from "./connection.js";
 import { listen } from "./input.js";
 import { Orbit } from "./orbit.js";
 import { drawKeypoints, drawLatency, drawStrip, makeStages, paintStages, setText, showNumbers, showPeople } from "./panels.js";
+import { Pictures } from "./picture.js";
 import { Recorder } from "./recorder.js";
 import { Selection, WALL } from "./selection.js";
 import { Stage } from "./stage.js";
 import { describe } from "./state.js";
-import { Store } from "./store.js";
+import { Store, frameAt } from "./store.js";
 import { onThemeChange } from "./theme.js";
 import { Timeline } from "./timeline.js";
 
@@ -21,7 +22,8 @@ const orbit = new Orbit();
 const selection = new Selection(store, $("sources"), redraw);
 const timeline = new Timeline(store, selection, redraw);
 const stage = new Stage(canvas, orbit, selection);
-const connection = new Connection(received, (file, data) => recorder.receive(file, data), linkChanged);
+const connection = new Connection(received, receivedFile, linkChanged);
+const pictures = new Pictures(connection, $("keypoints"));
 const recorder = new Recorder(connection, () => timeline.newestTime(), redraw);
 let link = { state: "connecting", text: "", since: performance.now() };
 let drawnKey = "";
@@ -32,7 +34,17 @@ function redraw() {
   panelsAt = 0;
 }
 
+function receivedFile(file, data) {
+  if (file.schema === "picture") pictures.receive(file, data);
+  else recorder.receive(file, data);
+}
+
 function received(doc, now) {
+  if (doc.schema === "viewer") {
+    pictures.on = doc.pictures;
+    $("pictures-on").hidden = !doc.pictures;
+    pictures.resume();
+  }
   store.receive(doc, now, connection.offset_ms);
   if (selection.name === null && store.sources.size) selection.select(store.sources.keys().next().value);
 }
@@ -48,7 +60,10 @@ function linkChanged(state, text) {
 function showPanels(items, now) {
   const { source, frame, frames, stale } = items[0] ?? { source: selection.sources()[0] ?? null, frame: null, frames: [], stale: false };
   const end = timeline.end(now);
-  drawKeypoints(source, frame, stale);
+  pictures.watch(timeline.paused ? null : source?.name ?? null);
+  const picture = pictures.at(stale ? null : frame?.t ?? null, now);
+  // The keypoints of the picture's own time, so that they lie on the people in it.
+  drawKeypoints(source, picture && frame ? frameAt(frames, picture.t) : frame, stale, picture?.image);
   showNumbers(source, frame, now, timeline.paused === null);
   showPeople(frame, stale);
   if (end !== null) {

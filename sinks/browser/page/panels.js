@@ -10,7 +10,7 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function drawKeypoints(source, frame, grey) {
+export function drawKeypoints(source, frame, grey, picture) {
   const canvas = $("keypoints");
   const size = source?.meta?.size_wh;
   const persons = frame?.persons.filter(({ kp2d }) => kp2d) ?? [];
@@ -22,7 +22,10 @@ export function drawKeypoints(source, frame, grey) {
   const missing = frame && frame.persons.some(({ state }) => state !== "lost") && !persons.length;
   $("keypoints-note").hidden = !missing;
   if (missing) setText($("keypoints-note"), "The poses come without keypoints; set lifter.kp2d: true to see them.");
+  canvas.dataset.picture = String(Boolean(picture));
   if (!size) return;
+  if (picture) context.drawImage(picture, 0, 0, width, height);
+  if (picture && grey) return; // the poses are older than the picture
   const scale = width / size[0];
   context.lineCap = "round";
   for (const { kp2d, slot, origin } of persons) {
@@ -40,7 +43,7 @@ export function drawKeypoints(source, frame, grey) {
       context.stroke();
     }
     context.globalAlpha = 1;
-    context.fillStyle = theme.text;
+    context.fillStyle = picture ? "#ffffff" : theme.text;
     for (let joint = 0; joint < origin.length; joint++) {
       const [x, y] = point(joint);
       if (!(x === x) || !(kp2d[3 * joint + 2] > 0)) continue;

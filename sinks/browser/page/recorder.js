@@ -69,7 +69,7 @@ export class Recorder {
   }
 
   receive(file, data) {
-    if (file.error) return this.note(`${file.format.toUpperCase()}: ${file.error}.`);
+    if (!data) return this.note(`${file.format.toUpperCase()}: ${file.error}.`);
     const link = document.createElement("a");
     const time = new Date(this.interval?.from ?? Date.now()).toISOString().slice(0, 19).replaceAll(":", "");
     link.href = URL.createObjectURL(new Blob([data]));

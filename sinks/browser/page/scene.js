@@ -9,13 +9,31 @@ const GRID_LINES = 8; // to each side of the target
 const TRAIL_MS = 4000;
 const FADE_MS = 1000;
 const MAX_NAMES = 12;
+const MAX_BACKGROUNDS = 4;
+const TRAIL_STEP_PX = 5;
+
+const backgrounds = new Map(); // painted gradients by size and colours: copying is faster than painting
 
 export function drawBackground(context, rect) {
-  const gradient = context.createLinearGradient(0, rect.y, 0, rect.y + rect.height);
+  const [width, height] = [Math.ceil(rect.width), Math.ceil(rect.height)];
+  if (!width || !height) return;
+  const key = `${width} ${height} ${theme.top} ${theme.bottom}`;
+  if (!backgrounds.has(key)) {
+    if (backgrounds.size >= MAX_BACKGROUNDS) backgrounds.clear();
+    backgrounds.set(key, painted(width, height));
+  }
+  context.drawImage(backgrounds.get(key), Math.floor(rect.x), Math.floor(rect.y));
+}
+
+function painted(width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d", { alpha: false });
+  const gradient = context.createLinearGradient(0, 0, 0, height);
   gradient.addColorStop(0, theme.top);
   gradient.addColorStop(1, theme.bottom);
   context.fillStyle = gradient;
-  context.fillRect(rect.x, rect.y, rect.width, rect.height);
+  context.fillRect(0, 0, width, height);
+  return canvas;
 }
 
 // Draws sources that share their axes. items: [{source, frame, frames, stale, t}]; returns projected joints.
@@ -72,7 +90,10 @@ function trail(context, projection, { person, frame, frames, stale, alpha }) {
     const earlier = frames[n].persons.find(({ id, state }) => id === person.id && state !== "lost");
     if (!earlier?.placed) continue;
     last = frames[n].t;
-    points.push(projection.point(earlier.root[0], earlier.root[1], 0));
+    const point = projection.point(earlier.root[0], earlier.root[1], 0);
+    const before = points[points.length - 1];
+    const near = point && before && Math.abs(point[0] - before[0]) + Math.abs(point[1] - before[1]) < TRAIL_STEP_PX;
+    if (!near) points.push(point);
   }
   context.strokeStyle = colours(person.slot, stale).main;
   context.lineWidth = 2.5;

@@ -52,6 +52,7 @@ export class Selection {
 
   show(now) {
     const names = this.names();
+    document.body.classList.toggle("wall", this.isWall);
     if (this.list.dataset.key !== names.join()) {
       this.list.dataset.key = names.join();
       this.list.replaceChildren(...names.map((name) => this.button(name)));
@@ -59,6 +60,7 @@ export class Selection {
     names.forEach((name, n) => {
       const button = this.list.children[n];
       const source = this.store.sources.get(name);
+      if (name === this.name && button.getAttribute("aria-pressed") !== "true") button.scrollIntoView({ block: "nearest", inline: "nearest" });
       button.setAttribute("aria-pressed", String(name === this.name));
       if (source) button.dataset.health = source.health(now);
     });

@@ -71,7 +71,7 @@ export class Stage {
     if (this.fittedTo !== this.selection.name) this.fit(items, now, false);
     const key = items.map(({ frame, stale }) => `${frame.arrived}${stale}`).join();
     if (key === this.framesKey) return key;
-    const elapsed_ms = Math.min(100, now - this.followedAt);
+    const elapsed_ms = Math.min(500, now - this.followedAt);
     this.framesKey = key;
     this.followedAt = now;
     if (this.selection.isWall) {
@@ -87,11 +87,11 @@ export class Stage {
   }
 
   draw(items, now) {
-    const { context, width, height } = fitted(this.canvas);
+    const { context, width, height } = fitted(this.canvas, false);
     const { isWall } = this.selection;
     const sources = isWall ? this.selection.sources() : [null];
     const rects = isWall ? wallRects(sources.length, width, height) : [{ x: 0, y: 0, width, height }];
-    drawBackground(context, { x: 0, y: 0, width, height });
+    if (isWall) drawBackground(context, { x: 0, y: 0, width, height }); // a wall may have empty places
     this.targets = [];
     this.tiles = rects.map((rect, n) => ({ rect, source: sources[n] }));
     for (const { rect, source } of this.tiles) {
@@ -102,6 +102,8 @@ export class Stage {
     this.fading = this.targets.some(({ fading }) => fading);
     this.canvas.dataset.drawn = String(Number(this.canvas.dataset.drawn ?? 0) + 1);
     this.canvas.dataset.people = String(this.targets.length);
+    this.canvas.dataset.turning = String(this.orbit.goal !== null);
+    this.canvas.dataset.stale = String(items.length > 0 && items.every(({ stale }) => stale));
   }
 
   drawTile(context, rect, source, items) {

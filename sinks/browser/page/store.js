@@ -1,5 +1,7 @@
 // Received frames: a ring per source, in display axes (metres, x right, y ahead, z up).
 
+import { Slots } from "./slots.js";
+
 export const KEPT_MS = 30_000;
 export const STAGES = ["capture", "detect", "queue", "lift", "post"];
 export const STALE_MS = 1000;
@@ -10,24 +12,6 @@ const MAX_SOURCES = 64;
 const MAX_IDS = 500;
 
 export const isOptical = (frameId) => frameId === "" || frameId.endsWith("_optical_frame");
-
-// A person's slot decides the colour: the first one that no other person in sight has; an id keeps its slot.
-class Slots {
-  constructor() {
-    this.byId = new Map();
-  }
-
-  of(id, others) {
-    if (!this.byId.has(id)) {
-      const taken = new Set(others.map((other) => this.byId.get(other)));
-      let slot = 0;
-      while (taken.has(slot)) slot++;
-      if (this.byId.size >= MAX_IDS) this.byId.delete(this.byId.keys().next().value);
-      this.byId.set(id, slot);
-    }
-    return this.byId.get(id);
-  }
-}
 
 function byName(meta) {
   const joints = meta?.joints ?? [];
@@ -45,9 +29,10 @@ function byName(meta) {
 }
 
 export class Source {
-  constructor(name) {
+  // worlds: the slots of the people in each space, by frame id; shared by all sources.
+  constructor(name, worlds) {
     this.name = name;
-    this.slots = new Slots();
+    this.worlds = worlds;
     this.view = null; // where its view in the wall looks
     this.meta = null;
     this.skeleton = byName(null);
@@ -72,10 +57,11 @@ export class Source {
     const t = doc.t_capture_ns / 1e6;
     if (this.frames.length && (t < this.newest.t - 1000 || doc.session !== this.newest.session)) this.reset();
     const optical = isOptical(doc.frame_id);
+    const slots = this.slotsOf(doc);
     const frame = {
       t, arrived: now, seq: doc.seq, session: doc.session, optical, age: now + offset_ms - t, mode: doc.mode,
       lat: STAGES.map((stage) => doc.lat_ms[stage]), hop: doc.hop, lag: doc.lag, dropped: doc.dropped,
-      persons: doc.persons.map((person) => this.person(person, optical, doc.persons)),
+      persons: doc.persons.map((person, n) => this.person(person, optical, slots[n])),
     };
     frame.floor = frame.persons.reduce((sum, { floor }) => sum + floor, 0) / Math.max(1, frame.persons.length);
     this.frames.push(frame);
@@ -91,16 +77,20 @@ export class Source {
     this.roots.clear();
   }
 
-  person(person, optical, persons) {
-    const inSight = [...persons, ...(this.newest?.persons ?? [])].map(({ id }) => id);
-    const slot = this.slots.of(person.id, inSight.filter((id) => id !== person.id));
+  slotsOf(doc) {
+    const world = isOptical(doc.frame_id) ? this.name : doc.frame_id;
+    if (!this.worlds.has(world)) this.worlds.set(world, new Slots());
+    return this.worlds.get(world).assign(this.name, doc.persons.map(({ id }) => id));
+  }
+
+  person(person, optical, slot) {
     let root = person.root.pos;
     if (root) {
       if (this.roots.size > MAX_IDS) this.roots.clear();
       this.roots.set(person.id, root);
     } else root = this.roots.get(person.id) ?? null;
     const placed = root !== null;
-    root ??= [1.2 * (slot % 8), 0, 0]; // no position is known: people stand side by side
+    root ??= [1.2 * slot, 0, 0]; // no position is known: people stand side by side
     const at = new Float32Array(3 * person.xyz.length);
     person.xyz.forEach(([x, y, z], joint) => {
       if (x === null) return at.fill(NaN, 3 * joint, 3 * joint + 3);
@@ -194,12 +184,13 @@ export const frameAt = (frames, t) => frames[indexAt(frames, t)] ?? null;
 export class Store {
   constructor() {
     this.sources = new Map();
+    this.worlds = new Map();
     this.status = null;
   }
 
   source(name) {
     if (!this.sources.has(name) && this.sources.size < MAX_SOURCES) {
-      this.sources.set(name, new Source(name));
+      this.sources.set(name, new Source(name, this.worlds));
     }
     return this.sources.get(name);
   }

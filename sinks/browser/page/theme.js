@@ -1,9 +1,10 @@
-// Colours for canvases, from the style sheet; people's colours can be told apart with any colour vision.
+// Colours for canvases, from the style sheet. People's colours are those of Okabe and Ito, which can be told apart
+// with any colour vision; against a light background a slate and a brown stand for their black and yellow.
 
-const LIGHT = ["#0072b2", "#d98300", "#00805c", "#c9480b", "#2c8fc7", "#b0508a", "#8a7f00", "#5b6470"];
-const DARK = ["#4aa3df", "#f2b134", "#2fc79a", "#ff8a5b", "#8fd3ff", "#e89ac7", "#e6dc5e", "#b9c0cc"];
-const STAGES_LIGHT = ["#5b6470", "#0072b2", "#d98300", "#00805c", "#b0508a"];
-const STAGES_DARK = ["#b9c0cc", "#4aa3df", "#f2b134", "#2fc79a", "#e89ac7"];
+const LIGHT = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#2f3a45", "#771100"];
+const DARK = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#ffffff", "#0072b2"];
+const STAGES_LIGHT = ["#5b6470", "#0072b2", "#e69f00", "#009e73", "#cc79a7"];
+const STAGES_DARK = ["#ffffff", "#56b4e9", "#e69f00", "#009e73", "#cc79a7"];
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 export let theme = read();
@@ -35,13 +36,14 @@ function mix(first, second, share) {
   return `rgb(${a.map((value, n) => Math.round(value + share * (b[n] - value))).join(" ")})`;
 }
 
-// Sizes a canvas to its place on the page; returns its context, scaled to CSS pixels, and its size.
-export function fitted(canvas) {
+// Sizes a canvas to its place on the page; returns its context, scaled to CSS pixels, and its size. alpha: false
+// for a canvas that is painted all over, which the browser composes faster.
+export function fitted(canvas, alpha = true) {
   const ratio = Math.min(devicePixelRatio || 1, 2);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { alpha });
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return { context, width, height };
 }

@@ -9,7 +9,7 @@ import pytest
 import lifter
 from lifter.data.sequence import LabelledSequence
 from lifter.evaluation.lag_curve import LagCurveSettings, measure_lag_curve
-from lifter.evaluation.published_poses import published_poses
+from lifter.evaluation.published_poses import poses_by_history, published_poses
 from lifter.evaluation.score import sequences
 from lifter.spec import LifterSpec
 from lifter.training import dry_run as dry
@@ -104,7 +104,7 @@ def published_live(runner, video: LabelledSequence, lag: int, hop: int) -> np.nd
 @pytest.mark.parametrize(("lag", "hop"), LAGS_AND_HOPS)
 def test_a_pose_comes_from_the_first_pass_with_lag_newer_frames(lag, hop):
     frames = np.arange(14, 34)
-    poses = published_poses(FrameNumbers(), numbered(40), frames, [(lag, hop)], blend=0)[lag, hop]
+    poses = published_poses(FrameNumbers(), numbered(40), frames, [(lag, hop)], blend=0)[lag, hop].poses
     newest = np.minimum((frames // hop + 1) * hop + lag, 40) - 1
     expected = np.stack([frames, 12 - (newest - frames), newest], axis=-1)
     np.testing.assert_array_equal(poses, np.repeat(expected[:, None], 17, axis=1))
@@ -115,7 +115,7 @@ def test_all_poses_of_a_video_equal_those_of_the_live_pipeline(lag, hop, tiny_we
     numbers, walk = numbered(30), walking(45)
     for runner, video in ((FrameNumbers(), numbers), (lifter.load(tiny_weights, device="cpu"), walk)):
         here = published_poses(runner, video, np.arange(len(video.truth)), [(lag, hop)])[lag, hop]
-        np.testing.assert_allclose(here, published_live(runner, video, lag, hop), atol=1e-5)
+        np.testing.assert_allclose(here.poses, published_live(runner, video, lag, hop), atol=1e-5)
 
 
 def test_every_lag_and_hop_has_its_own_errors():
@@ -123,13 +123,15 @@ def test_every_lag_and_hop_has_its_own_errors():
         ErrorByAge(), [swinging(60, rate_hz=50.0)], LagCurveSettings((0, 2, 8), (1, 2, 5), 0), frames=40
     )
     assert curve.truth_acceleration == pytest.approx(4.0, abs=1e-3)
-    assert (curve.clips, curve.frames, curve.full, curve.ahead, curve.rate_hz) == (1, 40, 40, 40, 50.0)
+    assert (curve.clips, curve.frames, curve.warm, curve.ahead, curve.rate_hz) == (1, 40, 40, 40, 50.0)
     shift, still = pytest.approx([0, 20, 80], abs=1e-3), pytest.approx([0, 0, 0], abs=1e-3)
     assert [row.lag for row in curve.lags] == [0, 2, 8]
     assert [row.mpjpe for row in curve.lags] == shift
     assert [row.p_mpjpe for row in curve.lags] == still
     assert [row.mpjve for row in curve.lags] == still
     assert [row.acceleration for row in curve.lags] == pytest.approx([4, 4, 4], abs=1e-3)
+    # Inside a pass the truth's jitter of 4 remains; at seams of later passes the poses step back.
+    assert [row.pass_acceleration for row in curve.hops] == pytest.approx([4, 4, 4], abs=1e-3)
     # Within a pass the error falls by 10 mm per frame to 0; the next pass begins with the largest again.
     assert [row.hop for row in curve.hops] == [1, 2, 5]
     assert [row.mpjpe for row in curve.hops] == pytest.approx([0, 5, 20], abs=1e-3)
@@ -167,15 +169,49 @@ def test_clips_are_evenly_chosen_from_the_long_videos():
     curve = measure_lag_curve(
         ErrorByAge(), videos, settings, 2, 12, lambda done, total: progress.append((done, total))
     )
-    # 20 frames or more are enough: of the videos of 60, 20, 30, 40 frames the first and the last are used.
-    assert (curve.clips, curve.frames, curve.full, curve.ahead) == (2, 24, 24, 24)
+    # 12 frames of history, 12 scored ones and 8 after them are enough: of the videos of 60 and 40 frames.
+    assert (curve.clips, curve.frames, curve.warm, curve.ahead) == (2, 24, 24, 24)
     assert progress == [(1, 2), (2, 2)]
     assert curve == measure_lag_curve(ErrorByAge(), videos, settings, 2, 12)
 
 
+def test_a_row_is_the_same_whichever_other_rows_are_measured():
+    video = walking(60)
+
+    def lag_0(*lags: int) -> object:
+        return measure_lag_curve(ErrorByAge(), [video], LagCurveSettings(lags, (1,)), frames=10).lags[0]
+
+    assert lag_0(0) == lag_0(0, 8) == lag_0(0, 3)
+
+
+def test_a_short_history_begins_at_its_first_frame():
+    poses = poses_by_history(FrameNumbers(), numbered(30), np.array([5, 20]), (1, 4, 13))
+    assert {history: rows[:, 0].tolist() for history, rows in poses.items()} == {
+        1: [[5, 12, 5], [20, 12, 20]],
+        4: [[5, 12, 5], [20, 12, 20]],
+        13: [[5, 12, 5], [20, 12, 20]],
+    }
+    windows = []
+
+    class Recorded(FrameNumbers):
+        def lift(self, lifted, last=13):
+            windows.extend(lifted)
+            return super().lift(lifted, last)
+
+    poses_by_history(Recorded(), numbered(30), np.array([20]), (4, 13))
+    firsts = [window.keypoints[:, 0, 0].tolist() for window in windows]
+    assert firsts == [[17.0] * 9 + [17.0, 18.0, 19.0, 20.0], [float(x) for x in range(8, 21)]]
+
+
+def test_errors_by_history_are_those_of_the_same_frames():
+    curve = measure_lag_curve(ErrorByAge(), [swinging(60)], LagCurveSettings((0,), (1,)), frames=10)
+    assert [row.history for row in curve.histories] == [1, 2, 5, 12, 13]
+    assert [row.mpjpe for row in curve.histories] == pytest.approx([0] * 5, abs=1e-3)
+
+
 def test_short_videos_count_with_all_their_frames():
     curve = measure_lag_curve(ErrorByAge(), [swinging(15)], LagCurveSettings((0, 8), (1,), 0), frames=12)
-    assert (curve.frames, curve.full, curve.ahead) == (12, 0, 7)
+    assert (curve.frames, curve.warm, curve.ahead) == (12, 0, 7)
     assert curve.lags[1].mpjpe == pytest.approx((7 * 80 + 70 + 60 + 50 + 40 + 30) / 12, abs=1e-3)
 
 
@@ -210,7 +246,7 @@ def test_a_lifter_of_the_centre_frame_has_no_lag_curve():
 
 def test_lags_that_do_not_fit_a_short_window_are_left_out():
     curve = measure_lag_curve(ErrorByAge(), [swinging(60)], frames=10)
-    assert [row.lag for row in curve.lags] == [0, 1, 2, 4, 8]
+    assert [row.lag for row in curve.lags] == [0, 1, 2, 3, 4, 8]
     assert [row.hop for row in curve.hops] == [1, 5, 10]
 
 

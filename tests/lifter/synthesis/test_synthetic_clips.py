@@ -19,6 +19,14 @@ def test_a_clip_has_the_same_camera_and_keypoints_every_time(tmp_path: Path) -> 
         np.testing.assert_array_equal(clip.truth, same.truth)
 
 
+def test_another_draw_has_the_same_motion_with_other_cameras_and_detectors(tmp_path: Path) -> None:
+    walking_clips(tmp_path)
+    first, second, again = (next(synthetic_clips(tmp_path / "clips.npz", draw=draw)) for draw in (0, 1, 1))
+    assert len(first.truth) == len(second.truth)
+    assert not np.allclose(first.truth, second.truth, atol=0.01)
+    np.testing.assert_array_equal(second.keypoints, again.keypoints)
+
+
 def test_another_body_has_the_same_size(tmp_path: Path) -> None:
     walking_clips(tmp_path)
     own, child = (

@@ -12,7 +12,7 @@ from lifter.data.mocap import MocapClips
 from lifter.training import mocap_batches
 from lifter.training.recipe import load
 
-HABITS = "data.detector={exchanges: 0.5, low_joints: true, knee_wobble_m: 0.02, ghosts: 0.5}"
+HABITS = "data.detector={exchanges: 0.5, low_joints: 0.5, knee_wobble_m: 0.02, ghosts: 0.5}"
 
 
 TRANSFERS = (torch.tensor, torch.as_tensor, torch.from_numpy, torch.Tensor.new_tensor, torch.Tensor.item)

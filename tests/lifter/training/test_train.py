@@ -385,7 +385,7 @@ def test_errors_name_the_wrong_setting_of_a_recipe(folder: Path) -> None:
             recipe.load(config, (wrong,))
     with pytest.raises(ConfigError, match=r"^--set lifter=\[: not valid YAML"):
         recipe.load(config, ("lifter=[",))
-    with pytest.raises(ConfigError, match="expected one of detector, file, shares, test_file for motion"):
+    with pytest.raises(ConfigError, match="expected one of cold_starts, detector, file, shares, test_file"):
         sources.training_batches(recipe.load(config, ("data.files=x",)), folder)
     with pytest.raises(ConfigError, match="found none"):
         sources.training_batches(recipe.load(config, ("data.file=x.npz",)), folder)

@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
-START_TIMEOUT_S = 30.0
-CALL_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
+CALL_TIMEOUT_S = 60.0
+TIMEOUT_S = 60.0  # for states that come within a second on a quiet machine
 _FLAGS = (
     *("--headless=new", "--no-sandbox", "--remote-debugging-port=0", "--disable-gpu", "--mute-audio"),
     *("--no-first-run", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars"),
@@ -47,8 +48,13 @@ class Chromium:
         wait_until(lambda: port_file.is_file() and port_file.read_text().count("\n") >= 1, START_TIMEOUT_S)
         self._port = int(port_file.read_text().splitlines()[0])
 
-    def page(self, url: str, size: tuple[int, int] = (1280, 720), scheme: str = "light") -> "Page":
-        """A tab of this size in CSS pixels that shows `url`; scheme: light or dark."""
+    def page(
+        self, url: str, size: tuple[int, int] = (1280, 720), scheme: str = "light", script: str = ""
+    ) -> "Page":
+        """A tab of this size in CSS pixels that shows `url`.
+
+        scheme: light or dark; script: JavaScript to run before that of the page.
+        """
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}/json/new?about:blank", method="PUT")
         with urllib.request.urlopen(request) as answer:
             target = json.load(answer)
@@ -57,6 +63,7 @@ class Chromium:
         page.call("Runtime.enable")
         page.call("Log.enable")
         page.resize(size)
+        page.call("Page.addScriptToEvaluateOnNewDocument", source=script)
         page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         behaviour = {"behavior": "allow", "downloadPath": str(self.downloads)}
         page.call("Browser.setDownloadBehavior", **behaviour)
@@ -185,13 +192,24 @@ class Page:
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"])
         return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
 
-    def wait_for(self, expression: str, timeout_s: float = 10.0) -> None:
+    def wait_for(self, expression: str, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until a JavaScript expression is true."""
         wait_until(lambda: bool(self.evaluate(expression)), timeout_s, expression)
 
-    def wait_for_state(self, state: str, timeout_s: float = 10.0) -> None:
+    def wait_for_state(self, state: str, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until the page is in this state."""
         self.wait_for(f"document.body.dataset.state === {json.dumps(state)}", timeout_s)
+
+    def drawn(self) -> int:
+        """How often the 3D view was drawn."""
+        return int(self.evaluate("document.getElementById('scene').dataset.drawn ?? 0"))
+
+    def wait_until_drawn(self, after: int) -> None:
+        """Wait until the 3D view is drawn once more than `after` times, and turns no more."""
+        self.wait_for(
+            f"(({{drawn, turning}}) => drawn > {after} && turning === 'false')"
+            "(document.getElementById('scene').dataset)"
+        )
 
     def close(self) -> None:
         """Close the tab."""

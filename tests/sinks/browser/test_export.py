@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
 
 from sinks.browser import history as history_module
-from sinks.browser.export import NothingToExport, export, rate_hz, with_rotations
+from sinks.browser.export import FORMATS, NothingToExport, export, rate_hz
 from sinks.browser.history import History
+from stream.files.mcap import META, POSES
 from stream.messages import PoseFrame
-from tests.rig_examples import dance, pose_frames
+from stream.postprocess.joint_rotations import RIG_INFO
+from stream.wire.codec import decode
 from tests.sinks.browser.walkers import frame, meta
 
 UNIX_NS = 1_700_000_000_000_000_000
@@ -45,23 +49,28 @@ def test_several_people_make_an_archive_of_a_file_each():
 
 
 def test_one_person_makes_one_file():
-    assert [export(format, frames(60), [meta()])[0] for format in ("npz", "bvh", "glb")] == [
-        ".npz", ".bvh", ".glb",
+    assert [export(format, frames(60), [meta()])[0] for format in FORMATS] == [
+        ".npz", ".bvh", ".glb", ".mcap",
     ]  # fmt: skip
 
 
-def test_missing_rotations_are_computed_as_a_node_computes_them():
-    complete = pose_frames(dance(0.5))
-    bare = [
-        replace(one, persons=tuple(replace(person, rotations=None) for person in one.persons))
-        for one in complete
+def test_an_mcap_file_has_documents_and_ros_messages_for_the_official_reader_metas_first():
+    sent = [replace(one, published_unix_ns=one.header.captured_unix_ns + 40_000_000) for one in frames(60)]
+    suffix, data = export("mcap", sent, [meta(world=True)])
+    assert suffix == ".mcap"
+    reader = make_reader(io.BytesIO(data), decoder_factories=[DecoderFactory()])
+    logged = [
+        (channel.topic, message.log_time, message.data) for _, channel, message in reader.iter_messages()
     ]
-    for restored, original in zip(with_rotations(bare), complete, strict=True):
-        assert restored.persons[0].rotations is not None
-        assert original.persons[0].rotations is not None
-        np.testing.assert_allclose(
-            restored.persons[0].rotations.quat, original.persons[0].rotations.quat, atol=1e-6
-        )
+    documents = [decode(data) for topic, _, data in logged if topic == POSES]
+    assert [one.header.captured_unix_ns for one in documents] == [one.header.captured_unix_ns for one in sent]
+    np.testing.assert_array_equal(documents[7].persons[0].xyz, sent[7].persons[0].xyz)
+    assert [decode(data) for topic, _, data in logged if topic == META] == [
+        replace(meta(world=True), rig=RIG_INFO)
+    ]
+    assert {time_ns for topic, time_ns, _ in logged if topic == META} == {sent[0].published_unix_ns}
+    decoded = [message for *_, message in reader.iter_decoded_messages(topics="/tf")]
+    assert len(decoded) == 60
 
 
 def test_an_export_without_poses_raises_an_error_with_the_reason():

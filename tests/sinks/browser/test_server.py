@@ -31,6 +31,7 @@ from tests.sinks.browser.walkers import Sender, frame, meta
 
 TOKEN = "tea-time-at-five"
 ENCODED = base64.urlsafe_b64encode(TOKEN.encode()).decode().rstrip("=")
+TIMEOUT_S = 30.0  # for answers that take milliseconds on a quiet machine
 PROTOCOLS = ["poselift.v1", f"token.{ENCODED}"]
 
 
@@ -52,7 +53,7 @@ def get(sink: Browser, path: str = "", **headers: str) -> tuple[int, str, dict[s
     """Status, text and headers of an HTTP request."""
     request = urllib.request.Request(sink.endpoint + path, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=5.0) as answer:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             return answer.status, answer.read().decode(), dict(answer.headers)
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(), dict(error.headers)
@@ -64,10 +65,16 @@ def refused_status(open_socket: Callable[[], object]) -> int:
     return error.value.response.status_code
 
 
+def file_in(message: bytes) -> tuple[dict[str, object], bytes]:
+    """The document and the file of a binary message."""
+    document, _, body = message.partition(b"\n")
+    return json.loads(document), body
+
+
 def poses(client, count: int) -> list[PoseFrame]:
     found: list[PoseFrame] = []
     while len(found) < count:
-        text = client.recv(timeout=5.0)
+        text = client.recv(timeout=TIMEOUT_S)
         if '"schema":"pose3d"' in text[:60]:
             message = decode(text.encode())
             assert isinstance(message, PoseFrame)
@@ -86,9 +93,9 @@ def guarded():
 def test_pages_get_the_documents_of_the_wire(viewer: Browser):
     viewer.send(meta())
     with page_socket(viewer) as client:
-        hello = json.loads(client.recv(timeout=5.0))
-        assert (hello["schema"], hello["formats"]) == ("viewer", ["npz", "bvh", "glb"])
-        assert decode(client.recv(timeout=5.0).encode()) == meta()
+        hello = json.loads(client.recv(timeout=TIMEOUT_S))
+        assert (hello["schema"], hello["formats"]) == ("viewer", ["npz", "bvh", "glb", "mcap"])
+        assert decode(client.recv(timeout=TIMEOUT_S).encode()) == meta()
         sent = frame(1.0)
         viewer.send(sent)
         (received,) = poses(client, 1)
@@ -153,7 +160,7 @@ def test_without_the_token_there_are_no_poses(guarded: Browser, caplog: pytest.L
     assert get(guarded, "access", Authorization=f"Bearer {ENCODED}")[0] == 200
     with page_socket(guarded, tuple(PROTOCOLS)) as client:
         assert client.subprotocol == "poselift.v1"
-        assert json.loads(client.recv(timeout=5.0))["schema"] == "viewer"
+        assert json.loads(client.recv(timeout=TIMEOUT_S))["schema"] == "viewer"
     assert TOKEN not in guarded.endpoint
     logged = " ".join(record.getMessage() for record in caplog.records if record.name != "websockets.client")
     assert TOKEN not in logged
@@ -181,7 +188,7 @@ def test_other_machines_can_reach_the_viewer_only_with_a_token(monkeypatch: pyte
         opened(Browser(settings, ComponentContext("view"))) as sink,
         page_socket(sink, tuple(PROTOCOLS)) as client,
     ):
-        assert json.loads(client.recv(timeout=5.0))["schema"] == "viewer"
+        assert json.loads(client.recv(timeout=TIMEOUT_S))["schema"] == "viewer"
 
 
 @pytest.mark.parametrize(
@@ -223,21 +230,28 @@ def test_browsers_beyond_the_limit_are_refused_with_the_reason():
                 "Already 2 browsers are connected, which is the limit (max_clients).\n",
             )
             assert refused_status(lambda: page_socket(sink)) == 503
-        wait_until(lambda: get(sink, "access")[0] == 200, 10.0)
+        wait_until(lambda: get(sink, "access")[0] == 200, TIMEOUT_S)
         with page_socket(sink) as client:
-            assert json.loads(client.recv(timeout=5.0))["schema"] == "viewer"
+            assert json.loads(client.recv(timeout=TIMEOUT_S))["schema"] == "viewer"
 
 
-def test_many_connections_in_turn_leave_nothing_open(viewer: Browser):
+def test_10_000_connections_in_turn_leave_nothing_open(viewer: Browser):
     get(viewer)
     before = len(os.listdir("/proc/self/fd"))
-    for number in range(150):
-        if number % 3 == 0:
+    request = f"GET /access HTTP/1.1\r\nHost: localhost:{port_of(viewer)}\r\n\r\n".encode()
+    for number in range(10_000):
+        if number % 200 == 0:
             with page_socket(viewer):
                 pass
-        else:
-            socket.create_connection(("127.0.0.1", port_of(viewer))).close()
-    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before + 3, 15.0, "connections are closed")
+        with socket.create_connection(("127.0.0.1", port_of(viewer)), TIMEOUT_S) as connection:
+            if (
+                number % 10 == 0
+            ):  # the server keeps up with the others, so that none waits for a second attempt
+                connection.sendall(request)
+                assert connection.recv(1024).startswith(b"HTTP/1.1 200")
+            elif number % 10 == 1:
+                connection.sendall(b"\x16\x03\x01 neither HTTP nor a socket\r\n\r\n")
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before + 3, TIMEOUT_S, "connections are closed")
     with page_socket(viewer) as client:
         viewer.send(frame(0.0))
         assert len(poses(client, 1)) == 1
@@ -251,16 +265,16 @@ def test_silent_connections_keep_no_browser_out_and_are_closed(monkeypatch: pyte
         ]
         assert get(sink)[0] == 200
         with page_socket(sink) as client:
-            assert json.loads(client.recv(timeout=5.0))["schema"] == "viewer"
+            assert json.loads(client.recv(timeout=TIMEOUT_S))["schema"] == "viewer"
         for connection in silent:
-            connection.settimeout(3.0)
+            connection.settimeout(TIMEOUT_S)
             with suppress(ConnectionResetError):
                 while connection.recv(1024):
                     pass
 
 
 def test_a_browser_that_never_reads_delays_no_other_and_is_disconnected(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server, "PING_S", 0.7)
+    monkeypatch.setattr(server, "PING_S", 2.0)
     health = Health()
     sink = Browser(Browser.Settings(port=0), ComponentContext("view", health=health))
     with opened(sink), Sender(sink, persons=20) as sender:
@@ -273,11 +287,14 @@ def test_a_browser_that_never_reads_delays_no_other_and_is_disconnected(monkeypa
             f"Sec-WebSocket-Version: 13\r\nOrigin: http://127.0.0.1:{port_of(sink)}\r\n\r\n".encode()
         )
         with page_socket(sink, max_size=None) as client:
-            received = poses(client, 60)
-        seqs = [message.header.seq for message in received]
-        assert seqs == list(range(seqs[0], seqs[0] + 60))
-        assert len(sender.sent) < seqs[-1] + 15  # the fast browser is up to date
-        mute.settimeout(5.0)
+            seqs = [message.header.seq for message in poses(client, 60)]
+            assert seqs == sorted(set(seqs))
+            wait_until(
+                lambda: poses(client, 1)[0].header.seq >= len(sender.sent) - 5,
+                TIMEOUT_S,
+                "the fast browser is up to date",
+            )
+        mute.settimeout(TIMEOUT_S)
         with suppress(ConnectionResetError):
             while mute.recv(1 << 20):
                 pass  # what was buffered before the server hung up
@@ -286,7 +303,7 @@ def test_a_browser_that_never_reads_delays_no_other_and_is_disconnected(monkeypa
 
 def test_a_slow_browser_misses_the_oldest_poses_and_keeps_the_newest(viewer: Browser):
     with page_socket(viewer, max_size=None) as client:
-        client.recv(timeout=5.0)
+        client.recv(timeout=TIMEOUT_S)
         crowd = frame(0.0, persons=20)
         for seq in range(400):
             viewer.send(replace(crowd, header=replace(crowd.header, seq=seq)))
@@ -296,12 +313,14 @@ def test_a_slow_browser_misses_the_oldest_poses_and_keeps_the_newest(viewer: Bro
     assert last.header.seq == 399
 
 
-def test_a_large_message_ends_its_connection_alone(viewer: Browser):
+@pytest.mark.parametrize("fragments", [1, 100])
+def test_a_message_of_100_mb_ends_its_connection_alone(viewer: Browser, fragments: int):
+    part = "x" * (100_000_000 // fragments)
     with page_socket(viewer) as other, page_socket(viewer) as attacker:
         with suppress(ConnectionClosed):
-            attacker.send("x" * 10_000_000)
+            attacker.send(part for _ in range(fragments))
             while True:
-                attacker.recv(timeout=5.0)
+                attacker.recv(timeout=TIMEOUT_S)
         assert attacker.close_code in (1006, 1009)
         viewer.send(frame(0.0))
         assert len(poses(other, 1)) == 1
@@ -321,15 +340,15 @@ def test_invalid_requests_are_ignored(viewer: Browser, request_: str | bytes):
     with page_socket(viewer) as client:
         client.send(request_)
         client.send('{"type": "ping", "sent": 5}')
-        answers = [json.loads(client.recv(timeout=5.0)) for _ in range(2)]
+        answers = [json.loads(client.recv(timeout=TIMEOUT_S)) for _ in range(2)]
     assert (answers[1]["schema"], answers[1]["sent"]) == ("pong", 5)
 
 
 def test_an_export_without_poses_is_answered_with_the_reason(viewer: Browser):
     with page_socket(viewer) as client:
-        client.recv(timeout=5.0)
+        client.recv(timeout=TIMEOUT_S)
         client.send('{"type": "export", "format": "npz", "from_ms": 0, "to_ms": 1}')
-        answer = json.loads(client.recv(timeout=5.0))
+        answer = json.loads(client.recv(timeout=TIMEOUT_S))
     assert answer == {"schema": "file", "format": "npz", "error": "no poses in this time"}
 
 
@@ -337,17 +356,17 @@ def test_a_page_gets_one_file_at_a_time(viewer: Browser):
     for n in range(60):
         viewer.send(frame(n / 30, persons=4))
     with page_socket(viewer, max_size=None) as client:
-        client.recv(timeout=5.0)
+        client.recv(timeout=TIMEOUT_S)
         for _ in range(2):
             client.send('{"type": "export", "format": "glb", "from_ms": 0, "to_ms": 1e13}')
-        answers = [json.loads(client.recv(timeout=10.0)) for _ in range(2)]
-        data = client.recv(timeout=10.0)
-    assert answers[0] == {"schema": "file", "format": "glb", "error": "another file is being made"}
-    assert answers[1] == {"schema": "file", "format": "glb", "suffix": ".zip", "bytes": len(data)}
+        refused = json.loads(client.recv(timeout=TIMEOUT_S))
+        document, data = file_in(client.recv(timeout=TIMEOUT_S))
+    assert refused == {"schema": "file", "format": "glb", "error": "another file is being made"}
+    assert document == {"schema": "file", "format": "glb", "suffix": ".zip", "bytes": len(data)}
 
 
 def test_a_plain_request_with_garbage_is_refused(viewer: Browser):
-    with socket.create_connection(("127.0.0.1", port_of(viewer)), timeout=5.0) as raw:
+    with socket.create_connection(("127.0.0.1", port_of(viewer)), timeout=TIMEOUT_S) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n" + b"\x00" * 100)
         try:
             answer = raw.recv(1024)

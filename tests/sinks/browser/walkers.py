@@ -113,11 +113,18 @@ class Sender:
         self.edit: Callable[[PoseFrame], PoseFrame] = lambda made: made
         self.sent: list[PoseFrame] = []
         self._stop = threading.Event()
+        self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="walkers", daemon=True)
 
     def __enter__(self) -> "Sender":
         self._thread.start()
         return self
+
+    def pause_poses(self) -> PoseFrame:
+        """Send no further poses; returns the last ones."""
+        with self._sending:
+            self.poses = False
+            return self.sent[-1]
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
@@ -126,12 +133,13 @@ class Sender:
     def _run(self) -> None:
         number, start_s = 0, time.monotonic()
         while not self._stop.wait(max(0.0, start_s + number / HZ - time.monotonic())):
-            for index, source in enumerate(self.sources):
-                if self.metas and number % HZ == 0:
-                    self.sink.send(meta(source, self.world))
-                if self.poses:
-                    made = frame(number / HZ + 3 * index, self.persons, source, self.world)
-                    made = self.edit(replace(made, header=replace(made.header, seq=number)))
-                    self.sink.send(made)
-                    self.sent.append(made)
+            with self._sending:
+                for index, source in enumerate(self.sources):
+                    if self.metas and number % HZ == 0:
+                        self.sink.send(meta(source, self.world))
+                    if self.poses:
+                        made = frame(number / HZ + 3 * index, self.persons, source, self.world)
+                        made = self.edit(replace(made, header=replace(made.header, seq=number)))
+                        self.sink.send(made)
+                        self.sent.append(made)
             number += 1

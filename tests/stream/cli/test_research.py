@@ -323,14 +323,8 @@ def test_the_lag_curve_is_measured_drawn_and_written_into_a_document(poselift, t
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     answer = json.loads(poselift(*words, "--json")[1])
     assert (answer["weights"], answer["clips"], answer["frames"]) == ("tiny", 2, 20)
-    assert [row["lag"] for row in answer["lags"]] == [
-        0,
-        1,
-        2,
-        4,
-        8,
-        16,
-    ]  # the default lags that fit a window of 27 frames
+    # The default lags that fit a window of 27 frames.
+    assert [row["lag"] for row in answer["lags"]] == [0, 1, 2, 3, 4, 8, 16]
     assert [row["hop"] for row in answer["hops"]] == [1, 5, 10]
     assert answer["rate_hz"] == 50.0
 

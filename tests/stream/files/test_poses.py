@@ -49,6 +49,36 @@ def test_contacts_and_the_newest_meta_of_each_source_are_stored(tmp_path):
     assert [frame.persons[0].contact for frame in pose_files.read(path)] == [None] * 3
 
 
+@pytest.mark.parametrize("ending", [".npz", ".jsonl"])
+def test_repaired_joints_are_recorded_per_person_and_frame(tmp_path, ending):
+    repaired = [(), (0,), (0, 1)]
+    frames = [
+        pose_frame(seq, persons=(pose(repaired=joints), pose("b0000"))) for seq, joints in enumerate(repaired)
+    ]
+    path = tmp_path / f"walk{ending}"
+    if ending == ".npz":
+        table = PoseTable()
+        for frame in frames:
+            table.add(frame)
+        table.write(path)
+    else:
+        path.write_bytes(b"".join(encode(frame, "json") + b"\n" for frame in frames))
+    read = list(pose_files.read(path))
+    assert [[person.repaired for person in frame.persons] for frame in read] == [
+        [joints, ()] for joints in repaired
+    ]
+
+
+def test_a_file_without_repaired_joints_has_no_array_of_them(tmp_path):
+    table = PoseTable()
+    table.add(pose_frame())
+    table.write(tmp_path / "walk.npz")
+    with np.load(tmp_path / "walk.npz") as file:
+        assert "repaired" not in file
+    (frame,) = pose_files.read(tmp_path / "walk.npz")
+    assert [person.repaired for person in frame.persons] == [()]
+
+
 def test_captured_ns_counts_from_the_first_frame(tmp_path):
     path = tmp_path / "walk.jsonl"
     path.write_bytes(b"".join(encode(message, "json") + b"\n" for message in (meta(), pose_frame())))

@@ -1,12 +1,16 @@
 """Joint positions become rotations of the rig, and forward kinematics gives the positions back."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from stream.messages import Header, Pose
 from stream.postprocess.batch import PoseBatch
+from stream.postprocess.bone_lengths import BoneLengths
 from stream.postprocess.joint_rotations import JointRotations, Twist
+from stream.postprocess.one_euro import OneEuro
 from stream.rig import HUMANOID
 from tests.rig_examples import HZ, REST, B, about, dance, joints
 
@@ -129,9 +133,25 @@ def test_a_missing_joint_holds_the_last_rotation():
     assert np.isfinite(second.quat).all()
 
 
-def test_noise_makes_no_jumps():
+def smoothed(frames: list[np.ndarray]) -> list[np.ndarray]:
+    """Frames through the filters that the configs for avatars and robots switch on."""
+    euro, bones = OneEuro(OneEuro.Settings(min_cutoff_hz=3, beta=30), 17), BoneLengths("h36m17")
+    answers = []
+    for n, xyz in enumerate(frames):
+        captured_ns, xyz = n * 10**9 // HZ, (xyz - xyz[0]).astype(np.float32)
+        bones.observe(xyz, np.ones(17, bool), captured_ns)
+        answers.append(bones.apply(euro.update(xyz, captured_ns)))
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("noise_m", "smooth"),
+    [(0.008 / 3**0.5, lambda frames: frames), (0.008, smoothed)],
+    ids=["8 mm long", "8 mm along each axis, smoothed"],
+)
+def test_noise_makes_no_jumps(noise_m: float, smooth: Callable[[list[np.ndarray]], list[np.ndarray]]):
     random = np.random.default_rng(5)
-    frames = [xyz + random.normal(scale=0.008 / 3**0.5, size=xyz.shape) for xyz in dance(20)]
+    frames = smooth([xyz + random.normal(scale=noise_m, size=xyz.shape) for xyz in dance(20)])
     quats = np.array([answer.quat for answer in rotated(frames)], float)
     cosine = np.abs(np.einsum("tbi,tbi->tb", quats[1:], quats[:-1])).clip(0, 1)
     jumps = (np.degrees(2 * np.arccos(cosine)) > 25).sum(axis=0)

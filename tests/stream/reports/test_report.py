@@ -66,7 +66,7 @@ def test_the_command_writes_page_figure_and_card(folder: Path, capsys: pytest.Ca
         "poselift report tiny.safetensors --data DIR --benchmark DIR/benchmark "
         "--beside unpruned=unpruned.safetensors -o page.md --card card.md --quick\n"
     ) in page
-    table = rows(page[: page.index("The same by database")])
+    table = rows(page[: page.index("Means over 3 draws")])
     assert list(table)[1:] == [
         "tiny", "the same weights, no frame pruned", "the same weights, windows of 9 frames", "unpruned",
         "the detector's keypoints at true depth", "mean pose", "mean pose of the true facing",
@@ -74,6 +74,11 @@ def test_the_command_writes_page_figure_and_card(folder: Path, capsys: pytest.Ca
     # both have the same random weights
     assert table["unpruned"][2] == table["the same weights, no frame pruned"][2]
     assert table["unpruned"][2] != table["tiny"][2]
+    draws = rows(page[page.index("Means over 3 draws") : page.index("The same by database")])
+    assert list(draws)[1:] == ["tiny", "unpruned"]
+    mean, standard_error = map(float, draws["tiny"][0].split(" / ")[0].split(" ± "))
+    assert abs(mean - float(table["tiny"][2].split(" / ")[0])) < 4 * standard_error + 0.1
+    assert standard_error > 0
     everything = rows(page)
     mpjpe, p_mpjpe = map(int, everything["the detector's own 3D"][0].split(" / "))
     assert 0 < p_mpjpe < 0.1 * mpjpe

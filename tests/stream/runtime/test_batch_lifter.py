@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream.clock import FakeClock
+from stream.errors import LifterUnavailable
 from stream.health import Health
 from stream.messages import Header, JointOrigin, KeypointFrame, Keypoints, ModelInfo, PoseFrame
 from stream.postprocess.assemble import FrameAssembler, Publisher
@@ -35,10 +36,10 @@ class EchoLifter:
 class Bench:
     """Two cameras, an echoing lifter and its published frames, on a clock that only the test moves."""
 
-    def __init__(self, hop="auto", lag: int = 0, blend: int = 0) -> None:
+    def __init__(self, hop="auto", lag: int = 0, blend: int = 0, make_lifter=EchoLifter) -> None:
         self.clock = FakeClock()
         self.sent: list[PoseFrame] = []
-        self.lifter = EchoLifter(self.clock)
+        self.lifter = make_lifter(self.clock)
         context = ComponentContext("lift", clock=self.clock, health=Health())
         self.cameras = {name: BufferedCamera(name, health=context.health) for name in ("cam0", "cam1")}
         assembler = FrameAssembler("h36m17", ModelInfo("echo", "0"), "s", "live", lag)
@@ -192,3 +193,28 @@ def test_windows_are_adapted_to_the_lifter_by_camera():
     bench.capture(0, "b", camera="cam1")
     batches.lift_next_batch([camera.buffer for camera in bench.cameras.values()])
     assert adapted == ["cam0", "cam1"]
+
+
+class AwayLifter(EchoLifter):
+    """An echoing lifter that cannot be reached while `away`."""
+
+    away = True
+
+    def lift(self, windows, last=None):
+        if self.away:
+            raise LifterUnavailable("the service is away")
+        return super().lift(windows, last)
+
+
+def test_frames_wait_for_a_lifter_that_cannot_be_reached_and_are_all_published_later():
+    bench = Bench(make_lifter=AwayLifter)
+    for seq in range(3):
+        bench.capture(seq, "a", "b")
+        assert not bench.lift()
+    assert bench.sent == []
+    assert bench.batches.busy
+    bench.lifter.away = False
+    while bench.lift():
+        pass
+    assert [frame.header.seq for frame in bench.sent] == [0, 1, 2]
+    assert [person.xyz[0, 0] for frame in bench.sent for person in frame.persons] == [0, 0, 1, 1, 2, 2]

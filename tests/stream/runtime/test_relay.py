@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+import zmq
 
 from sinks.memory import Memory
+from sinks.zeromq import ZeroMQ
 from stream.clock import FakeClock
 from stream.config.load import ComponentConfig
 from stream.health import Health
@@ -15,7 +18,7 @@ from stream.protocols import ComponentContext
 from stream.runtime.relay import Relay
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
-from tests.examples import UNIX_NS, meta, pose, pose_frame
+from tests.examples import UNIX_NS, meta, pose, pose_frame, status
 
 
 class Node:
@@ -111,3 +114,36 @@ def test_a_new_worker_whose_camera_clock_was_set_back_is_published(node):
     node.relay.release(1)
     node.forward(2, frame(0, "b"))
     assert node.published()[-1].session == "b"
+
+
+def test_poses_that_are_too_old_are_not_published_over_zeromq_but_lost_persons_are():
+    clock, health = FakeClock(), Health()
+    settings = ZeroMQ.Settings(port=0, max_age_ms=1000.0)
+    component = ComponentConfig("zeromq", "zeromq", ZeroMQ, settings)
+    relay = Relay({"zeromq": component}, ComponentContext("relay", clock=clock, health=health))
+    relay.open()
+    with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+        subscriber.subscribe(b"")
+        subscriber.connect(relay.endpoints()["zeromq"])
+        while not subscriber.poll(20):  # until it is connected
+            relay.publish(status())
+        persons = (pose("stays"), pose("leaves", state="lost"))
+        for now_s, message in (
+            (0, frame(0)),
+            (5, frame(20)),
+            (0, frame(40, persons=persons)),
+            (0, frame(5000)),
+        ):
+            clock.advance(now_s)
+            relay.forward(1, topic_of(message), wire.encode(message))
+        poses = []
+        while not poses or poses[-1]["seq"] != 5000:
+            topic, payload = subscriber.recv_multipart()
+            poses += [msgspec.msgpack.decode(payload)] if topic.startswith(b"pose3d/") else []
+        relay.close()
+    assert [(pose["seq"], [person["id"] for person in pose["persons"]]) for pose in poses] == [
+        (0, ["a3f9k"]),
+        (40, ["leaves"]),
+        (5000, ["a3f9k"]),
+    ]
+    assert health.counter("zeromq", "drop.too_old") == 2

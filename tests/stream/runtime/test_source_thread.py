@@ -202,8 +202,8 @@ def test_a_lost_person_never_comes_back_with_the_same_id():
     assert played.rows[-2:] == [(1840, {second: "ok"}), (1840, {second: "lost"})]
 
 
-def test_a_person_lost_by_silence_gets_a_new_id_although_captures_have_no_gap():
-    played = Played(at(1000, 300), 600, at(1020, 300))  # the second frame arrives 0.6 s late
+def test_a_person_lost_by_silence_gets_a_new_id():
+    played = Played(at(1000, 300), 600, at(1620, 300))
     first, second = played.ids
     assert [states for _, states in played.rows] == [
         {first: "new"},
@@ -211,6 +211,15 @@ def test_a_person_lost_by_silence_gets_a_new_id_although_captures_have_no_gap():
         {second: "new"},
         {second: "lost"},
     ]
+
+
+def test_frames_from_before_the_announcement_of_a_loss_are_dropped_so_that_no_time_goes_back():
+    late = [at(1000 + 20 * step, 300) for step in range(1, 20)]  # they arrive together, 0.6 s late
+    played = Played(at(1000, 300), 600, *late, at(1620, 300), at(1640, 300))
+    times_ms = [ms for ms, _ in played.rows]
+    assert times_ms == sorted(times_ms)
+    assert played.states == [["new"], ["lost"], ["new"], ["ok"], ["lost"]]
+    assert played.drops() == {"out_of_order": 19}
 
 
 def test_a_person_selected_again_as_the_largest_gets_a_new_id():

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from stream.config.load import resolve
-from stream.runtime.supervisor import worker_count
+from stream.runtime.worker_process import worker_count
 from tests.stream.runtime.test_service import keypoints
 
 CAMERAS = ["cam0", "cam1", "cam2", "cam3"]
@@ -25,10 +25,11 @@ RATE_HZ = 30
 WAIT_S = 120.0
 CONFIG = """
 node: test
-workers: 2
+workers: {workers}
 sources:
 {sources}
-lifter: {{weights: "{weights}", device: cpu, threads: 1, predict_s: 5}} # a busy machine must not lose people
+lifter: # a busy machine must neither lose people nor drop frames
+  {{weights: "{weights}", device: cpu, threads: 1, predict_s: 5, max_age_ms: null}}
 tracking: {{confirm_frames: 1}}
 sinks:
   zeromq: {{type: zeromq, port: {port}, queue: 1000}}
@@ -53,32 +54,58 @@ def test_auto_uses_all_cores_but_one_and_no_more_workers_than_sources(monkeypatc
 
 
 class Node:
-    """A `poselift run` of two workers, a sender of four cameras, and a record of everything published."""
+    """A `poselift run`, a sender of four cameras, and a record of everything published.
 
-    def __init__(self, weights: Path, folder: Path) -> None:
+    cameras: those in the config. command: of poselift that starts the node; more: further lines of YAML.
+    """
+
+    def __init__(
+        self,
+        weights: Path,
+        folder: Path,
+        cameras: Sequence[str] = CAMERAS,
+        workers: int = 2,
+        command: tuple[str, ...] = ("run",),
+        more: str = "",
+    ) -> None:
         context = zmq.Context.instance()
         self._sender = context.socket(zmq.PUB)
-        incoming = f"tcp://127.0.0.1:{self._sender.bind_to_random_port('tcp://127.0.0.1')}"
+        self._incoming = f"tcp://127.0.0.1:{self._sender.bind_to_random_port('tcp://127.0.0.1')}"
         with context.socket(zmq.PUB) as probe:
-            port = probe.bind_to_random_port("tcp://127.0.0.1")
+            self._port = probe.bind_to_random_port("tcp://127.0.0.1")
         self._subscriber = context.socket(zmq.SUB)
         self._subscriber.set(zmq.RCVHWM, 0)
-        self._subscriber.connect(f"tcp://127.0.0.1:{port}")
+        self._subscriber.connect(f"tcp://127.0.0.1:{self._port}")
         self._subscriber.subscribe(b"")
-        sources = "\n".join(
-            f'  {name}: {{type: keypoints_zmq, endpoint: "{incoming}", topic: keypoints2d/v1/{name}/}}'
-            for name in CAMERAS
+        self._weights, self._folder, self._workers = weights, folder, workers
+        self.config = folder / "workers.yaml"
+        self.write_config(cameras, more)
+        arguments = [sys.executable, "-m", "stream.cli", *command, str(self.config)]
+        self.process = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        config = folder / "workers.yaml"
-        config.write_text(CONFIG.format(sources=sources, weights=weights, port=port, folder=folder))
-        command = [sys.executable, "-m", "stream.cli", "run", str(config)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.poses: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
         self.report: dict[str, Any] = {"states": {}, "counters": {}}
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=run) for run in (self._send, self._receive)]
         for thread in self._threads:
             thread.start()
+
+    def write_config(self, cameras: Sequence[str], changes: str = "") -> None:
+        """Write the config; changes: more lines of YAML."""
+        sources = "\n".join(
+            f'  {name}: {{type: keypoints_zmq, endpoint: "{self._incoming}", topic: keypoints2d/v1/{name}/}}'
+            for name in cameras
+        )
+        text = CONFIG.format(
+            sources=sources,
+            weights=self._weights,
+            port=self._port,
+            folder=self._folder,
+            workers=self._workers,
+        )
+        self.config.write_text(text + changes)
 
     def _send(self) -> None:
         for seq in range(1_000_000):
@@ -97,6 +124,7 @@ class Node:
                     self.poses.append(msgpack.unpackb(payload) | {"arrived_s": time.monotonic()})
                 elif topic == b"status/v1/test/":
                     self.report = msgpack.unpackb(payload)["report"]
+                    self.reports.append(self.report)
 
     def frames(self, source: str) -> list[dict[str, Any]]:
         return [pose for pose in list(self.poses) if pose["source"] == source]
@@ -108,7 +136,7 @@ class Node:
     def worker_of(self, source: str) -> int | None:
         """Process id of the running worker that has `source`, as the status message shows it."""
         for state in self.report["states"].values():
-            found = re.fullmatch(r"process (\d+): (.*)", state["detail"])
+            found = re.fullmatch(r"process (\d+)(?: on \S+)?: (.*)", state["detail"])
             if found and state["state"] == "ok" and source in found[2].split(", "):
                 return int(found[1])
         return None

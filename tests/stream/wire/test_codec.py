@@ -49,6 +49,24 @@ def test_another_library_reads_contacts_and_camera():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_repaired_joints_arrive_as_they_were_sent_and_are_left_out_when_there_are_none(format):
+    frame = pose_frame(persons=(pose(repaired=(0, 1)), pose("b0000")))
+    content = wire.encode(frame, format)
+    assert [person.repaired for person in wire.decode(content, FakeClock()).persons] == [(0, 1), ()]
+    document = json.loads(content) if format == "json" else msgpack.unpackb(content)
+    assert [person.get("repaired") for person in document["persons"]] == [[0, 1], None]
+
+
+@pytest.mark.parametrize("repaired", [[2], [-1], [0.5], "left", [[0]]])
+def test_impossible_repaired_joints_are_refused(repaired):
+    with pytest.raises(DecodeError, match="repaired"):
+        wire.decode(changed(POSE_DOCUMENT, "persons/0/repaired", repaired))
+    if repaired == [2]:
+        with pytest.raises(EncodeError, match="repaired: expected indices of joints"):
+            wire.encode(pose_frame(persons=(pose(repaired=(2,)),)))
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -222,3 +240,39 @@ def test_publishing_sets_the_time_and_the_remaining_latency_once():
     again = FakeClock()
     again.advance(60)
     assert wire.with_publish_time(stamped, again) is stamped
+
+
+def test_people_decoded_together_are_those_decoded_one_by_one():
+    rng = np.random.default_rng(3)
+    whole = rng.uniform(0.1, 1.0, (4, 17, 3)).astype("<f4")
+    flawed = whole.copy()
+    flawed[1, 2], flawed[2, 3, 2], flawed[3, 4, 2] = np.nan, 1.5, 0.0
+    for kp in (whole, flawed):
+        people = [{"kp": person.tobytes(), "id": f"p{index}"} for index, person in enumerate(kp)]
+        together = wire.decode_keypoints(msgpack.packb(PLAIN_KEYPOINTS | {"persons": people})).persons
+        alone = [
+            wire.decode_keypoints(msgpack.packb(PLAIN_KEYPOINTS | {"persons": [one]})).persons[0]
+            for one in people
+        ]
+        for first, second in zip(together, alone, strict=True):
+            assert (first.id, first.complete) == (second.id, second.complete)
+            np.testing.assert_array_equal(first.xy, second.xy)
+            np.testing.assert_array_equal(first.score, second.score)
+
+
+@pytest.mark.parametrize("array", ["xyz", "score", "root", "kp2d"])
+def test_one_invalid_person_among_many_is_refused(array):
+    frame = pose_frame()
+    joints = 17
+    values = {
+        "xyz": np.ones((joints, 3), np.float32),
+        "score": np.ones(joints, np.float32),
+        "root": np.ones(3, np.float32),
+        "kp2d": np.ones((joints, 3), np.float32),
+    }
+    origin = np.ones(joints, np.uint8)
+    valid = [Pose(f"p{index}", "ok", origin=origin, **values) for index in range(4)]
+    invalid = Pose("p4", "ok", origin=origin, **values | {array: np.full_like(values[array], np.inf)})
+    assert len(wire.decode(wire.encode(replace(frame, persons=tuple(valid)))).persons) == 4
+    with pytest.raises(EncodeError, match="person 'p4'"):
+        wire.encode(replace(frame, persons=(*valid, invalid)))

@@ -1,0 +1,1 @@
+"""Workers on many machines, placed by Ray; needs the extra `ray`."""

@@ -1,0 +1,76 @@
+"""A notice board of a running cluster: its newest report, and machines that are to be emptied.
+
+`poselift cluster status` reads it and `poselift cluster drain` writes on it, from any machine of the cluster.
+It is a small actor with a name, beside the supervisor, and ends with it.
+"""
+
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+from stream.cluster.connect import NAMESPACE, ray_module
+from stream.errors import ConfigError
+
+
+class BoardActor:
+    """Keeps the notices; Ray makes it an actor."""
+
+    def __init__(self) -> None:
+        self._report: dict[str, Any] = {}
+        self._leaving: set[str] = set()
+
+    def exchange(self, report: dict[str, Any]) -> frozenset[str]:
+        """Keep a report; returns ids of the machines to empty."""
+        self._report = report
+        return frozenset(self._leaving)
+
+    def empty(self, node: str, leave: bool) -> None:
+        """Empty a machine, or use it again."""
+        (self._leaving.add if leave else self._leaving.discard)(node)
+
+    def read(self) -> tuple[dict[str, Any], frozenset[str]]:
+        return self._report, frozenset(self._leaving)
+
+
+class Board:
+    """The supervisor's side, which never waits. leaving: machines to empty, at the last exchange."""
+
+    def __init__(self, node: str) -> None:
+        ray = ray_module()
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self.leaving: frozenset[str] = frozenset()
+        self._pending: Future[frozenset[str]] | None = None
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        options = {"name": _name(node), "namespace": NAMESPACE, "num_cpus": 0, "scheduling_strategy": here}
+        try:
+            self._actor = ray.remote(BoardActor).options(**options).remote()
+        except ValueError:
+            raise ConfigError(
+                f"cluster: a node called {node!r} runs on this cluster already; give this one another name "
+                "in `node`"
+            ) from None
+
+    def exchange(self, report: dict[str, object]) -> None:
+        """Publish a report, and take over what was written since the last call."""
+        if self._pending is not None:
+            if not self._pending.done():
+                return
+            with suppress(Exception):  # without its board a cluster goes on
+                self.leaving = self._pending.result()
+        self._pending = self._actor.exchange.remote(report).future()
+
+
+def board(node: str) -> Any:
+    """The actor of a running cluster. Raises ConfigError without one."""
+    ray = ray_module()
+    try:
+        return ray.get_actor(_name(node), namespace=NAMESPACE)
+    except ValueError:
+        raise ConfigError(
+            f"no node called {node!r} runs on this cluster; `poselift cluster run` starts one"
+        ) from None
+
+
+def _name(node: str) -> str:
+    return f"poselift-{node}"

@@ -96,7 +96,7 @@ def decode_request(header: bytes) -> Request:
     """The request of a header. Raises DecodeError."""
     try:
         request: Request = _decode_request(_checked(header))
-    except msgspec.DecodeError as error:
+    except ValueError as error:  # msgspec's errors, and text that is no UTF-8
         raise DecodeError(f"lifter request: {error}") from None
     return request
 
@@ -105,7 +105,7 @@ def decode_answer(header: bytes) -> Answer:
     """The answer of a header. Raises DecodeError."""
     try:
         answer: Answer = _decode_answer(_checked(header))
-    except msgspec.DecodeError as error:
+    except ValueError as error:  # msgspec's errors, and text that is no UTF-8
         raise DecodeError(f"lifter answer: {error}") from None
     return answer
 

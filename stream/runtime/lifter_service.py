@@ -17,6 +17,7 @@ import zmq
 from lifter.spec import MAX_WINDOWS, LifterSpec
 from stream.connection_guard import ConnectionGuard
 from stream.errors import ConfigError, DecodeError, SinkUnavailable
+from stream.keepalive import keep_alive
 from stream.messages import F32, Window
 from stream.protocols import ComponentContext
 from stream.rate_limited_log import RateLimitedLog
@@ -32,7 +33,6 @@ _MAX_READ = 512  # messages read in a row, so that a sender that never pauses ca
 _QUEUE = 4  # messages per client and direction
 _MAX_WAITING_BYTES = 1 << 28  # of all messages that are not read yet
 _REFILL_BYTES_PER_S = 10_000.0  # heartbeats and handshakes
-_HEARTBEAT_MS = 2000
 
 
 class ServedLifter(Protocol):
@@ -112,7 +112,7 @@ class LifterService:
             socket.set(zmq.RCVHWM, _QUEUE)
             socket.set(zmq.SNDHWM, _QUEUE)
             socket.set(zmq.IPV6, int(":" in settings.host))
-            socket.set(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)  # detects a client whose machine has gone
+            keep_alive(socket)
             if self._keys is not None:
                 self._keys.apply(socket, resources)
             clock = self._context.clock

@@ -2,6 +2,7 @@
 
 from stream.security.broker import (
     BrokerSettings,
+    ignore_closed_sockets,
     password,
     tls_context,
     warn_of_clear_password,
@@ -23,6 +24,7 @@ __all__ = [
     "ClientKeys",
     "ServerKeys",
     "client_keys",
+    "ignore_closed_sockets",
     "is_loopback",
     "make_keys",
     "password",

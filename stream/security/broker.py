@@ -4,9 +4,10 @@ The password comes from the environment or a private file, so that no config con
 checks the broker's certificate; with a client certificate the broker can check who connects.
 """
 
+import errno
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from stream.errors import ConfigError
 from stream.security.files import is_loopback, require_private
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
 
 log = logging.getLogger("poselift")
@@ -109,3 +111,13 @@ def with_hint(error: Exception, variable: str) -> str:
     text = str(error) or type(error).__name__
     refused = "authori" in text or "password" in text
     return f"{text}; check username and {variable}" if refused else text
+
+
+def ignore_closed_sockets(loop: "asyncio.AbstractEventLoop", context: dict[str, Any]) -> None:
+    """An exception handler for event loops with aiomqtt, which may watch a socket that has just been closed.
+
+    That happens whenever a broker ends at the wrong moment, and has no consequence.
+    """
+    error = context.get("exception")
+    if not isinstance(error, OSError) or error.errno != errno.EBADF:
+        loop.default_exception_handler(context)

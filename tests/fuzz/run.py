@@ -107,11 +107,14 @@ def _run_one(target: Target, read, data: bytes, result: Result) -> None:  # type
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("inputs", type=int, help="inputs per target")
-    parser.add_argument("targets", nargs="*", choices=[[], *(target.name for target in TARGETS)])
+    names = [target.name for target in TARGETS]
+    parser.add_argument("targets", nargs="*", help=f"default: all of {', '.join(names)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", action="store_true", help="write inputs that fail to the corpus")
     parser.add_argument("--scaled", action="store_true", help="fewer inputs for slow readers")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
+    if unknown := [name for name in arguments.targets if name not in names]:
+        parser.error(f"expected targets among {', '.join(names)}, got {', '.join(unknown)}")
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_BYTES, MAX_ADDRESS_BYTES))
     failed = False
     for target in TARGETS:

@@ -38,6 +38,7 @@ from stream.messages import Contact, Header, KeypointFrame, Keypoints, PoseFrame
 from stream.protocols import ComponentContext
 from stream.rate_limited_log import RateLimitedLog
 from stream.rig import HUMANOID
+from stream.runtime import lifter_protocol
 from stream.runtime.camera_stages import CameraStages, LifterInput
 from stream.runtime.relay import Relay
 from stream.security import ClientKeys, ServerKeys, make_keys
@@ -215,6 +216,37 @@ def worker_messages() -> Iterator[Read]:
         relay.release(worker)
 
     yield read
+
+
+def lifter_messages(*messages: object) -> Callable[[], list[bytes]]:
+    return lambda: [lifter_protocol.encode(message) for message in messages]
+
+
+MODEL = lifter_protocol.Model(bytes(16), "tiny", "00ff", 27, 17)
+
+
+@target(
+    lifter_messages(
+        lifter_protocol.Hello(1), lifter_protocol.Lift(2, bytes(16), 3, 100.0, [(640, 480), (1280, 720)])
+    ),
+    mutate.msgpack,
+    errors=(DecodeError,),
+)
+def lifter_requests() -> Iterator[Read]:
+    yield lifter_protocol.decode_request
+
+
+@target(
+    lifter_messages(
+        lifter_protocol.Welcome(1, MODEL, "cpu"),
+        lifter_protocol.Poses(2),
+        lifter_protocol.Refused(3, "busy", True),
+    ),
+    mutate.msgpack,
+    errors=(DecodeError,),
+)
+def lifter_answers() -> Iterator[Read]:
+    yield lifter_protocol.decode_answer
 
 
 # The browser

@@ -1,5 +1,8 @@
 """Login at a real MQTT broker with passwords and client certificates."""
 
+import asyncio
+import errno
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 from sources.mqtt import MQTT
 from stream.errors import ConfigError, SourceUnavailable
 from stream.protocols import ComponentContext, opened
-from stream.security import BrokerSettings, password, tls_context, with_hint
+from stream.security import BrokerSettings, ignore_closed_sockets, password, tls_context, with_hint
 from tests.conftest import Mosquitto
 
 
@@ -128,3 +131,20 @@ def test_a_certificate_with_the_key_of_another_is_refused(authority: Authority) 
     files = {**authority.sign("robot"), "key_file": authority.sign("stranger")["key_file"]}
     with pytest.raises(ConfigError, match=r"mqtt cert_file: .*robot.pem and .* are no certificate with its"):
         tls_context(BrokerSettings(tls=True, **files))
+
+
+def test_only_a_socket_that_was_closed_is_ignored_by_the_exception_handler(caplog: pytest.LogCaptureFixture):
+    def fail(error: Exception) -> None:
+        raise error
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        loop = runner.get_loop()
+        loop.set_exception_handler(ignore_closed_sockets)
+        with socket.socket() as closed:
+            number = closed.fileno()
+        loop.call_soon(loop.add_writer, number, print)  # as aiomqtt does when the broker is killed
+        loop.call_soon(fail, OSError(errno.EPIPE, "another error"))
+        runner.run(asyncio.sleep(0.01))
+    assert [
+        record.exc_info[1].args for record in caplog.records if record.exc_info and record.exc_info[1]
+    ] == [(errno.EPIPE, "another error")]

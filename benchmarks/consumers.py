@@ -2,10 +2,10 @@
 
     python benchmarks/consumers.py
 
-The last line is JSON: us (microseconds per pose of one person in which the sending thread computes), us_of_20
-(per person of twenty; SONIC sends one of them), added_ms (median and 95th percentile of the time from `send` to
-the receiver, on this machine), bytes (per pose, on the wire or in the file), and kept (share of the poses in
-the file of a process that was killed after 9.7 s).
+The last line is JSON: us (microseconds per pose of one person in which the sending thread computes),
+us_of_20 (per person of twenty; SONIC sends one of them), added_ms (median and 95th percentile of the time
+from `send` to the receiver, on this machine), bytes (per pose, on the wire or in the file), and kept (share
+of the poses in the file of a process that was killed after 9.7 s).
 """
 
 import functools

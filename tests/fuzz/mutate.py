@@ -245,7 +245,7 @@ def text(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
             case 3:
                 parts[at] += rng.choice(TEXTS + [str(value) for value in NUMBERS + FLOATS]).encode()
             case 4:
-                parts[at] = rng.choice(WORDS) * rng.choice((1, 1, 1, 3, 400))
+                parts[at] = (rng.choice(WORDS) * rng.choice((1, 1, 1, 3, 400)))[:MAX_GROWTH]
             case _:
                 parts.insert(at, rng.choice(parts))
     return (b"\n" if b"\n" in data and len(parts) < data.count(b" ") else b" ").join(parts)

@@ -1,6 +1,7 @@
 """What a subscriber misses when a worker or a machine of a Ray cluster fails, or is emptied.
 
     python benchmarks/cluster.py [--cameras 40] [--rate-hz 30] [--seconds 10] [--workers 2] [--machines 2]
+                                 [--spares 2]
 
 Starts a Ray cluster on this machine, a head without room for workers and `--machines` others, each with its
 own processes, and runs `poselift cluster run` on it with the cameras of benchmarks/workers.py. Then, in turn:
@@ -85,7 +86,7 @@ def main() -> None:
         "drained": lambda pid: drained(cluster, node, pid),
         "machine_killed": lambda pid: kill(parent(pid)),
     }
-    sections = {"cluster": {"address": cluster.address, "worker_cpus": 0.5}}
+    sections = {"cluster": {"address": cluster.address, "worker_cpus": 0.5, "spares": arguments.spares}}
     with tempfile.TemporaryDirectory() as name:
         weights, start_s = tiny(Path(name)), time.monotonic()
         command = ("cluster", "run")
@@ -113,6 +114,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--machines", type=int, default=2)
+    parser.add_argument("--spares", type=int, default=2)
     names = ["killed", "frozen", "drained", "machine_killed"]
     parser.add_argument("--failures", nargs="*", default=names, choices=names)
     return parser.parse_args()

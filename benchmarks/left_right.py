@@ -25,7 +25,7 @@ import torch
 
 from lifter.machine import machine
 from lifter.synthesis.noise import smooth_noise
-from lifter.synthesis.test_clips import synthetic_clips
+from lifter.synthesis.synthetic_clips import synthetic_clips
 from sources.walking_figure import VirtualCamera, Walk, figure
 from stream.messages import F32, Header, KeypointFrame, Keypoints, Mask
 from stream.protocols import ComponentContext

@@ -39,7 +39,7 @@ from stream.wire.codec import encode
 from stream.wire.topics import topic
 
 WARM_UP_S = 3.0
-START_S = 180.0
+START_S = 600.0
 FROZEN_S = 3.0
 
 

@@ -7,10 +7,9 @@ viewer.png   three synthetic people in a world
 
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from PIL import Image
@@ -22,27 +21,28 @@ from stream.messages import Latency, Meta, PoseFrame
 from stream.protocols import ComponentContext, opened
 from stream.runtime.pipeline import Pipeline
 from tests.sinks.browser.chromium import Chromium, Page
-from tests.sinks.browser.walkers import Sender
+from tests.sinks.browser.walkers import HZ, frame, meta
 
-FILLED_S = 31.0  # until the timeline is full
-SIZE = 1000, 600
+STILL_FRAMES = 400
 DEMO_HZ = 50
 SKIPPED_FRAMES = 240  # of the demo, before the first picture
 PICTURE_MS = 120
 TURN_PX = 4  # of the mouse from picture to picture
 MOUSE_AT = 300.0, 470.0  # on the floor
 # As on a quiet server core (lifter/models/small.md).
-LATENCY, AGE_NS = Latency(0.0, 0.0, 1.0, 23.0, 1.0), 25_000_000
+LATENCY = Latency(0.0, 0.0, 1.0, 23.0, 1.0)
 # The page's clock and frames move only by `advanced`, once that many poses have arrived.
 SIMULATED_TIME = """
-let now = 0, poses = 0, callbacks = [];
+let now = 0, poses = 0, connected = false, callbacks = [];
 const parse = JSON.parse;
 JSON.parse = (text) => {
   const parsed = parse(text);
   poses += parsed.schema === "pose3d";
+  connected ||= parsed.schema === "viewer";
   return parsed;
 };
 performance.now = () => now;
+window.setInterval = () => 0; // no pings: the first message of the server sets the clock
 window.requestAnimationFrame = (callback) => callbacks.push(callback);
 window.advanced = async (count, ms) => {
   while (poses < count) await new Promise((done) => setTimeout(done, 1));
@@ -62,14 +62,29 @@ def main(folder: str) -> None:
 def record_demo(chromium: Chromium, path: Path) -> None:
     """Lift the demo's recording, and record the page while it gets the poses."""
     metas, frames = lifted_demo()
-    clock = FakeClock()
-    with opened(Browser(Browser.Settings(port=0), ComponentContext("view", clock=clock))) as sink:
-        page = chromium.page(sink.endpoint, SIZE, script=SIMULATED_TIME)
-        images = list(pictures(page, sink, clock, metas, frames))
-        page.close()
+    frames = [replace(frame, mode="live", latency_ms=LATENCY) for frame in frames]
+    x, y = MOUSE_AT
+    images = []
+    with simulated_page(chromium, (1000, 600)) as play:
+        for n, page in enumerate(play(metas, frames, DEMO_HZ)):
+            if n == SKIPPED_FRAMES:
+                page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+            if n > SKIPPED_FRAMES and n % (PICTURE_MS * DEMO_HZ // 1000) == 0:
+                x += TURN_PX
+                page.mouse("mouseMoved", x, y, button="left", buttons=1)
+                page.evaluate("advanced(0, 0)")
+                images.append(Image.fromarray(page.screenshot()))
     images[0].save(
         path, save_all=True, append_images=images[1:], duration=PICTURE_MS, loop=0, quality=55, method=4
     )
+
+
+def take_still(chromium: Chromium, path: Path) -> None:
+    """Show three walking people in a world and save what the page looks like."""
+    frames = [frame(n / HZ, persons=3, world=True) for n in range(STILL_FRAMES)]
+    with simulated_page(chromium, (1280, 720)) as play:
+        *_, page = play([meta(world=True)], frames, round(HZ))
+        Image.fromarray(page.screenshot()).save(path, optimize=True)
 
 
 def lifted_demo() -> tuple[list[Meta], list[PoseFrame]]:
@@ -83,44 +98,29 @@ def lifted_demo() -> tuple[list[Meta], list[PoseFrame]]:
     return [message for message in messages if isinstance(message, Meta)][-1:], frames
 
 
-def pictures(
-    page: Page, sink: Browser, clock: FakeClock, metas: list[Meta], frames: list[PoseFrame]
-) -> Iterator[Image.Image]:
-    """Images of the page, one every PICTURE_MS, while it gets the frames and the mouse turns the view."""
-    x, y = MOUSE_AT
-    step_ms = 1000 / DEMO_HZ
-    for n, frame in enumerate(frames):
-        clock.advance(step_ms / 1000)
-        if n % DEMO_HZ == 0:
-            for meta in metas:
-                sink.send(meta)
-        captured_ns = clock.unix_ns() - AGE_NS
-        header = replace(frame.header, seq=n, captured_unix_ns=captured_ns)
-        published_ns = clock.unix_ns()
-        sink.send(
-            replace(frame, header=header, published_unix_ns=published_ns, mode="live", latency_ms=LATENCY)
-        )
-        page.evaluate(f"advanced({n + 1}, {step_ms})")
-        if n == SKIPPED_FRAMES:
-            page.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
-        if n > SKIPPED_FRAMES and n % (PICTURE_MS // step_ms) == 0:
-            x += TURN_PX
-            page.mouse("mouseMoved", x, y, button="left", buttons=1)
-            page.evaluate("advanced(0, 0)")
-            yield Image.fromarray(page.screenshot())
+@contextmanager
+def simulated_page(
+    chromium: Chromium, size: tuple[int, int]
+) -> Iterator[Callable[[list[Meta], list[PoseFrame], int], Iterator[Page]]]:
+    """A function that sends frames to a page at a rate in simulated time, and yields the page after each."""
+    clock = FakeClock()
+    with opened(Browser(Browser.Settings(port=0), ComponentContext("view", clock=clock))) as sink:
+        page = chromium.page(sink.endpoint, size, script=SIMULATED_TIME)
+        page.wait_for("connected")
 
+        def play(metas: list[Meta], frames: list[PoseFrame], hz: int) -> Iterator[Page]:
+            for n, frame in enumerate(frames):
+                page.evaluate(f"advanced({n}, {1000 / hz})")
+                clock.advance(1 / hz)
+                if n % hz == 0:
+                    for described in metas:
+                        sink.send(described)
+                age_ns = round(1e6 * sum(astuple(frame.latency_ms)))
+                header = replace(frame.header, seq=n, captured_unix_ns=clock.unix_ns() - age_ns)
+                sink.send(replace(frame, header=header, published_unix_ns=clock.unix_ns()))
+                yield page
 
-def take_still(chromium: Chromium, path: Path) -> None:
-    """Show three walking people in a world and save what the page looks like."""
-    with (
-        opened(Browser(Browser.Settings(port=0), ComponentContext("view"))) as sink,
-        Sender(sink, persons=3) as sender,
-    ):
-        sender.world = True
-        page = chromium.page(sink.endpoint)
-        page.wait_for_state("live")
-        time.sleep(FILLED_S)
-        Image.fromarray(page.screenshot()).save(path, optimize=True)
+        yield play
         page.close()
 
 

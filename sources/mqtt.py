@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Any, Literal
 
 from sources.keypoint_receiver import DISCARD_S, KeypointReceiver
 from stream import security
@@ -11,9 +12,11 @@ from stream.errors import ConfigError, PoseliftError, SourceLost, SourceUnavaila
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
 from stream.queues import DropOldestQueue
+from stream.wire.schema import MAX_BYTES
 
 QUEUE_SIZE = 64  # messages that may wait for the reader; further ones replace the oldest
 BROKER_TIMEOUT_S = 5.0  # for every answer of the broker
+MAX_PACKET_BYTES = MAX_BYTES + 1024  # a message with its topic
 
 
 class MQTT:
@@ -31,10 +34,14 @@ class MQTT:
         topic: Topic to subscribe to; may contain the wildcards + and #.
 
         timeout_s: Seconds without a valid message after which the source counts as lost.
+
+        version: Version of the protocol, 5 or 3 (3.1.1, for an old broker). With 5 the broker holds back
+        messages above 1 MB; with 3 this node reads messages of up to 256 MB.
         """
 
         topic: str = "poselift/+/keypoints2d"
         timeout_s: float = 5.0
+        version: Literal[5, 3] = 5
 
         def __post_init__(self) -> None:
             security.BrokerSettings.__post_init__(self)
@@ -153,6 +160,7 @@ class MQTT:
             timeout=BROKER_TIMEOUT_S,
             queue_type=DropOldestMessages,
             max_queued_incoming_messages=QUEUE_SIZE,
+            **_protocol(settings.version),
         ) as client:
             await client.subscribe(settings.topic)
             self._subscribed_or_failed.set()
@@ -161,3 +169,16 @@ class MQTT:
                     self._context.health.increment(self._context.name, "drop.retained")
                 elif frame := self._receiver.decode(message.payload):
                     self._frames.put(frame)
+
+
+def _protocol(version: int) -> dict[str, Any]:
+    """Arguments of the client that set the version and, where it can, the largest message."""
+    from aiomqtt import ProtocolVersion
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    if version == 3:
+        return {"protocol": ProtocolVersion.V311}
+    properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    return {"protocol": ProtocolVersion.V5, "properties": properties}

@@ -41,8 +41,8 @@ class Health:
                 self._counts[target] = self._counts.get(target, 0) + self._counts.pop(key)
             self._dropped[into] = self._dropped.get(into, 0) + self._dropped.pop(component, 0)
             self._states.pop(component, None)
-            for key in [key for key in self._latest_ns if key[0] == component]:
-                del self._latest_ns[key]
+            for key in [key for key in list(self._latest_ns) if key[0] == component]:
+                self._latest_ns.pop(key, None)
 
     def counter(self, component: str, event: str) -> int:
         """Value of a counter; 0 before its first increment."""
@@ -69,8 +69,7 @@ class Health:
 
     def touch(self, component: str, event: str, now_ns: int) -> None:
         """Record that `event`, such as "frame" or "loop", happened at `now_ns` of the monotonic clock."""
-        with self._lock:
-            self._latest_ns[component, event] = now_ns
+        self._latest_ns[component, event] = now_ns  # no lock: one assignment, several times per frame
 
     def forget(self, component: str, event: str) -> None:
         """Record that `event` no longer happens, because the component has ended."""
@@ -79,12 +78,12 @@ class Health:
 
     def ages_s(self, event: str, now_ns: int) -> dict[str, float]:
         """Seconds since the latest `event`, by component."""
-        with self._lock:
-            return {
-                component: (now_ns - latest_ns) / 1e9
-                for (component, other), latest_ns in self._latest_ns.items()
-                if other == event
-            }
+        latest = list(self._latest_ns.items())  # one call, during which no other thread runs
+        return {
+            component: (now_ns - latest_ns) / 1e9
+            for (component, other), latest_ns in latest
+            if other == event
+        }
 
     def report(self) -> dict[str, Any]:
         """Counters, states, and p50, p95, p99 per stage in milliseconds, as values that JSON can express.

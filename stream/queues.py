@@ -24,7 +24,8 @@ class DropOldestQueue(Generic[T]):
     def put(self, item: T, timeout_s: float = 0.0) -> bool:
         """Append `item`, waiting up to `timeout_s` for space; False when the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._items) < self._size, timeout_s)
+            if timeout_s > 0 and len(self._items) >= self._size:
+                self._changed.wait_for(lambda: self._closed or len(self._items) < self._size, timeout_s)
             if self._closed:
                 return False
             dropped = len(self._items) >= self._size
@@ -39,7 +40,8 @@ class DropOldestQueue(Generic[T]):
     def get(self, timeout_s: float) -> T | None:
         """The oldest item; None when none arrives within `timeout_s`, at once when closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            if not self._items:
+                self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
             if not self._items:
                 return None
             item = self._items.popleft()
@@ -60,8 +62,7 @@ class DropOldestQueue(Generic[T]):
     @property
     def drained(self) -> bool:
         """Closed and empty, so that the getter may stop."""
-        with self._changed:
-            return self._closed and not self._items
+        return self._closed and not self._items  # without the lock: a closed queue gets no more items
 
     def __len__(self) -> int:
         with self._changed:

@@ -70,7 +70,7 @@ def test_every_packaged_config_in_the_documents_loads_with_its_changes(
 def test_every_script_in_the_documents_exists(path: Path):
     for script in re.findall(r"\bpython ((?:benchmarks|examples|scripts)/\w+\.py)", path.read_text()):
         assert (ROOT / script).is_file(), script
-    for script in set(re.findall(r"\bscripts/\w+\b(?!\.)", path.read_text())):
+    for script in set(re.findall(r"\bscripts/[\w-]+\b(?!\.)", path.read_text())):
         assert (ROOT / script).stat().st_mode & 0o100, script
 
 

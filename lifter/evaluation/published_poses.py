@@ -22,6 +22,7 @@ from stream.windows.ring import Ring
 
 MIN_SCORE = 0.05  # joints with a lower score count as missing, as by default of `lifter.min_score`
 _BATCH = 4  # larger batches do not fit the CPU's cache and are slower
+_JITTER_FRAMES = 26  # over which the jitter inside a pass is averaged: 24 second differences
 _WARM_UP_FRAMES = 40  # lifted before the first frame, so that blending has settled
 
 LagHop = tuple[int, int]
@@ -31,8 +32,8 @@ Indices = NDArray[np.int64]
 class PublishedPoses(NamedTuple):
     """poses (N, J, 3) in metres, as published.
 
-    pass_jitter_mm (N,): second difference of the last three poses up to each frame in the pass that publishes
-    it, before blending, mean over the joints.
+    pass_jitter_mm (N,): second difference of the poses up to each frame in the pass that publishes it, before
+    blending, mean over the joints and the last frames.
     """
 
     poses: F32
@@ -100,13 +101,13 @@ def poses_by_history(
 
 
 def _jitter_mm(poses: F32, row: int) -> float:
-    """Second difference in mm of the three poses up to a row of a pass (F, J, 3), mean over the joints.
+    """Second difference in mm of the poses of a pass (F, J, 3) up to a negative row, over frames and joints.
 
-    row: negative, counted from the end.
+    Many frames count, because poses between kept frames are interpolated: most second differences are 0.
     """
-    first = max(row - 2, -len(poses))
-    change = poses[first] - 2 * poses[first + 1] + poses[first + 2]
-    return float(1000 * np.linalg.norm(change, axis=-1).mean())
+    end = len(poses) + row + 1
+    newest = poses[max(0, end - _JITTER_FRAMES) : max(end, 3)]
+    return float(1000 * np.linalg.norm(np.diff(newest, n=2, axis=0), axis=-1).mean())
 
 
 def _filled_ring(video_keypoints: F32, spec: LifterSpec) -> Ring:

@@ -85,6 +85,15 @@ class Publications:
             *self.discovery(),
         ]
 
+    def stopped(self) -> list[Publication]:
+        """The last publications: no persons at any source, and that the node has stopped."""
+        counts = [
+            Publication(f"{self._prefix}/{source}/persons", b"0", 0, True)
+            for source, persons in self._present.items()
+            if persons
+        ]
+        return [*counts, Publication(self.available, b"stopped", 1, True)]
+
     def discovery(self) -> list[Publication]:
         """Home Assistant's discovery document; none when it is disabled or before the first source."""
         sources = sorted({*self._metas, *self._present})

@@ -209,7 +209,10 @@ class MQTT:
                 if self._max_age is None or queued.frame is None or not self._max_age.exceeded(queued.frame):
                     await client.publish(*queued.publication)
             if self._closing:
-                await client.publish(self._publications.available, b"stopped", 1, True)
+                with self._lock:
+                    farewell = self._publications.stopped()
+                for publication in farewell:
+                    await client.publish(*publication)
                 return
             await self._wake.wait()
 
@@ -239,7 +242,10 @@ def _transient(publications: list[Publication]) -> int:
 
 def _socket_options() -> list[tuple[int, int, int]]:
     """Options of the TCP connection that keep poses from waiting in it."""
-    options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)]
+    options = [
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),  # or the end of a pose waits for the broker's answer
+    ]
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS))
     return options

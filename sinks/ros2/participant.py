@@ -2,6 +2,7 @@
 messages.
 """
 
+import ctypes
 import functools
 import importlib
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from stream.errors import ConfigError, SinkUnavailable
 Distro = Literal["humble", "jazzy", "none"]
 _INFO = "rmw_dds_common/msg/ParticipantEntitiesInfo"
 MAX_LIFESPAN_MS = 1e9  # DDS counts nanoseconds; longer ones do not end either
+_FATAL, _ERROR = 1, 2  # categories of Cyclone DDS's log
 _GID_BYTES = {"humble": 24, "jazzy": 16}
 
 
@@ -28,6 +30,7 @@ class Participant:
         self._writers: dict[str, Any] = {}
         try:
             self._domain = self._dds.domain.Domain(domain, configuration(interface, peers))
+            self._dds.log_errors_only()
             self._participant = self._dds.domain.DomainParticipant(
                 domain, self._dds.qos.Qos(self._dds.core.Policy.Userdata(b"enclave=/;"))
             )
@@ -169,6 +172,11 @@ class _CycloneDDS:
     def __init__(self) -> None:
         for name in ("core", "domain", "qos", "pub", "topic", "util"):
             setattr(self, name, importlib.import_module(f"cyclonedds.{name}"))
+
+    def log_errors_only(self) -> None:
+        """No line for a malformed packet, of which any program of the network can send thousands a second."""
+        path = importlib.import_module("cyclonedds.__library__").library_path
+        ctypes.CDLL(path).dds_set_log_mask(_FATAL | _ERROR)
 
 
 def _cyclonedds() -> Any:

@@ -52,9 +52,15 @@ class RayWorker(WorkerHost):
         context: "zmq.Context[zmq.Socket[bytes]]",
         clock: Clock,
         host: str,
-        server_keys: tuple[bytes, bytes],
+        admitted: set[bytes],
     ) -> None:
         super().__init__(number, near, context, clock)
+        # Keys of its own: a worker that was given up and comes back cannot connect to the socket of another
+        # one, which may have the same port by then.
+        server_public, server_secret = zmq.curve_keypair()
+        self._keys = LinkKeys(*zmq.curve_keypair(), server_public)
+        self._admitted = admitted
+        admitted.add(self._keys.public)
         self.where: Place | None = None
         self._begun: Future[_Actor] | None = None
         self._executor: ThreadPoolExecutor | None = None
@@ -67,8 +73,8 @@ class RayWorker(WorkerHost):
         for socket in (self.socket, self._orders):
             socket.set(zmq.IPV6, int(":" in host))
             socket.set(zmq.CURVE_SERVER, 1)
-            socket.set(zmq.CURVE_PUBLICKEY, server_keys[0])
-            socket.set(zmq.CURVE_SECRETKEY, server_keys[1])
+            socket.set(zmq.CURVE_PUBLICKEY, server_public)
+            socket.set(zmq.CURVE_SECRETKEY, server_secret)
         self._monitor = self._orders.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
             for socket in (self.socket, self._orders):
@@ -79,10 +85,10 @@ class RayWorker(WorkerHost):
                 f"{error}"
             ) from None
 
-    def endpoints(self) -> tuple[str, str]:
-        """Addresses for messages and for orders."""
+    def link(self) -> Link:
+        """Addresses for messages and for orders, with the worker's keys."""
         messages, orders = (socket.get_string(zmq.LAST_ENDPOINT) for socket in (self.socket, self._orders))
-        return str(messages).rstrip("\0"), str(orders).rstrip("\0")
+        return Link(str(messages).rstrip("\0"), str(orders).rstrip("\0"), self._keys)
 
     def begin(self, executor: ThreadPoolExecutor, create: "Callable[[], _Actor]") -> None:
         """Start the actor in the thread of `executor`."""
@@ -139,6 +145,7 @@ class RayWorker(WorkerHost):
         if self._killed:
             return
         self._killed = True
+        self._admitted.discard(self._keys.public)
         self.socket.close(linger=0)
         self._orders.disable_monitor()
         self._monitor.close(linger=0)
@@ -169,14 +176,14 @@ class RayHosts:
     """Runs the workers of `config` as actors of a Ray cluster, for a `Supervisor`."""
 
     def __init__(self, config: Config, settings: ClusterSettings, clock: Clock | None = None) -> None:
+        self.spares = settings.spares
         self._settings = settings
         self._name = config.node
         self._clock = clock or SystemClock()
         self._zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._resources = ExitStack()
-        self._server_keys = zmq.curve_keypair()
-        self._worker_keys = zmq.curve_keypair()
+        self._admitted: set[bytes] = set()  # public keys of the workers
         self._board: Board | None = None
 
     def open(self) -> None:
@@ -189,7 +196,7 @@ class RayHosts:
             authenticator = ThreadAuthenticator(self._zmq)
             authenticator.start()
             resources.callback(authenticator.stop)
-            authenticator.configure_curve_callback(credentials_provider=_OnlyWorkers(self._worker_keys[0]))
+            authenticator.configure_curve_callback(credentials_provider=_OnlyWorkers(self._admitted))
             resources.callback(self._executor.shutdown)
             self._resources = resources.pop_all()
 
@@ -217,9 +224,8 @@ class RayHosts:
         return max(1, int(self._settings.worker_cpus))
 
     def start(self, number: int, config: Config, near: str) -> RayWorker:
-        worker = RayWorker(number, near, self._zmq, self._clock, self._settings.host, self._server_keys)
-        messages, orders = worker.endpoints()
-        link = Link(messages, orders, LinkKeys(*self._worker_keys, self._server_keys[0]))
+        worker = RayWorker(number, near, self._zmq, self._clock, self._settings.host, self._admitted)
+        link = worker.link()
         leaving = self._board.leaving if self._board is not None else frozenset()
 
         def create() -> _Actor:
@@ -252,13 +258,13 @@ class RayHosts:
 
 
 class _OnlyWorkers:
-    """Admits the key that the supervisor gave its own workers."""
+    """Admits the keys that the supervisor gave its own workers."""
 
-    def __init__(self, public: bytes) -> None:
-        self._public = public
+    def __init__(self, admitted: set[bytes]) -> None:
+        self._admitted = admitted
 
     def callback(self, domain: str, key: bytes) -> bool:
-        return key == self._public
+        return key in self._admitted
 
 
 def placement(

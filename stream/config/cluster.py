@@ -16,6 +16,10 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     worker_gpus: GPUs that Ray reserves for a worker; a fraction shares one among several workers.
 
+    spares: Workers of each place that have loaded the lifter and wait for the sources of one that fails. A
+    machine that dies needs as many elsewhere as it had workers; without them its sources wait until the
+    lifter is loaded.
+
     near: Sources that run near a place, by the name of the source: the value of the label `near` of the
     machines there (`poselift cluster up --near`). While no such machine is in the cluster, they run anywhere.
     """
@@ -24,12 +28,15 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     host: str = "127.0.0.1"
     worker_cpus: float = 1.0
     worker_gpus: float = 0.0
+    spares: int = 1
     near: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         host, _, port = self.address.rpartition(":")
         if self.address != "auto" and not (host and port.isdecimal() and int(port) < 65536):
             raise ConfigError(f"cluster.address: expected HOST:PORT or auto, got {self.address!r}")
+        if not 0 <= self.spares <= 1000:
+            raise ConfigError(f"cluster.spares: expected 0 to 1000, got {self.spares}")
         if not 0 < self.worker_cpus <= 1024 or not 0 <= self.worker_gpus <= 64:
             raise ConfigError(
                 "cluster: expected worker_cpus above 0 and worker_gpus from 0, got "

@@ -24,6 +24,7 @@ from stream.clock import FakeClock
 from stream.errors import ConfigError, DecodeError, ShapeError
 from stream.files.arrays import read_arrays
 from stream.files.cache import write_atomically
+from stream.files.lines import read_lines
 from stream.messages import F32, I64, Header, KeypointFrame, Keypoints
 from stream.wire.codec import decode_keypoints, encode_keypoints
 from stream.wire.schema import NAME
@@ -117,24 +118,23 @@ def write(path: Path, frames: Iterable[KeypointFrame]) -> None:
 def _lines(path: Path, defaults: RecordingDefaults) -> Iterator[KeypointFrame]:
     first_ns: int | None = None
     clock = FakeClock(now_ns=0, unix_ns=_NO_TIME_NS)  # the time of documents without t_capture_ns
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                frame = decode_keypoints(line.strip(), clock, seq=number - 1)
-                skeletons.check(frame)
-            except (DecodeError, ConfigError, ShapeError) as error:
-                raise ConfigError(f"{path}, line {number}: {error}") from None
-            unix_ns = frame.header.captured_unix_ns
-            if unix_ns == _NO_TIME_NS:
-                if defaults.fps is None:
-                    raise ConfigError(f"{path}, line {number}: no t_capture_ns; set fps")
-                unix_ns = round((number - 1) * 1e9 / defaults.fps)
-            first_ns = unix_ns if first_ns is None else first_ns
-            offset_ns = unix_ns - first_ns
-            header = Header(frame.header.source or defaults.source, frame.header.seq, offset_ns, unix_ns)
-            yield replace(frame, header=header, detected_ns=offset_ns)
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            frame = decode_keypoints(line.strip(), clock, seq=number - 1)
+            skeletons.check(frame)
+        except (DecodeError, ConfigError, ShapeError) as error:
+            raise ConfigError(f"{path}, line {number}: {error}") from None
+        unix_ns = frame.header.captured_unix_ns
+        if unix_ns == _NO_TIME_NS:
+            if defaults.fps is None:
+                raise ConfigError(f"{path}, line {number}: no t_capture_ns; set fps")
+            unix_ns = round((number - 1) * 1e9 / defaults.fps)
+        first_ns = unix_ns if first_ns is None else first_ns
+        offset_ns = unix_ns - first_ns
+        header = Header(frame.header.source or defaults.source, frame.header.seq, offset_ns, unix_ns)
+        yield replace(frame, header=header, detected_ns=offset_ns)
 
 
 def _from_recording(arrays: dict[str, NDArray[Any]], defaults: RecordingDefaults) -> _KeypointTable:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from stream.errors import ConfigError, DecodeError, ShapeError
 from stream.files.arrays import read_arrays
 from stream.files.cache import write_atomically
+from stream.files.lines import read_lines
 from stream.messages import (
     F32,
     U8,
@@ -183,20 +184,19 @@ def read_messages(path: Path) -> Iterator[PoseFrame | Meta]:
 
 def _lines(path: Path) -> Iterator[PoseFrame | Meta]:
     first_ns: int | None = None
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return  # the recording process ended in the middle of this line
-            try:
-                message = decode(line)
-            except DecodeError as error:
-                raise ConfigError(f"{path}, line {number}: {error}") from None
-            if isinstance(message, PoseFrame):
-                unix_ns = message.header.captured_unix_ns
-                first_ns = unix_ns if first_ns is None else first_ns
-                yield replace(message, header=replace(message.header, captured_ns=unix_ns - first_ns))
-            elif isinstance(message, Meta):
-                yield message
+    for number, line in read_lines(path):
+        if not line.endswith(b"\n"):
+            return  # the recording process ended in the middle of this line
+        try:
+            message = decode(line)
+        except DecodeError as error:
+            raise ConfigError(f"{path}, line {number}: {error}") from None
+        if isinstance(message, PoseFrame):
+            unix_ns = message.header.captured_unix_ns
+            first_ns = unix_ns if first_ns is None else first_ns
+            yield replace(message, header=replace(message.header, captured_ns=unix_ns - first_ns))
+        elif isinstance(message, Meta):
+            yield message
 
 
 def _rows(path: Path) -> Iterator[PoseFrame | Meta]:

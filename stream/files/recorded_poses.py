@@ -10,6 +10,7 @@ import numpy as np
 from stream.errors import ConfigError, DecodeError
 from stream.files import mcap, poses
 from stream.files.arrays import array_names
+from stream.files.lines import read_lines
 from stream.messages import KeypointFrame, Keypoints, Meta, Pose, PoseFrame
 from stream.wire.codec import decode
 
@@ -22,9 +23,9 @@ def holds_poses(path: Path) -> bool:
         if path.suffix == ".npz":
             return "xyz" in array_names(path)
         if path.suffix == ".jsonl":
-            with path.open("rb") as file:
-                return isinstance(decode(file.readline()), PoseFrame | Meta)
-    except (OSError, DecodeError):
+            _, line = next(read_lines(path))
+            return isinstance(decode(line), PoseFrame | Meta)
+    except (OSError, StopIteration, ConfigError, DecodeError):
         return False
     return path.suffix == ".mcap"
 

@@ -2,19 +2,19 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from stream.errors import LifterUnavailable
 from stream.messages import Window
 from stream.postprocess.assemble import LiftedPass, Publisher
-from stream.postprocess.blend import PassBlender
+from stream.postprocess.blend import PassBlender, PersonPass
 from stream.postprocess.lifted import LiftedWindow
 from stream.protocols import ComponentContext, Lifter
 from stream.rate_limited_log import RateLimitedLog
 from stream.runtime.scheduler import FairScheduler
 from stream.windows.camera_buffer import CameraBuffer
-from stream.windows.pending import PendingFrame
+from stream.windows.pending import PendingFrame, windows_of
 from stream.windows.ring import Ring
 
 _FILE_BATCH = 4  # windows of a file per batch: always the same, since the last bits of a pose depend on it
@@ -24,7 +24,7 @@ _HIGH_WATERMARK = 0.5
 
 @dataclass(slots=True, eq=False)
 class _OpenPass:
-    """A pass that has begun; `remaining` are its windows that are not lifted yet.
+    """A pass that has begun; `remaining` are its people who are not lifted yet, `windows` theirs.
 
     first_ns, last_ns: captured times of the first and the last published frame of every ring.
     """
@@ -33,7 +33,8 @@ class _OpenPass:
     result: LiftedPass
     first_ns: dict[Ring, int]
     last_ns: dict[Ring, int]
-    remaining: deque[tuple[Ring, Window]]
+    remaining: deque[Ring]
+    windows: dict[Ring, Window] = field(default_factory=dict)
 
 
 class BatchLifter:
@@ -95,21 +96,32 @@ class BatchLifter:
 
     def _next_batch(self, buffers: Iterable[CameraBuffer]) -> list[tuple[_OpenPass, Ring, Window]]:
         """The next windows, beginning passes on the way; a file never shares a batch with other cameras."""
-        batch: list[tuple[_OpenPass, Ring, Window]] = []
+        people: list[tuple[_OpenPass, Ring]] = []
+        begun: list[_OpenPass] = []
         batch_size = self._scheduler.cost.batch_size()
         for buffer in buffers:
-            room = batch_size - len(batch)
+            room = batch_size - len(people)
             if buffer.lossless:
-                room = 0 if batch else _FILE_BATCH
+                room = 0 if people else _FILE_BATCH
             open_pass = self._open.get(buffer)
             if open_pass is None and (room or buffer.fill_level > _HIGH_WATERMARK):
                 open_pass = self._begin_pass(buffer)
+                if open_pass is not None:
+                    begun.append(open_pass)
             if open_pass is not None:
                 count = min(room, len(open_pass.remaining))
-                batch += [(open_pass, *open_pass.remaining.popleft()) for _ in range(count)]
-            if batch and buffer.lossless and room:
+                people += [(open_pass, open_pass.remaining.popleft()) for _ in range(count)]
+            if people and buffer.lossless and room:
                 break
-        return batch
+        self._cut_windows(begun)
+        return [(open_pass, ring, open_pass.windows.pop(ring)) for open_pass, ring in people]
+
+    def _cut_windows(self, begun: Sequence[_OpenPass]) -> None:
+        """Copy the windows of passes that have just begun, before their rings go on."""
+        if begun:
+            windows = windows_of([open_pass.result.request for open_pass in begun], self._frames)
+            for open_pass in begun:
+                open_pass.windows = {ring: windows[ring] for ring in open_pass.first_ns}
 
     def _begin_pass(self, buffer: CameraBuffer) -> _OpenPass | None:
         oldest_ns = None if self._max_age_ns is None else self._clock.now_ns() - self._max_age_ns
@@ -119,14 +131,14 @@ class BatchLifter:
             self._warn_of_age(buffer.name)
         if request is None:
             return None
-        windows = request.windows(self._frames)
-        self._scheduler.begin(buffer, len(windows))
+        rings = request.rings
+        self._scheduler.begin(buffer, len(rings))
         open_pass = _OpenPass(
             buffer,
             LiftedPass(request, self._clock.now_ns()),
             first_ns=_captured_by_ring(reversed(request.frames)),
             last_ns=_captured_by_ring(request.frames),
-            remaining=deque(windows.items()),
+            remaining=deque(rings),
         )
         self._open[buffer] = open_pass
         return open_pass
@@ -158,14 +170,19 @@ class BatchLifter:
             poses_by_window = self._lifter.lift(windows, last)
         except LifterUnavailable:
             for open_pass, ring, window in reversed(batch):
-                open_pass.remaining.appendleft((ring, window))
+                open_pass.remaining.appendleft(ring)
+                open_pass.windows[ring] = window
             return False
         seconds = (self._clock.now_ns() - started_ns) / 1e9
         self._scheduler.charge([open_pass.buffer for open_pass, _, _ in batch], seconds)
         self._health.increment("lift", "batches")
-        for (open_pass, ring, window), poses in zip(batch, poses_by_window, strict=True):
-            blended = self._blender.blend(ring, window.captured_ns[-last:], poses, open_pass.last_ns[ring])
-            open_pass.result.people[ring] = LiftedWindow(window, blended)
+        lifted = [
+            PersonPass(ring, window.captured_ns[-last:], open_pass.last_ns[ring])
+            for open_pass, ring, window in batch
+        ]
+        blended = self._blender.blend_all(lifted, poses_by_window)
+        for (open_pass, ring, window), poses in zip(batch, blended, strict=True):
+            open_pass.result.people[ring] = LiftedWindow(window, poses)
         return True
 
 

@@ -30,9 +30,9 @@ class CameraStages:
     """Stages of the camera that `context` names, and its newest frame.
 
     size_wh: width and height of its images in pixels. newest: header of the newest frame, None at the start
-    and after `restart`. heard_ns: when the newest frame was taken. limit: of the people of a live source;
-    log: of its warnings. A file (not live) is tracked with look-ahead, waits for room in the buffer, and gets
-    the same ids in every replay.
+    and after `restart`; announced: that of the last loss by silence since then. heard_ns: when the newest
+    frame was taken. limit: of the people of a live source; log: of its warnings. A file (not live) is tracked
+    with look-ahead, waits for room in the buffer, and gets the same ids in every replay.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class CameraStages:
         fix_left_right = config.tracking.fix_left_right
         self.size_wh = size_wh
         self.newest: Header | None = None
+        self.announced: Header | None = None
         self.heard_ns = 0
         self._context, self._log = context, log
         self._tracker = Tracker(config.tracking, gap_s, seed, not live, limit if live else None)
@@ -101,11 +102,11 @@ class CameraStages:
         self._announce(self._lifecycle.restart(), now_ns)
         self.buffer.restart()
         self._tracker.restart()
-        self.newest = None
+        self.newest = self.announced = None
 
     def _announce(self, people: tuple[TrackedPerson, ...], now_ns: int) -> None:
         if people:
-            self.buffer.announce(people, now_ns)
+            self.announced = self.buffer.announce(people, now_ns)
 
     def _buffer_frames(self, frames: list[KeypointFrame]) -> None:
         for frame in frames:

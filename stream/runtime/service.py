@@ -101,7 +101,7 @@ def supervise(
     if pipeline.wait(_ANNOUNCE_S):
         return
     gc.freeze()  # loaded objects stay alive; scanning them for garbage takes tens of milliseconds
-    while not pipeline.wait(_ANNOUNCE_S):
+    while True:
         pipeline.announce()
         if reloader:
             reloader.turn()
@@ -111,6 +111,8 @@ def supervise(
         if clock.now_ns() - reported_ns >= interval_ns:
             reported_ns = clock.now_ns()
             print_line(health_line(pipeline.status().report))
+        if pipeline.wait(_ANNOUNCE_S):
+            return
 
 
 def endpoints(pipeline: Pipeline) -> Iterator[str]:

@@ -67,6 +67,8 @@ class SourceThread:
         self._names = names or CameraNames()
         self._people_limit = PeopleLimit()
         self._log = RateLimitedLog(context.clock)
+        settings = config.sources.get(context.name)
+        self._stamped_here = settings is not None and settings.detector is not None
         association.warm_up()
         self._stop = threading.Event()
         self.removed = self.failed = False  # removed: by `remove`. failed: ended by an error
@@ -224,10 +226,18 @@ class SourceThread:
         """Whether a frame is newer than the frames before; a camera whose clock was set back starts anew."""
         if camera.newest is None:
             return True
+        steady_step_ns = header.captured_ns - camera.newest.captured_ns
         sender_step_ns = header.captured_unix_ns - camera.newest.captured_unix_ns
+        if self._stamped_here and self.live:
+            # The steady clock has the order, whatever is done to the wall clock.
+            if sender_step_ns - steady_step_ns > _CLOCK_RESET_NS:
+                self._on_suspend(header, (sender_step_ns - steady_step_ns) / 1e9)
+                camera.restart(self._context.clock.now_ns())
+                return True
+            sender_step_ns = steady_step_ns
         duplicate = sender_step_ns == 0
         # Captures of a sender whose clock is ahead count as of now; then only its own times have the order.
-        step_ns = min(header.captured_ns - camera.newest.captured_ns, sender_step_ns)
+        step_ns = min(steady_step_ns, sender_step_ns)
         if step_ns < -_CLOCK_RESET_NS:
             self._log.warning(
                 "clock_back",
@@ -240,7 +250,20 @@ class SourceThread:
             reason = "drop.duplicate" if duplicate or step_ns == 0 else "drop.out_of_order"
             self._context.health.increment(header.source, reason)
             return False
+        elif camera.announced is not None and _is_before(header, camera.announced):
+            # It arrived so late that its people were announced as lost: poses never go back in time.
+            self._context.health.increment(header.source, "drop.out_of_order")
+            return False
         return True
+
+    def _on_suspend(self, header: Header, gap_s: float) -> None:
+        """Count a gap that only the wall clock shows: the steady clock stands still during a suspend."""
+        self._context.health.increment(header.source, "suspended")
+        self._log.warning(
+            "suspended",
+            "%s: this machine was suspended for %.1f s, or its clock set forward; tracking starts anew",
+            *(header.source, gap_s),
+        )
 
     def _expire(self) -> None:
         """Lose the people of silent cameras, also while other cameras of the source are busy."""
@@ -251,3 +274,8 @@ class SourceThread:
         for camera in self._cameras.values():
             if camera.expire(now_ns):
                 self._listener.on_frames()
+
+
+def _is_before(header: Header, other: Header) -> bool:
+    """Whether a frame was captured no later than another, by either clock."""
+    return header.captured_ns <= other.captured_ns or header.captured_unix_ns <= other.captured_unix_ns

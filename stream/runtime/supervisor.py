@@ -202,7 +202,7 @@ class Supervisor:
             self.health.set_state(_SPARE, "ok", "starting")
             log.info("worker %d: %s", spare.number, spare.text)
         # At the start the spare comes last: the workers need the cores to load their lifters.
-        extra = 0 if any(share.started_ns == 0 for share in self._shares) else 1
+        extra = 0 if any(share.started_ns == 0 for share in self._shares) else self._hosts.spares
         for near in dict.fromkeys(share.near for share in self._shares):
             missing = sum(share.waits for share in self._shares if share.near == near)
             spares = sum(worker.near == near for worker in self._spares)

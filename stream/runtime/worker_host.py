@@ -105,7 +105,9 @@ class WorkerHost(ABC):
 
 
 class WorkerHosts(Protocol):
-    """Where the workers of a supervisor run; `open` comes first, `close` last."""
+    """Where the workers of a supervisor run; `open` comes first, `close` last. spares: for each place."""
+
+    spares: int
 
     def open(self) -> None:
         """Prepare for workers. Raises ConfigError and PoseliftError."""

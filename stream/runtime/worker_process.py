@@ -71,6 +71,8 @@ class WorkerProcess(WorkerHost):
 class LocalHosts:
     """Runs the workers as child processes."""
 
+    spares = 1
+
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

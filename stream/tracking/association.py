@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.messages import F32
-from stream.tracking.track import Track, body_size
+from stream.tracking.track import Track, body_sizes, expected_joints
 
 F64 = NDArray[np.float64]
 
@@ -42,22 +42,37 @@ def fast_accept(xy: F32, track: Track, now_ns: int) -> bool:
     xy: joints (J, 2) px. The bound is `similarity` with the mean over joints moved into the exponential,
     which by Jensen's inequality makes it no larger.
     """
-    joints, expected = xy.astype(np.float64), track.expected(now_ns).astype(np.float64)
-    common = np.isfinite(joints[:, 0] + expected[:, 0])
-    if (count := np.count_nonzero(common)) < len(common):
+    expected = expected_joints([track], now_ns)[0]
+    points = np.array((xy - expected, xy, expected), np.float64)  # (3, J, 2)
+    finite = np.isfinite(points[0, :, 0])
+    if (count := np.count_nonzero(finite)) < len(finite):
         if not count:
             return False
-        joints, expected = joints[common], expected[common]
-    centre_offset, joint_offset = _mean_and_spread(joints - expected)
-    extent, expected_extent = max(_mean_and_spread(joints)[1], 1.0), max(_mean_and_spread(expected)[1], 1.0)
+        points = points[:, finite]
+    means = (np.add.reduce(points, 1) / count).tolist()
+    squares = (np.einsum("njc,njc->n", points, points) / count).tolist()
+    # Of the offsets, the detection and the track: the squared length of the mean, and the spread around it.
+    centre_offset, *_ = lengths = [x * x + y * y for x, y in means]
+    joint_offset, extent, expected_extent = (
+        square - length for square, length in zip(squares, lengths, strict=True)
+    )
+    extent, expected_extent = max(extent, 1.0), max(expected_extent, 1.0)
     if not math.isfinite(centre_offset + joint_offset + extent + expected_extent):
         return False
-    size, missing_s = max(body_size(xy), track.size), max(0, now_ns - track.last_ns) / 1e9
+    missing_s = max(0, now_ns - track.last_ns) / 1e9
     centre_sigma = CENTRE_SIGMA + _centre_sigma_per_s(track) * missing_s
     joint_sigma = JOINT_SIGMA + JOINT_SIGMA_PER_S * missing_s
     scale = 0.5 * math.log(extent / expected_extent) / (SCALE_SIGMA + SCALE_SIGMA_PER_S * missing_s)
-    distance = (joint_offset / joint_sigma**2 + centre_offset / centre_sigma**2) / size**2 + scale**2
-    return math.exp(-0.5 * distance) * CENTRE_SIGMA / centre_sigma > MIN_SIMILARITY
+    distance = joint_offset / joint_sigma**2 + centre_offset / centre_sigma**2
+
+    def is_similar(size2: float) -> bool:
+        bound = math.exp(-0.5 * (distance / size2 + scale**2)) * CENTRE_SIGMA / centre_sigma
+        return bound > MIN_SIMILARITY
+
+    # A box of diagonal d holds points with a spread of at most d^2 / 4, and measuring boxes takes time.
+    return is_similar(4 * max(extent, expected_extent)) or is_similar(
+        max(body_sizes(xy[None])[0], track.size) ** 2
+    )
 
 
 def similarity(persons: list[F32], tracks: list[Track], now_ns: int) -> F64:
@@ -66,10 +81,11 @@ def similarity(persons: list[F32], tracks: list[Track], now_ns: int) -> F64:
     Only joints that both have count. Shape is object keypoint similarity around the centre of the body; the
     centre should be where the track's motion takes it.
     """
-    joints = np.array(persons, np.float64)[:, None]  # (P, 1, J, 2)
-    expected = np.array([track.expected(now_ns) for track in tracks], np.float64)  # (T, J, 2)
+    detected = np.array(persons)
+    joints = detected.astype(np.float64)[:, None]  # (P, 1, J, 2)
+    expected = expected_joints(tracks, now_ns).astype(np.float64)  # (T, J, 2)
     missing_s = np.array([max(0, now_ns - track.last_ns) for track in tracks]) / 1e9
-    size = np.maximum(np.array([body_size(xy) for xy in persons])[:, None], [track.size for track in tracks])
+    size = np.maximum(np.array(body_sizes(detected))[:, None], [track.size for track in tracks])
     offset = joints - expected  # (P, T, J, 2), NaN where either lacks the joint
     common = np.isfinite(offset[..., 0])
     count = np.maximum(np.add.reduce(common, 2, np.int64), 1)
@@ -113,13 +129,6 @@ def solve_assignment(cost: F64) -> list[tuple[int, int]]:
 
 def _centre_sigma_per_s(track: Track) -> float:
     return CENTRE_SIGMA_PER_S if track.updates else NEW_CENTRE_SIGMA_PER_S
-
-
-def _mean_and_spread(xy: F64) -> tuple[float, float]:
-    """Squared length of the mean of xy (J, 2), and the mean squared distance from the mean."""
-    x, y = (np.add.reduce(xy) / len(xy)).tolist()
-    squared_mean = x * x + y * y
-    return squared_mean, float(np.vdot(xy, xy)) / len(xy) - squared_mean
 
 
 def _squared_length(xy: F64) -> F64:

@@ -25,10 +25,29 @@ class Cleaner:
     def clean(self, frame: KeypointFrame) -> KeypointFrame:
         """The cleaned frame; `frame` itself when nothing changes. Raises as `skeletons.convert`."""
         limit_px = MAX_IMAGE_SIDES * max(frame.size_wh)
+        if self._is_clean(frame, limit_px):
+            return frame
         persons = tuple([self._clean_person(person, frame, limit_px) for person in frame.persons])
         if all(cleaned is person for cleaned, person in zip(persons, frame.persons, strict=True)):
             return frame
         return replace(frame, skeleton=self._skeleton, persons=persons)
+
+    def _is_clean(self, frame: KeypointFrame, limit_px: int) -> bool:
+        """Fast accept: one look at the arrays of all persons. False means undecided, look at each person."""
+        persons = frame.persons
+        if frame.skeleton != self._skeleton or not all(person.complete for person in persons):
+            return False
+        shape = (len(skeletons.skeleton_named(self._skeleton).joints), 2)
+        if not persons or any(person.xy.shape != shape for person in persons):
+            return not persons
+        xy, score = persons[0].xy, persons[0].score
+        if len(persons) > 1:
+            xy = np.array([person.xy for person in persons])
+            score = np.array([person.score for person in persons])
+        highest, lowest = np.maximum.reduce(xy, None), np.minimum.reduce(xy, None)
+        return bool(
+            highest <= limit_px and lowest >= -limit_px and np.minimum.reduce(score, None) >= self._min_score
+        )
 
     def _clean_person(self, person: Keypoints, frame: KeypointFrame, limit_px: int) -> Keypoints:
         far = np.abs(person.xy) > limit_px

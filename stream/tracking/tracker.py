@@ -15,7 +15,7 @@ from stream.errors import ConfigError
 from stream.messages import F32, KeypointFrame, Keypoints
 from stream.tracking.association import associate
 from stream.tracking.people_limit import MAX_PEOPLE, PeopleLimit
-from stream.tracking.track import Track, detected_joints
+from stream.tracking.track import Track, detected_joints, update_tracks
 
 SELECTION_HYSTERESIS = 1.25  # a challenger must be 25 % larger to replace a selected person
 MAX_TRACKS = 2 * MAX_PEOPLE  # of a live camera, unconfirmed ones included: bounds the time of association
@@ -132,19 +132,23 @@ class Tracker:
         if self._limit is not None:
             self._limit.update(id(self), sum([track.confirmed for track in alive]), now_ns)
         persons = [(person, detected_joints(person)) for person in frame.persons]
-        persons = [(person, xy) for person, xy in persons if np.count_nonzero(np.isfinite(xy))]
+        persons = [
+            (person, xy) for person, xy in persons if person.complete or np.count_nonzero(np.isfinite(xy))
+        ]
         track_of = self._associate_by_id(persons, now_ns)
         unnamed = [index for index in range(len(persons)) if index not in track_of]
         free = [track for track in self._tracks if not track.external_id]
         for row, column in associate([persons[index][1] for index in unnamed], free, now_ns):
             track_of[unnamed[row]] = free[column]
-        detections = []
+        detections, joints = [], []
         for index, (person, xy) in enumerate(persons):
             track = track_of[index] if index in track_of else self._start(xy, now_ns, None)
-            if track is None:
-                continue
-            self._update(track, xy, now_ns)
-            detections.append((person, track))
+            if track is not None:
+                detections.append((person, track))
+                joints.append(xy)
+        update_tracks([track for _, track in detections], joints, now_ns)
+        for _, track in detections:
+            self._confirm(track, now_ns)
         return detections
 
     def _associate_by_id(self, persons: list[tuple[Keypoints, F32]], now_ns: int) -> dict[int, Track | None]:
@@ -177,8 +181,8 @@ class Tracker:
         self._tracks.append(Track(xy, now_ns, id, external_id=id is not None))
         return self._tracks[-1]
 
-    def _update(self, track: Track, xy: F32, now_ns: int) -> None:
-        track.update(xy, now_ns)
+    def _confirm(self, track: Track, now_ns: int) -> None:
+        """Note that a track was detected in this frame."""
         min_motion = self.settings.min_motion
         track.has_moved = track.has_moved or not min_motion or track.motion() >= min_motion
         if not track.confirmed:
@@ -211,12 +215,11 @@ class Tracker:
         if self.settings.persons != "all":
             self._select([track for _, track in people], frame.header.captured_ns)
             people = [(person, track) for person, track in people if track in self._selected]
-        for _, track in people:
-            track.id = track.id or self._new_id()
-        persons = tuple(
-            [person if person.id == track.id else replace(person, id=track.id) for person, track in people]
-        )
-        return replace(frame, persons=persons) if persons != frame.persons else frame
+        persons = []
+        for person, track in people:
+            track.id = id = track.id or self._new_id()
+            persons.append(person if person.id == id else person.named(id))
+        return frame if persons == list(frame.persons) else replace(frame, persons=tuple(persons))
 
     def _select(self, candidates: list[Track], now_ns: int) -> None:
         """Select the largest people.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stream.health import Health
-from stream.messages import KeypointFrame, TrackedPerson
+from stream.messages import Header, KeypointFrame, TrackedPerson
 from stream.windows.due_frames import count_due, limit_to_hop, limit_to_window
 from stream.windows.output_grid import OutputGrid
 from stream.windows.pending import LiftRequest, PendingFrame, PersonInFrame, carry_events
@@ -79,14 +79,14 @@ class CameraBuffer:
                 before = captured_ns - point.header.captured_ns if self._timing.window_step_ns else 0
                 self._append(replace(point, grid_position=point.grid_position - before))
 
-    def announce(self, people: Sequence[TrackedPerson], now_ns: int) -> None:
-        """Add a pending frame for people lost while no frame is captured.
+    def announce(self, people: Sequence[TrackedPerson], now_ns: int) -> Header | None:
+        """Add a pending frame for people lost while no frame is captured, and return its header.
 
         It repeats the newest frame's seq, with the time that has passed since; in a file no time has passed.
         """
         with self._changed:
             if self._newest is None or not people:
-                return
+                return None
             silence_ns = 0 if self.lossless else max(0, now_ns - self._newest.detected_ns)
             header = self._newest.header
             header = replace(
@@ -97,6 +97,7 @@ class CameraBuffer:
             persons = tuple([self._in_frame(person, self._rings[person.id]) for person in people])
             event = replace(self._newest, header=header, detected_ns=now_ns, capture_ms=0.0, persons=persons)
             self._append(self._output_grid.announce(event) if self._output_grid else event)
+            return header
 
     def mark_silent(self) -> None:
         """No newer frame is expected soon: frames that wait for look-ahead are due."""
@@ -157,6 +158,8 @@ class CameraBuffer:
     @property
     def fill_level(self) -> float:
         """From 0, empty, to 1: then the oldest frame is dropped, or the source waits."""
+        if not self._pending:  # without the lock: the lift thread asks every camera at every turn
+            return 0.0
         with self._changed:
             pending = self._pending
             return (pending[-1].number - pending[0].number + 1) / self._capacity if pending else 0.0
@@ -172,7 +175,7 @@ class CameraBuffer:
             if ring is None or person.starts_window:
                 # A window may start its own length before the oldest pending frame.
                 ring = self._rings[person.id] = Ring(2 * self._capacity + 2, len(keypoints.score))
-            ring.push(keypoints.xy, keypoints.score, captured_ns)
+            ring.push(keypoints.xy, keypoints.score, captured_ns, keypoints.complete)
         return self._in_frame(person, ring)
 
     def _in_frame(self, person: TrackedPerson, ring: Ring) -> PersonInFrame:
@@ -218,6 +221,12 @@ class CameraBuffer:
             until = self._pending[0].grid_position + lookahead
             last = next((frame for frame in self._pending if frame.grid_position >= until), None)
             if last is None or last.header.captured_ns >= oldest_ns:
+                return
+            lost = tuple([person for person in self._pending[0].persons if person.state == "lost"])
+            if lost and len(self._pending) == 1:
+                # No later frame may come that could carry these events: they are sent at any age.
+                if len(lost) < len(self._pending[0].persons):
+                    self._pending[0] = replace(self._pending[0], persons=lost)
                 return
             dropped = self._pending.popleft()
             self.too_old += 1

@@ -1,9 +1,10 @@
 """Frames that wait for poses, and the frames that one pass of the lifter takes of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from stream.messages import Header, State, Window
-from stream.windows.resample import AS_CAPTURED, Timing
+from stream.windows.resample import AS_CAPTURED, Timing, WindowCut
 from stream.windows.ring import Ring
 
 
@@ -49,14 +50,25 @@ class LiftRequest:
     window_ends: dict[Ring, int]
     timing: Timing = AS_CAPTURED
 
+    @property
+    def rings(self) -> dict[Ring, tuple[int, int]]:
+        """Every ring in any of the frames, and the image size of its last frame."""
+        return {person.ring: frame.size_wh for frame in self.frames for person in frame.persons}
+
     def windows(self, length: int) -> dict[Ring, Window]:
         """One window of `length` frames for every ring in any of the frames."""
-        sizes = {person.ring: frame.size_wh for frame in self.frames for person in frame.persons}
-        first_ns = self.frames[0].header.captured_ns
-        return {
-            ring: self.timing.window(ring, length, size_wh, self.window_ends[ring], first_ns)
-            for ring, size_wh in sizes.items()
-        }
+        return windows_of([self], length)
+
+
+def windows_of(requests: Sequence[LiftRequest], length: int) -> dict[Ring, Window]:
+    """One window of `length` frames for every ring of the requests, which share their timing."""
+    cuts = [
+        WindowCut(ring, size_wh, request.window_ends[ring], request.frames[0].header.captured_ns)
+        for request in requests
+        for ring, size_wh in request.rings.items()
+    ]
+    windows = requests[0].timing.windows(cuts, length) if cuts else []
+    return {cut.ring: window for cut, window in zip(cuts, windows, strict=True)}
 
 
 def carry_events(dropped: PendingFrame, following: PendingFrame) -> PendingFrame:

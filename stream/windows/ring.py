@@ -42,10 +42,11 @@ class Ring:
         """Frames pushed since the start; position p (from 0) is that of the p-th pushed frame."""
         return self._count
 
-    def push(self, xy: F32, score: F32, captured_ns: int) -> int:
+    def push(self, xy: F32, score: F32, captured_ns: int, complete: bool | None = None) -> int:
         """Append a detection: xy (J, 2) px with NaN where missing, score (J,). Returns its position.
 
-        Raises ShapeError for another number of joints.
+        complete: whether every joint was detected; None when the caller does not know. Raises ShapeError for
+        another number of joints.
         """
         slot = self._count % self.capacity
         row = self._keypoints[slot]
@@ -55,7 +56,9 @@ class Ring:
             )
         row[:, :2] = xy
         row[:, 2] = score
-        return self._commit(slot, captured_ns, all_joints_visible(xy, score))
+        return self._commit(
+            slot, captured_ns, all_joints_visible(xy, score) if complete is None else complete
+        )
 
     def push_gap(self, captured_ns: int) -> int:
         """Append a frame without a detection of this person. Returns its position."""

@@ -1,12 +1,14 @@
 """Topics: the name under which each message is published."""
 
 import re
+from functools import lru_cache
 
 from stream.errors import ConfigError
 from stream.messages import KeypointFrame, Message, Meta, PoseFrame, Status
 from stream.wire.schema import NAME, VERSION, Kind
 
 
+@lru_cache(maxsize=1024)  # a few microseconds of every message
 def topic(kind: Kind, name: str | None = None) -> bytes:
     """Topic of one source's or node's messages; without a name the prefix of all topics of that kind.
 

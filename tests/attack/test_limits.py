@@ -75,6 +75,17 @@ def test_frames_that_waited_too_long_are_dropped_and_counted_and_their_events_ke
     assert health.counter("cam0", "drop.too_old") == 3
 
 
+def test_lost_people_are_announced_at_any_age_when_no_later_frame_comes():
+    camera = BufferedCamera()
+    camera.push(dataclasses.replace(frame(0, person_at(300, id="anna")), detected_ns=0))
+    assert camera.pop_due() is not None
+    assert camera.expire(10**9)
+    request = camera.buffer.pop_due(1, 0, oldest_ns=60 * 10**9)
+    assert [[(person.id, person.state) for person in each.persons] for each in request.frames] == [
+        [("anna", "lost")]
+    ]
+
+
 def test_the_name_of_a_configured_source_belongs_to_it():
     names = CameraNames({"good", "net"})
     assert names.claim("good", "good", 0)

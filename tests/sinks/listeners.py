@@ -29,7 +29,7 @@ from stream.messages import PoseFrame
 from stream.protocols import ComponentContext, Sink, opened
 from tests.conftest import Mosquitto
 
-WAIT_S = 60.0  # generous for a busy machine; a passing test waits for events alone
+WAIT_S = 120.0  # generous for a busy machine; a passing test waits for events alone
 QUIET_S = 0.5  # how long a test listens before it takes silence for granted
 
 
@@ -183,6 +183,7 @@ class ROS2Listener(Listener):
             )
         }
         self._publications = BuiltinDataReader(self._participant, BuiltinTopicDcpsPublication)
+        stack.callback(self._leave)
         self._topics: dict[int, str] = {}
         self._ended: set[str] = set()
         self.marker_lifetimes_s: set[float] = set()
@@ -193,6 +194,11 @@ class ROS2Listener(Listener):
     def forget(self) -> None:
         super().forget()
         self._ended = set()
+
+    def _leave(self) -> None:
+        """Leave the domain now, even if a failed test still refers to this listener."""
+        self._readers = {}
+        self._publications = self._participant = self._domain = None
 
     def _reader(self, topic: str, name: str) -> DataReader:
         kind = dds_struct(name.replace("/msg/", "/"), dds_type(name))

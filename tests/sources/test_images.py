@@ -1,4 +1,8 @@
 import logging
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +111,25 @@ def test_a_folder_can_be_read_again_and_closed_twice(tmp_path: Path) -> None:
     source = image_folder(tmp_path)
     assert len(frames_of(source)) == len(frames_of(source)) == 2
     source.close()
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_skipped(tmp_path: Path):
+    """In a process of its own, since OpenCV reads its limit once."""
+    side_px = 13_000
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side_px, side_px, 1, 0, 0, 0, 0))]
+    chunks += [(b"IDAT", zlib.compress(bytes((1 + side_px // 8) * side_px), 9)), (b"IEND", b"")]
+    lines = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks]
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(lines))
+    assert (tmp_path / "bomb.png").stat().st_size < 100_000
+    program = (
+        "from stream.cameras.opencv import load_cv2; import sys\n"
+        "try: print(load_cv2().imread(sys.argv[1]) is None)\n"
+        "except Exception: print(True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "bomb.png")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "True\n"

@@ -94,6 +94,16 @@ def test_every_camera_keeps_its_name_and_a_message_without_one_gets_the_name_of_
         assert [read(source).header.source for _ in range(4)] == ["cam1", "cam2", "network", "cam5"]
 
 
+@pytest.mark.parametrize(("version", "received"), [(5, 0), (3, 1)])
+def test_the_broker_holds_back_messages_above_1_mb_with_version_5(mosquitto, send, version, received):
+    health = Health()
+    with opened(mqtt_source(mosquitto, health=health, version=version)) as source:
+        send(b"x" * 20_000_000)
+        send(packed(seq=77))
+        assert read(source).header.seq == 77
+    assert health.counter("network", "drop.junk") == received
+
+
 def test_invalid_messages_are_counted_and_the_first_is_logged(mosquitto, send, caplog):
     health = Health()
     invalid = [b"", b"junk", packed(v=2), packed()[:-9], packed(skeleton="coco18"), packed(skeleton="body25")]

@@ -60,6 +60,16 @@ def test_errors_are_averaged_in_thirds_of_the_frames_by_speed() -> None:
     assert [third.p_mpjpe for third in by_speed] == pytest.approx([0, 0, 0], abs=1e-6)
 
 
+def test_only_the_motion_around_the_lifted_frames_counts() -> None:
+    """A video that stands still for two seconds and then moves at 2 m/s."""
+    truth = moving(np.concatenate([np.zeros(100), 2.0 * np.arange(100) / 50]))
+    motion, frames = MotionErrors(), np.arange(150, 180)
+    motion.add(truth, 50.0, truth[frames], frames)
+    assert [third.name for third in motion.thirds()][::5] == [
+        "speed below 2.00 m/s", "acceleration above 0.00 m/s2"
+    ]  # fmt: skip
+
+
 def test_without_frames_there_are_no_thirds() -> None:
     assert MotionErrors().thirds() == []
 

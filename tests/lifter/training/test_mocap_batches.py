@@ -35,9 +35,11 @@ def test_successive_windows_show_the_same_motion_a_frame_later(walking: MocapCli
     speed = newest.diff(dim=0).norm(dim=-1).mean(dim=(0, 2))
     assert (speed > 0).all()
     assert (speed < 0.05).all()  # metres per frame
-    # Bones do not change their lengths, whichever window they come from.
-    thigh = (newest[:, :, 2] - newest[:, :, 1]).norm(dim=-1)
-    assert torch.allclose(thigh[0], thigh[1], atol=0.02)
+    # Both windows show their common frames, but for their own normalisation.
+    windows = batch.inputs.view(3, 2, 9, 17, 4)
+    shifted = (windows[1:, :, :-1] - windows[:-1, :, 1:]).abs().median()
+    unshifted = (windows[1:] - windows[:-1]).abs().median()
+    assert shifted < 0.5 * unshifted
 
 
 def test_the_live_loss_adds_the_jitter_between_windows(walking: MocapClips) -> None:

@@ -192,6 +192,17 @@ class Page:
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"])
         return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
 
+    def still(self, selector: str) -> np.ndarray:
+        """A screenshot of an element that no longer changes: two in a row are equal."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        last = self.screenshot(selector)
+        while time.monotonic() < deadline_s:
+            image = self.screenshot(selector)
+            if np.array_equal(image, last):
+                return image
+            last = image
+        pytest.fail(f"{selector} did not come to rest within {TIMEOUT_S} s")
+
     def wait_for(self, expression: str, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until a JavaScript expression is true."""
         wait_until(lambda: bool(self.evaluate(expression)), timeout_s, expression)

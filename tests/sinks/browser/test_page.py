@@ -154,12 +154,14 @@ def test_pausing_holds_the_picture_and_scrubbing_changes_it(page: Page, sender: 
     wait_until(lambda: len(sender.sent) > enough, TIMEOUT_S)
     page.press(" ")
     page.wait_for_state("paused")
-    held = page.screenshot("#scene")
+    held = page.still("#scene")
+    more = len(sender.sent) + 15
+    wait_until(lambda: len(sender.sent) > more, TIMEOUT_S)
     assert difference(held, page.screenshot("#scene")) == 0
     page.evaluate("document.getElementById('scrub').value = -1.5")
     page.evaluate("document.getElementById('scrub').dispatchEvent(new Event('input')) && undefined")
     page.wait_for("document.getElementById('state-text').innerText === 'Paused, 1.5 s back'")
-    earlier = page.screenshot("#scene")
+    earlier = page.still("#scene")
     assert difference(held, earlier) > 0.003
     assert page.text("#time") == "−1.50 s"
     for _ in range(3):  # the first frame may be less than the 10 ms away that the display shows
@@ -174,17 +176,17 @@ def test_the_keys_turn_the_view(page: Page, sender: Sender, view: str):
     page.wait_for_state("live")
     page.press(" ")
     page.wait_for_state("paused")
-    before, drawn = page.screenshot("#scene"), page.drawn()
+    before, drawn = page.still("#scene"), page.drawn()
     page.press({"front": "1", "side": "2", "top": "3"}[view])
     page.wait_until_drawn(drawn)
-    assert difference(before, page.screenshot("#scene")) > 0.02
+    assert difference(before, page.still("#scene")) > 0.02
 
 
 def test_mouse_orbits_pans_and_zooms(page: Page, sender: Sender):
     page.wait_for_state("live")
     page.press(" ")
     page.wait_for_state("paused")
-    images = [page.screenshot("#scene")]
+    images = [page.still("#scene")]
     for move in (
         lambda: page.drag((400, 300), (550, 320)),
         lambda: page.drag((400, 300), (480, 360), button="right"),
@@ -193,7 +195,7 @@ def test_mouse_orbits_pans_and_zooms(page: Page, sender: Sender):
         drawn = page.drawn()
         move()
         page.wait_until_drawn(drawn)
-        images.append(page.screenshot("#scene"))
+        images.append(page.still("#scene"))
     assert [difference(a, b) > 0.02 for a, b in pairwise(images)] == [True] * 3
 
 
@@ -201,6 +203,7 @@ def test_the_joint_under_the_pointer_shows_its_name_angle_and_score(page: Page, 
     page.wait_for_state("live")
     page.press(" ")
     page.wait_for_state("paused")
+    page.still("#scene")
     rows, columns = np.nonzero(np.abs(page.screenshot().astype(int) - JOINT).max(axis=-1) < 12)
     inside = (rows > 130) & (rows < 630) & (columns < 940)
     found = set()
@@ -269,8 +272,7 @@ def test_a_recording_is_downloaded_and_opens_again(
     sender.persons = 1
     page.wait_for("document.getElementById('people').children.length === 1")
     page.press("r")
-    start = len(sender.sent)
-    wait_until(lambda: len(sender.sent) > start + 45, TIMEOUT_S)
+    page.wait_for("document.getElementById('record-text').innerText.match(/Stop ([2-9]|\\d\\d) s/)")
     page.press("r")
     page.wait_for("!document.getElementById('downloads').hidden")
     before = set(chromium.downloads.iterdir())
@@ -286,7 +288,7 @@ def test_a_recording_is_downloaded_and_opens_again(
         by_time = {made.header.captured_unix_ns: made for made in sender.sent}
         times = list(by_time)
         first, last = (times.index(frames[n].header.captured_unix_ns) for n in (0, -1))
-        assert len(frames) > 40
+        assert times[last] - times[first] > 1_400_000_000
         assert [restored.header.captured_unix_ns for restored in frames] == times[first : last + 1]
         for restored in frames:
             sent = by_time[restored.header.captured_unix_ns]

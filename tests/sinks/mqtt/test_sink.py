@@ -135,6 +135,7 @@ def test_every_message_is_published_under_its_topic(mosquitto, listen):
         ("poselift/cam0/persons", b"1", 0, False),
         ("poselift/cam0/pose3d", golden.JSON["pose3d"], 0, False),
         ("poselift/stats", golden.JSON["status"], 0, False),
+        ("poselift/cam0/persons", b"0", 0, False),
         ("poselift/available", b"stopped", 1, False),
     ]
 

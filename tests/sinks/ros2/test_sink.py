@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from stream.camera_info import Extrinsics
 from stream.errors import ConfigError
 from stream.messages import Meta, ModelInfo, PoseFrame, Status
 from stream.protocols import ComponentContext, opened
+from tests.examples import pose_frame
 from tests.rig_examples import UNIX_NS, joints, pose_frames
 from tests.sinks.ros2.reader import typestore
 
@@ -229,3 +231,17 @@ def test_a_late_subscriber_gets_the_static_transforms_and_the_description(domain
     assert received["/tf_static"][0].transforms[0].child_frame_id == "cam0_optical_frame"
     assert "body_a3f9k" in received["/humans/bodies/a3f9k/urdf"][0].data
     assert 0 < len(received["/tf"]) <= 55  # nothing of the time before
+
+
+def test_malformed_packets_of_strangers_are_neither_logged_nor_fatal(domain, capfd):
+    with (
+        opened(ROS2(ROS2.Settings(domain=domain, max_age_ms=1e15), ComponentContext("ros2"))) as sink,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+    ):
+        ports = [7400 + 250 * domain + offset + 2 * index for index in range(10) for offset in (10, 11)]
+        header = b"RTPS\x02\x01\x01\x10" + bytes(range(12))
+        for _ in range(50):
+            for port in ports:  # those of the first ten participants of the domain
+                stranger.sendto(header + b"\x08\x01\xff\xff" + bytes(400), ("127.0.0.1", port))
+        sink.send(pose_frame(persons=()))
+    assert "malformed" not in capfd.readouterr().err

@@ -36,6 +36,7 @@ class Machines:
         os.environ.update(environment())
         head = {"num_cpus": 0, "object_store_memory": 80 << 20, "include_dashboard": False}
         self.cluster: Any = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+        self.hall = self.add("hall")
 
     def add(self, near: str | None = None) -> Any:
         return self.cluster.add_node(**MACHINE, labels={"near": near} if near else {})
@@ -50,7 +51,6 @@ def machines() -> Iterator[Machines]:
 
 @pytest.fixture(scope="module")
 def node(machines: Machines, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    machines.add("hall")
     machines.add()
     folder = tmp_path_factory.mktemp("cluster")
     extra = CLUSTER.format(address=machines.cluster.address)
@@ -102,11 +102,10 @@ def poselift(*arguments: str) -> str:
     return done.stdout
 
 
-def test_sources_run_near_the_place_they_are_given(node: Node):
+def test_sources_run_near_the_place_they_are_given(node: Node, machines: Machines):
     node.wait_for(lambda: is_complete(node))
-    at_hall = {machine_of(node.worker_of(name)) for name in ("cam0", "cam1")}
-    assert len(at_hall) == 1
-    assert at_hall.isdisjoint(machine_of(node.worker_of(name)) for name in ("cam2", "cam3"))
+    hall = raylet_pid(machines.hall)
+    assert [machine_of(node.worker_of(name)) for name in ("cam0", "cam1")] == [hall, hall]
 
 
 def test_a_killed_worker_is_replaced_and_its_people_are_lost_once(node: Node):
@@ -140,7 +139,12 @@ def test_sources_leave_a_machine_before_maintenance_and_new_ones_take_them(node:
 
 
 def test_the_workers_of_a_machine_that_dies_are_replaced_on_another_one(node: Node, machines: Machines):
-    dead = check_takeover(node, "cam3", lambda pid: os.kill(machine_of(pid), signal.SIGKILL))
+    def kill_machine(pid: int) -> None:
+        raylet = machine_of(pid)
+        (machine,) = (m for m in machines.cluster.list_all_nodes() if raylet_pid(m) == raylet)
+        machine.all_processes["raylet"][0].process.kill()
+
+    dead = check_takeover(node, "cam3", kill_machine)
     node.wait_for(lambda: not is_running(dead))
 
 

@@ -1,11 +1,13 @@
 """Where workers go and how machines join, without a cluster."""
 
+import socket
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
+from stream.cluster.connect import connect, require_ray
 from stream.cluster.hosts import RayHosts, placement
 from stream.cluster.machine import start_arguments
 from stream.config.cluster import ClusterSettings
@@ -91,8 +93,6 @@ def test_wrong_settings_are_refused_with_the_remedy(changes, expected):
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch):
-    from stream.cluster.connect import require_ray
-
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'poselift\[ray\]'"):
         require_ray()
@@ -102,3 +102,12 @@ def test_the_command_and_a_plain_run_do_not_import_ray():
     modules = "stream.cli.main, stream.runtime.service, stream.cluster.service"
     script = f"import sys, {modules}; assert 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_an_address_without_a_cluster_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr("stream.cluster.connect.require_ray", lambda: None)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"  # bound, and not listening
+        with pytest.raises(ConfigError, match=f"no program listens at {address}: .*cluster up --head"):
+            connect(address)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from stream.postprocess.blend import PassBlender, default_blend_frames
+from stream.postprocess.blend import PassBlender, PersonPass, default_blend_frames
 from stream.windows.ring import Ring
 
 FRAMES = 60
@@ -131,14 +131,29 @@ def test_people_are_blended_independently():
     np.testing.assert_array_equal(blender.blend(ring(), second, line(second), second[-1]), line(second))
 
 
-def test_the_poses_of_a_person_are_freed_with_their_ring():
+def test_neither_a_ring_nor_the_poses_of_a_whole_pass_are_kept_alive():
     person, blender, at_ns = ring(), PassBlender(10), times(FRAMES)
-    kept = weakref.ref(blender.blend(person, at_ns, line(at_ns), at_ns[-1]))
+    poses = weakref.ref(blender.blend(person, at_ns, line(at_ns), at_ns[-1]))
+    kept = weakref.ref(person)
     gc.collect()
-    assert kept() is not None
+    assert poses() is None
     del person
     gc.collect()
     assert kept() is None
+
+
+def test_the_passes_of_a_batch_are_blended_as_those_of_single_people():
+    people, starts_ns = [ring() for _ in range(5)], [0, 0, 7, STEP_NS // 3, 2 * STEP_NS]
+    together, alone = PassBlender(10), PassBlender(10)
+    for step in range(3):
+        passes, poses = [], []
+        for index, person in enumerate(people):
+            at_ns = times(FRAMES) + starts_ns[index] + step * STEP_NS * (1 + index % 2)
+            passes.append(PersonPass(person, at_ns, int(at_ns[-1 - index])))
+            poses.append(line(at_ns, 0.1 * step, 0.01 * index))
+        blended = together.blend_all(passes, np.array(poses))
+        for lifted, single, result in zip(passes, poses, blended, strict=True):
+            np.testing.assert_array_equal(alone.blend(*lifted[:2], single, lifted.until_ns), result)
 
 
 def test_padding_before_the_first_frame_gives_no_speed():

@@ -1,5 +1,6 @@
 import dataclasses
 import threading
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -13,7 +14,7 @@ from stream.config.load import resolve
 from stream.errors import ConfigError
 from stream.messages import JointOrigin, Meta, PoseFrame, Status
 from stream.protocols import ComponentContext
-from stream.runtime.pipeline import Pipeline
+from stream.runtime.pipeline import Pipeline, load_lifter
 from stream.tracking.tracker import Tracker
 
 WAIT_S = 60.0
@@ -248,3 +249,29 @@ def test_calibration_changes_the_lifter_input_and_not_the_published_keypoints(ti
         for person, same in zip(frame.persons, again.persons, strict=True):
             np.testing.assert_array_equal(person.kp2d, same.kp2d)
             assert np.abs(person.xyz - same.xyz).max() > 1e-3
+
+
+class SlowLifter:
+    """A lifter whose every batch takes `seconds`."""
+
+    def __init__(self, lifter, seconds: float) -> None:
+        self.spec = lifter.spec
+        self.warm_up = lifter.warm_up
+        self._lifter = lifter
+        self._seconds = seconds
+
+    def lift(self, windows, last=None):
+        time.sleep(self._seconds)
+        return self._lifter.lift(windows, last)
+
+
+def test_poses_that_became_too_old_while_they_were_lifted_are_dropped_and_lost_people_are_not(
+    tiny_weights: Path, caplog
+):
+    walk = {"walk": {"type": "synthetic", "frames": 60, "fps": 20.0}}
+    settings = config(tiny_weights, walk, max_age_ms=1000.0)
+    pipeline = Pipeline(settings, lifter=SlowLifter(load_lifter(settings.lifter), 1.2))
+    frames = run(pipeline)
+    assert [[person.state for person in frame.persons] for frame in frames if frame.persons] == [["lost"]]
+    assert pipeline.health.counter("walk", "drop.too_old") > 0
+    assert caplog.text.count("ms old once lifted, more than lifter.max_age_ms, and dropped") == 1

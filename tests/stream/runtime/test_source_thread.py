@@ -75,21 +75,22 @@ class Played:
         live: bool = True,
         tracking: dict | None = None,
         script: type[Script] = Script,
+        source: dict | None = None,
     ) -> None:
-        tree = {"sources": {"cam0": {"type": "synthetic"}}, "sinks": {"out": {"type": "memory"}}}
+        tree = {"sources": {"cam0": source or {"type": "synthetic"}}, "sinks": {"out": {"type": "memory"}}}
         config = resolve(tree | {"tracking": {"confirm_frames": 1} | (tracking or {})})
         clock = FakeClock(now_ns=0)
         context, listener = ComponentContext("cam0", clock=clock), ErrorListener()
         lifter_input = LifterInput("h36m17", 243, Timing(20 * MS))
-        source = SourceThread(script(clock, *items, live=live), config, lifter_input, context, listener)
-        source.start()
-        assert source.join(20.0)
+        thread = SourceThread(script(clock, *items, live=live), config, lifter_input, context, listener)
+        thread.start()
+        assert thread.join(20.0)
         assert listener.error is None
         self.health = context.health
         self.rows = []
         self.headers: list[Header] = []
         self.windows = []
-        for buffer in source.buffers:
+        for buffer in thread.buffers:
             while request := buffer.pop_due(1, 0):
                 self.windows += request.windows(243).values()
                 for frame in request.frames:
@@ -201,8 +202,8 @@ def test_a_lost_person_never_comes_back_with_the_same_id():
     assert played.rows[-2:] == [(1840, {second: "ok"}), (1840, {second: "lost"})]
 
 
-def test_a_person_lost_by_silence_gets_a_new_id_although_captures_have_no_gap():
-    played = Played(at(1000, 300), 600, at(1020, 300))  # the second frame arrives 0.6 s late
+def test_a_person_lost_by_silence_gets_a_new_id():
+    played = Played(at(1000, 300), 600, at(1620, 300))
     first, second = played.ids
     assert [states for _, states in played.rows] == [
         {first: "new"},
@@ -210,6 +211,15 @@ def test_a_person_lost_by_silence_gets_a_new_id_although_captures_have_no_gap():
         {second: "new"},
         {second: "lost"},
     ]
+
+
+def test_frames_from_before_the_announcement_of_a_loss_are_dropped_so_that_no_time_goes_back():
+    late = [at(1000 + 20 * step, 300) for step in range(1, 20)]  # they arrive together, 0.6 s late
+    played = Played(at(1000, 300), 600, *late, at(1620, 300), at(1640, 300))
+    times_ms = [ms for ms, _ in played.rows]
+    assert times_ms == sorted(times_ms)
+    assert played.states == [["new"], ["lost"], ["new"], ["ok"], ["lost"]]
+    assert played.drops() == {"out_of_order": 19}
 
 
 def test_a_person_selected_again_as_the_largest_gets_a_new_id():

@@ -1,16 +1,21 @@
 """Threads that hang and queues that stay full are noticed, counted and logged once."""
 
 import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sinks.memory import Memory
 from stream.clock import FakeClock
 from stream.config.load import resolve
 from stream.health import Health
-from stream.messages import PoseFrame
-from stream.runtime.pipeline import Pipeline
+from stream.messages import F32, PoseFrame, Window
+from stream.protocols import ComponentContext, Lifter
+from stream.runtime.pipeline import Pipeline, load_lifter
 from stream.runtime.watchdog import FULL_S, STALLED_S, Watchdog
 
 
@@ -124,3 +129,75 @@ def test_every_source_and_the_lifter_make_turns_until_they_end(tiny_weights: Pat
         assert max(turns.values()) < STALLED_S / 2
         assert pipeline.wait(60)
         assert "source:walk" not in pipeline.health.ages_s("loop", pipeline.clock.now_ns())
+
+
+class HangingSource:
+    """A source whose reads hang until `released`."""
+
+    live = True
+    released = threading.Event()
+
+    class Settings(msgspec.Struct, frozen=True):
+        """No settings."""
+
+    def __init__(self, settings: Settings, context: ComponentContext) -> None:
+        pass
+
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def read(self, timeout_s: float) -> None:
+        self.released.wait()
+
+
+class HangingLifter:
+    """A lifter that hangs in its first batch until `released`."""
+
+    def __init__(self, lifter: Lifter, released: threading.Event) -> None:
+        self.spec, self.warm_up = lifter.spec, lambda: None
+        self._lifter, self._released = lifter, released
+
+    def lift(self, windows: Sequence[Window], last: int | None = None) -> F32:
+        self._released.wait()
+        return self._lifter.lift(windows, last)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("thread", ["source:hanging", "lift"])
+def test_a_source_or_lifter_that_hangs_is_reported_while_it_does(
+    tiny_weights: Path, thread: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("stream.runtime.watchdog.STALLED_S", 1.0)
+    HangingSource.released = released = threading.Event()
+    hanging = {"type": f"{__name__}:HangingSource"}
+    config = resolve(
+        {
+            "sources": {"walk": {"type": "synthetic"}} | ({} if thread == "lift" else {"hanging": hanging}),
+            "lifter": {"weights": str(tiny_weights)},
+            "sinks": {"poses": {"type": "memory"}},
+        }
+    )
+    lifter: Lifter = load_lifter(config.lifter)
+    pipeline = Pipeline(config, lifter=HangingLifter(lifter, released) if thread == "lift" else lifter)
+    watchdog = Watchdog(pipeline.health, pipeline.clock, 0.25)
+
+    def state(thread: str) -> str:
+        watchdog.check()
+        return str(pipeline.health.report()["states"].get(thread, {}).get("state"))
+
+    with pipeline:
+        wait_until(lambda: state(thread) == "stalled")
+        assert not watchdog.alive
+        assert pipeline.health.counter(thread, "stalled") == 1
+        released.set()
+        if thread == "lift":
+            wait_until(lambda: state(thread) == "ok")

@@ -12,7 +12,7 @@ from stream.tracking.association import (
     solve_assignment,
     warm_up,
 )
-from stream.tracking.track import Track
+from stream.tracking.track import Track, update_tracks
 
 MS = 1_000_000
 
@@ -100,3 +100,23 @@ def test_a_new_person_may_move_further_than_one_whose_velocity_is_known():
     standing.update(before, 20 * MS)
     assert associate([moved], [track_at(before)], 100 * MS) == [(0, 0)]
     assert associate([moved], [standing], 120 * MS) == []
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.1])
+def test_tracks_updated_together_are_those_updated_one_by_one(hidden: float):
+    rng = np.random.default_rng(7)
+    together, alone = ([track_at(body(rng)) for _ in range(6)] for _ in range(2))
+    for person, track in enumerate(alone):
+        together[person].xy = track.xy
+        together[person].has_moved = track.has_moved = person != 3
+    for step in range(1, 6):
+        persons = [body(rng, 2.0, 20.0) for _ in range(6)]
+        for xy in persons:
+            xy[rng.random(17) < hidden] = np.nan
+        update_tracks(together, persons, step * 33 * MS)
+        for track, xy in zip(alone, persons, strict=True):
+            track.update(xy, step * 33 * MS)
+        for first, second in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(first.xy, second.xy)
+            np.testing.assert_array_equal(first.velocity, second.velocity)
+            assert (first.size, first.last_ns, first.updates) == (second.size, second.last_ns, second.updates)

@@ -298,3 +298,20 @@ def test_a_repair_of_the_arms_lasts_as_long_as_their_own_mix_up_after_one_of_the
         for frame, exchanged in zip(frames, pairs, strict=True)
     ]
     assert np.mean(right) > 0.95
+
+
+def test_hands_that_touch_are_hardly_exchanged_when_the_rest_of_the_body_disappears():
+    """A half hidden body has not shrunk, so a few pixels of noise in its hands are no evidence."""
+    still = CAMERA.project(CAMERA.view(figure(0.3, Walk(start_rad=FACING_CAMERA_RAD))))
+    repaired = 0
+    for seed in range(6):
+        random, (repair, context) = np.random.default_rng(seed), make_repair()
+        for seq in range(60):
+            xy = still + random.normal(0, 2, (17, 2))
+            for wrist, side in ((13, 1), (16, -1)):  # 6 px apart in front of the chest
+                xy[wrist] = still[8] + [3 * side, 30] + random.normal(0, 4, 2)
+            if seq >= 30:
+                xy[np.delete(np.arange(17), [13, 16])] = np.nan
+            repair.update(keypoints(xy, seq, seq / 50))
+        repaired += context.health.counter("cam0", "swaps")
+    assert repaired < 8  # of 180 frames; 27 if the size followed the visible joints

@@ -271,16 +271,25 @@ def test_in_a_file_a_silence_takes_no_time():
     assert [pending.header.captured_ns for pending in request.frames] == [0, 0]
 
 
-def test_the_events_of_frames_dropped_for_their_age_are_carried_over_to_the_next_frame():
+def test_the_lost_people_of_frames_dropped_for_their_age_are_announced_at_once():
     camera = BufferedCamera(predict_s=0.25)
     camera.push(frame(0, "a"))
     assert states(camera.pop_due()) == [{"a": "new"}]
     for seq in range(1, 6):
         camera.push(frame(seq))
-    assert camera.buffer.pop_due(1, 0, oldest_ns=SECOND) is None
-    camera.push(frame(20))
     request = camera.buffer.pop_due(1, 0, oldest_ns=SECOND)
-    assert (seqs(request), states(request)) == ([20], [{"a": "lost"}])
+    assert (seqs(request), states(request)) == ([5], [{"a": "lost"}])
+    assert camera.buffer.too_old == 4
+
+
+def test_new_people_of_frames_dropped_for_their_age_are_new_in_the_next_frame():
+    camera = BufferedCamera(predict_s=0.25)
+    for seq in range(5):
+        camera.push(frame(seq, "a"))
+    assert camera.buffer.pop_due(1, 0, oldest_ns=SECOND // 2) is None
+    camera.push(frame(5, "a"))
+    request = camera.buffer.pop_due(1, 0, oldest_ns=SECOND // 2)
+    assert (seqs(request), states(request)) == ([5], [{"a": "new"}])
     assert camera.buffer.too_old == 5
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.messages import JointOrigin
-from stream.windows.resample import Timing, resample
+from stream.windows.resample import Timing, WindowCut, resample
 from stream.windows.ring import Ring
 
 SIZE = (640, 480)
@@ -198,6 +198,7 @@ def test_a_fast_camera_is_resampled_when_poses_before_its_frames_are_needed():
     assert window_from(ring, 21, first_ms - 1).captured_ns[0] == round(19.7 * 59 * MS) - 20 * STEP_NS
 
 
+@settings(deadline=None)  # the first call of a busy machine takes long
 @given(
     st.lists(st.tuples(st.integers(1, 200), st.booleans()), min_size=1, max_size=60),
     st.integers(1, 20),
@@ -225,3 +226,20 @@ def test_resampling_does_not_change_the_captured_frames():
 def test_points_between_frames_after_the_last_detection_are_predicted():
     ring = ring_of([0, 33.3, 66.7, 100, 133.3], detected=[True, True, True, False, False])
     assert window(ring).origin.tolist() == [INTERPOLATED, PREDICTED, PREDICTED, PREDICTED, PREDICTED]
+
+
+def test_the_windows_of_a_batch_are_those_of_single_rings():
+    rings = [
+        ring_of(range(0, 200, 20)),  # on the grid
+        ring_of([0, 33.3, 66.7, 100, 133.3]),
+        ring_of([0, 33.3, 66.7], detected=[True, False, True]),
+        ring_of([5]),
+        ring_of(range(0, 300, 7), capacity=64),
+    ]
+    timing = Timing(window_step_ns=STEP_NS)
+    batch = timing.windows([WindowCut(ring, SIZE, ring.count) for ring in rings], 5)
+    for ring, result in zip(rings, batch, strict=True):
+        alone = window(ring)
+        np.testing.assert_array_equal(result.keypoints, alone.keypoints)
+        np.testing.assert_array_equal(result.origin, alone.origin)
+        np.testing.assert_array_equal(result.captured_ns, alone.captured_ns)

@@ -240,3 +240,39 @@ def test_publishing_sets_the_time_and_the_remaining_latency_once():
     again = FakeClock()
     again.advance(60)
     assert wire.with_publish_time(stamped, again) is stamped
+
+
+def test_people_decoded_together_are_those_decoded_one_by_one():
+    rng = np.random.default_rng(3)
+    whole = rng.uniform(0.1, 1.0, (4, 17, 3)).astype("<f4")
+    flawed = whole.copy()
+    flawed[1, 2], flawed[2, 3, 2], flawed[3, 4, 2] = np.nan, 1.5, 0.0
+    for kp in (whole, flawed):
+        people = [{"kp": person.tobytes(), "id": f"p{index}"} for index, person in enumerate(kp)]
+        together = wire.decode_keypoints(msgpack.packb(PLAIN_KEYPOINTS | {"persons": people})).persons
+        alone = [
+            wire.decode_keypoints(msgpack.packb(PLAIN_KEYPOINTS | {"persons": [one]})).persons[0]
+            for one in people
+        ]
+        for first, second in zip(together, alone, strict=True):
+            assert (first.id, first.complete) == (second.id, second.complete)
+            np.testing.assert_array_equal(first.xy, second.xy)
+            np.testing.assert_array_equal(first.score, second.score)
+
+
+@pytest.mark.parametrize("array", ["xyz", "score", "root", "kp2d"])
+def test_one_invalid_person_among_many_is_refused(array):
+    frame = pose_frame()
+    joints = 17
+    values = {
+        "xyz": np.ones((joints, 3), np.float32),
+        "score": np.ones(joints, np.float32),
+        "root": np.ones(3, np.float32),
+        "kp2d": np.ones((joints, 3), np.float32),
+    }
+    origin = np.ones(joints, np.uint8)
+    valid = [Pose(f"p{index}", "ok", origin=origin, **values) for index in range(4)]
+    invalid = Pose("p4", "ok", origin=origin, **values | {array: np.full_like(values[array], np.inf)})
+    assert len(wire.decode(wire.encode(replace(frame, persons=tuple(valid)))).persons) == 4
+    with pytest.raises(EncodeError, match="person 'p4'"):
+        wire.encode(replace(frame, persons=(*valid, invalid)))

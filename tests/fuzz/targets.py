@@ -273,7 +273,7 @@ class Connection:
         yield self._data
 
 
-@target(page_requests, mutate.as_json)
+@target(page_requests, mutate.as_json, cost=3)
 def browser_requests() -> Iterator[Read]:
     loop = asyncio.new_event_loop()
 
@@ -347,7 +347,7 @@ def keypoint_npz_files() -> Iterator[Read]:
         yield read
 
 
-@target(plain_arrays, mutate.numpy_array, errors=(ConfigError,), cost=4)
+@target(plain_arrays, mutate.numpy_array, errors=(ConfigError,), cost=8)
 def keypoint_npy_files() -> Iterator[Read]:
     defaults = keypoints.RecordingDefaults("coco17", 30.0, (640, 480), "cam0")
     with file_named("a.npy") as path:
@@ -496,6 +496,7 @@ def config_changes() -> Iterator[Read]:
     ],
     mutate.as_json,
     errors=(ConfigError,),
+    cost=3,
 )
 def camera_calibrations() -> Iterator[Read]:
     def read(data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import getpass
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -9,6 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# A shell that runs the tests in the background, or nohup, makes them ignore these signals; programs that
+# the tests start would inherit that.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 class Mosquitto:

@@ -61,7 +61,10 @@ def test_a_person_who_leaves_and_a_camera_that_dies_are_announced_while_the_node
 def test_a_stopped_node_announces_its_end(stack: ExitStack, mosquitto: Mosquitto, domain: int):
     node = Node(stack, mosquitto, domain, WALKER)
     node.process.send_signal(signal.SIGTERM)
-    end = {"ros2": ["deleted", "none tracked", "no body topics", "no topics"], "mqtt": ["stopped"]}
+    end = {
+        "ros2": ["deleted", "none tracked", "no body topics", "no topics"],
+        "mqtt": ["no person", "stopped"],
+    }
     node.wait_until_heard(LOST | {"zeromq": []} | end)
     assert node.process.wait(20) == 0
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     import zmq
 
 TICK_S = 0.02  # between two checks while much comes in
-# Between two checks while little comes in. Two guards that wake 50 times a second take 5 % of the CPU time of
-# a node with one person at 50 Hz, ten times 1 %. A flood has this long before the first check: at 500 MB/s
-# that is 50 MB.
+# Between two checks while little comes in: every check wakes a thread. A flood has this long before the first
+# check that sees it.
 QUIET_TICK_S = 0.1
 _QUIET_SHARE = 1 / 8  # of a limit; below it little comes in
 _MAX_CHECKS = 64  # connections per tick, so that a thousand subscribers cost no more than these

@@ -102,7 +102,7 @@ def update_tracks(tracks: Sequence[Track], persons: Sequence[F32], now_ns: int) 
     """Continue tracks, each one once, at the joints (J, 2) px of their persons, NaN where missing.
 
     Complete persons whose tracks are complete and have moved are updated together: ten of them, with their
-    sizes, take half of the time of ten calls of `Track.update`.
+    sizes, take 10 % less time than ten calls of `Track.update`.
     """
     together = _update_together(tracks, persons, now_ns) if len(tracks) > 1 else set()
     for row, (track, person) in enumerate(zip(tracks, persons, strict=True)):

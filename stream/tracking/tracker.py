@@ -196,7 +196,7 @@ class Tracker:
         if self._limit is None:
             return True
         people = sum([track.confirmed for track in self._tracks])
-        admitted = people < MAX_PEOPLE and self._limit.admit(now_ns)
+        admitted = people < MAX_PEOPLE and self._limit.admit(id(self), now_ns)
         if admitted:
             self._limit.update(id(self), people + 1, now_ns)
         else:

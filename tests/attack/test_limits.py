@@ -42,16 +42,21 @@ def test_a_camera_has_a_limited_number_of_people_and_tracks():
     tracker = live_tracker(confirm_frames=1)
     people = [person_at(300, id=f"p{number}") for number in range(3 * MAX_PEOPLE)]
     (tracked,) = tracker.update(frame(0, *people))
-    assert len(tracked.persons) == MAX_NEW_PEOPLE
-    assert tracker.ignored_people == 3 * MAX_PEOPLE - MAX_NEW_PEOPLE
+    assert len(tracked.persons) == 1 + MAX_NEW_PEOPLE
+    assert tracker.ignored_people == 3 * MAX_PEOPLE - 1 - MAX_NEW_PEOPLE
     assert MAX_TRACKS == 2 * MAX_PEOPLE
 
 
 def test_new_people_are_limited_in_time():
     limit, admitted = PeopleLimit(), 0
     for second in range(100):
-        admitted += sum(limit.admit(second * 10**9) for _ in range(1000))
-    assert admitted == 50 + 99 * 8
+        admitted += sum(limit.admit(1, second * 10**9) for _ in range(1000))
+    assert admitted == 1 + 50 + 99 * 8
+
+
+def test_many_cameras_may_start_at_once_each_with_one_person():
+    limit = PeopleLimit()
+    assert all(limit.admit(camera, 0) for camera in range(200))
 
 
 def test_the_cameras_of_a_source_share_a_limit_until_they_are_silent():
@@ -59,8 +64,8 @@ def test_the_cameras_of_a_source_share_a_limit_until_they_are_silent():
     for camera in range(5):
         limit.update(camera, MAX_PEOPLE, 0)
     assert 5 * MAX_PEOPLE == MAX_PEOPLE_OF_SOURCE
-    assert not limit.admit(10**9)
-    assert limit.admit(3 * 10**9)
+    assert not limit.admit(0, 10**9)
+    assert limit.admit(0, 3 * 10**9)
 
 
 def test_frames_that_waited_too_long_are_dropped_and_counted_and_their_events_kept():

@@ -67,8 +67,9 @@ def node(machines: Machines, tiny_weights: Path, tmp_path_factory: pytest.TempPa
 
 
 def is_complete(node: Node) -> bool:
-    """Whether every camera is published and its worker is known."""
-    return all(node.session(name) and node.worker_of(name) for name in CAMERAS)
+    """Whether every camera is published and its worker is known, which the status tells some time later."""
+    workers = [node.worker_of(name) for name in CAMERAS]
+    return all(node.session(name) for name in CAMERAS) and all(pid and is_running(pid) for pid in workers)
 
 
 def machine_of(pid: int) -> int:
@@ -128,7 +129,7 @@ def test_sources_leave_a_machine_before_maintenance_and_new_ones_take_them(node:
     (machine,) = (m for m in machines.cluster.list_all_nodes() if raylet_pid(m) == raylet)
     poselift("drain", str(node.config), machine.node_id)
     node.wait_for(lambda: node.session("cam0") != before and is_complete(node))
-    assert machine_of(node.worker_of("cam0")) != raylet
+    node.wait_for(lambda: is_complete(node) and machine_of(node.worker_of("cam0")) != raylet)
     assert node.wait_for(lambda: node.report["counters"].get("workers.moved"))
     assert f"{machine.node_id[:12]}: 4 CPUs, near hall, gets no workers" in poselift(
         "status", str(node.config)

@@ -30,8 +30,8 @@ DERIVED_JOINTS: dict[str, tuple[dict[str, float], ...]] = {
 }
 
 # Joints that a detector puts beside those of motion capture, as weighted sums of the detector's own joints.
-# MediaPipe puts hips 21 to 49 mm too low on the trunk, about 6 % of its length; the median is 35 mm in the
-# two videos of `benchmarks/detector_offsets.py`. A corrected joint keeps its score.
+# MediaPipe puts hips 35 mm too low on the trunk, 6.5 % of its detected length, in both videos of
+# `benchmarks/detector_offsets.py`. A corrected joint keeps its score.
 HIP_RISE = 0.06
 CORRECTED_JOINTS: dict[str, dict[str, dict[str, float]]] = {
     "blazepose33": {

@@ -38,10 +38,9 @@ SIGMA_SCALE = 1.5  # some joints deviate more than the median joint
 _MIN_JOINTS = 4
 _SIGMA_S = 0.5  # time constant of the average of deviations
 TAIL = 4.0  # half a squared deviation above which a joint's cost grows slowly: it may be simply wrong
-MAX_EVIDENCE = 30.0  # logarithm of the odds that one frame's motion can give
-# The evidence of one pair above this counts only in part: arms move further than hips, and may not outvote
-# them by distance alone.
-PAIR_EVIDENCE, EXCESS_SHARE = 5.0, 0.25
+# Logarithm of the odds that one frame's motion can give. With less, arms that return for a frame take hips,
+# knees and ankles with them; with much more, noise exchanges single pairs.
+MAX_EVIDENCE = 18.0
 MIN_PROBABILITY = 0.5  # of an exchange that is repaired
 # With this probability of the detector's own sides, weaker evidence in a frame changes nothing.
 _CERTAIN, _WEAK_EVIDENCE = 0.95, 3.0
@@ -177,8 +176,7 @@ class LeftRightRepair:
         certain = motion.belief[0] > _CERTAIN and np.maximum(gain, 0.0).sum() < _WEAK_EVIDENCE
         if certain and (penalty is None or penalty[0] <= 0):
             return
-        limited = np.clip(gain, -PAIR_EVIDENCE, PAIR_EVIDENCE)
-        evidence = self._states.changed @ (limited + EXCESS_SHARE * (gain - limited))  # (S, S)
+        evidence = self._states.changed @ gain  # (S, S)
         likelihood = np.exp(np.maximum(evidence - evidence.max(), -MAX_EVIDENCE))
         joint = motion.belief[:, None] * self._states.transition(elapsed_s) * likelihood
         if penalty is not None:

@@ -222,14 +222,14 @@ def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
 def _checked(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The columns of a recording; ConfigError when one is missing, or of another type or shape."""
     table = {}
+    for name in (*_FRAME, *_PERSON):
+        if name not in arrays and name not in _OPTIONAL:
+            raise ConfigError(f"the array {name} is missing")
     for columns, first in ((_FRAME, "seq"), (_PERSON, "frame")):
         for name, dtype in columns.items():
-            if name not in arrays and name in _OPTIONAL:
+            if name not in arrays:
                 continue
-            column = arrays.get(name)
-            shape = _SHAPES.get(name, ())
-            if column is None:
-                raise ConfigError(f"the array {name} is missing")
+            column, shape = arrays[name], _SHAPES.get(name, ())
             if (
                 column.dtype.kind not in _KINDS[np.dtype(dtype).kind]
                 or column.ndim != 1 + len(shape)

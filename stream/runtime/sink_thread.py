@@ -11,6 +11,7 @@ from stream.messages import Message, PoseFrame
 from stream.protocols import Sink, opened
 from stream.queues import DropOldestQueue
 from stream.rate_limited_log import RateLimitedLog
+from stream.runtime.lost_events import LostEvents
 
 log = logging.getLogger("poselift")
 
@@ -44,9 +45,8 @@ class SinkThread:
         self._health = health
         self._lossless = lossless
         self._available = True  # until an attempt fails
-        self._queue: DropOldestQueue[Message] = DropOldestQueue(
-            queue_size, lambda: health.increment(name, "drop.sink_slow")
-        )
+        self._queue: DropOldestQueue[Message] = DropOldestQueue(queue_size, self._on_drop)
+        self._lost = LostEvents()
         self._log = RateLimitedLog(clock)
         self._backoff = Backoff(_FIRST_RETRY_S, _MAX_RETRY_S)
         self._stop = threading.Event()
@@ -108,6 +108,7 @@ class SinkThread:
     def _serve(self, sink: Sink) -> None:
         while not self._queue.drained:
             message = self._queue.get(_TICK_S)
+            message = self._lost.pop() if message is None else self._lost.carry(message)
             if message is None:
                 continue
             started_ns = self._clock.now_ns()
@@ -119,10 +120,15 @@ class SinkThread:
                 continue
             except SinkUnavailable:
                 self._health.increment(self.name, "drop.sink_down")
+                self._lost.keep(message)
                 raise
             if isinstance(message, PoseFrame):
                 self._health.observe_ms("publish", (self._clock.now_ns() - started_ns) / 1e6)
                 self._health.increment(self.name, "sent")
+
+    def _on_drop(self, message: Message) -> None:
+        self._health.increment(self.name, "drop.sink_slow")
+        self._lost.keep(message)
 
     def _wait_to_retry(self, error: SinkUnavailable) -> None:
         self._available = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sources.keypoint_receiver import DISCARD_S, KeypointReceiver
 from stream.connection_guard import ConnectionGuard
-from stream.errors import ConfigError, SourceLost, SourceUnavailable
+from stream.errors import AddressInUse, ConfigError, SourceLost, SourceUnavailable
 from stream.keepalive import keep_alive
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
@@ -135,7 +135,8 @@ class ZeroMQ:
         except zmq.ZMQError as error:
             self.close()
             if error.errno in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL, errno.ENODEV):
-                raise SourceUnavailable(f"{settings.endpoint} cannot be bound now: {error}") from None
+                kind = AddressInUse if error.errno == zmq.EADDRINUSE else SourceUnavailable
+                raise kind(f"{settings.endpoint} cannot be bound now: {error}") from None
             raise ConfigError(
                 f"{self._context.name}.endpoint: expected an address like tcp://127.0.0.1:5557, "
                 f"got {settings.endpoint!r}: {error}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from stream.errors import ConfigError, SinkUnavailable
+from stream.errors import AddressInUse, ConfigError
 from stream.health import stalled_threads
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
@@ -70,14 +70,14 @@ class Prometheus:
         self.endpoint = f"http://{settings.host}:{settings.port}/metrics"  # once open, with the actual port
 
     def open(self) -> None:
-        """Listen; SinkUnavailable while the port is taken, ConfigError for a wrong host."""
+        """Listen; AddressInUse while the port is taken, ConfigError for a wrong host."""
         address = self._settings.host, self._settings.port
         try:
             server = _Server(address, self)
         except OSError as error:
             place = f"port {address[1]} of {address[0]} cannot be bound: {error.strerror}"
             if error.errno == errno.EADDRINUSE:
-                raise SinkUnavailable(f"{place}; end the program that uses it or set another port") from None
+                raise AddressInUse(f"{place}; end the program that uses it or set another port") from None
             raise ConfigError(f"{self._context.name}: {place}") from None
         self.endpoint = f"http://{address[0]}:{server.server_address[1]}/metrics"
         name = f"http:{self._context.name}"

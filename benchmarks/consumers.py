@@ -198,11 +198,10 @@ def record(kind: str, folder: str) -> None:
 
 def main() -> None:
     us: dict[str, float] = {"rotations": rotations_microseconds()}
-    us_of_20: dict[str, float] = {}
+    us_of_20, age = dict[str, float](), dict[str, tuple[float, float]]()
     size: dict[str, float] = {"ros2": ros_bytes(), "vmc": vmc_bytes(), "sonic": sonic_bytes()}
     size["zeromq"] = float(np.mean([len(encode_document(frame)) for frame in frames()]))
     size["mqtt"] = float(np.mean([len(encode_document(frame, "json")) for frame in frames()]))
-    age: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = Mosquitto(folder)

@@ -5,11 +5,12 @@ It is a small actor with a name, beside the supervisor, and ends with it.
 """
 
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any
 
+from stream.clock import SystemClock
 from stream.cluster.connect import NAMESPACE, ray_module
 from stream.errors import ConfigError
+from stream.rate_limited_log import RateLimitedLog
 
 
 class BoardActor:
@@ -41,6 +42,7 @@ class Board:
 
         self.leaving: frozenset[str] = frozenset()
         self._pending: Future[frozenset[str]] | None = None
+        self._log = RateLimitedLog(SystemClock())
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         options = {"name": _name(node), "namespace": NAMESPACE, "num_cpus": 0, "scheduling_strategy": here}
         try:
@@ -56,8 +58,10 @@ class Board:
         if self._pending is not None:
             if not self._pending.done():
                 return
-            with suppress(Exception):  # without its board a cluster goes on
+            try:
                 self.leaving = self._pending.result()
+            except Exception as error:  # Ray raises many types; without its board a cluster goes on
+                self._log.warning("board", "cluster: status and drain do not work: %s", type(error).__name__)
         self._pending = self._actor.exchange.remote(report).future()
 
 

@@ -22,6 +22,7 @@ from stream.cluster.connect import connect, disconnect, ray_module
 from stream.cluster.lease import LEASE, MAX_SILENCE_S, ORDER
 from stream.config.cluster import ClusterSettings
 from stream.config.load import Config
+from stream.config.workers import WorkerRange
 from stream.errors import ConfigError
 from stream.runtime.share import Share, divide
 from stream.runtime.worker import Order
@@ -175,9 +176,9 @@ def _kill_actor(begun: Future[_Actor]) -> None:
 class RayHosts:
     """Runs the workers of `config` as actors of a Ray cluster, for a `Supervisor`."""
 
-    def __init__(self, config: Config, settings: ClusterSettings, clock: Clock | None = None) -> None:
-        self.spares = settings.spares
-        self._settings = settings
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self._settings = config.cluster
+        self.spares = self._settings.spares
         self._name = config.node
         self._clock = clock or SystemClock()
         self._zmq: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -211,7 +212,7 @@ class RayHosts:
         """Sources divided by the place they must be near, then evenly; each place has at least one worker."""
         places: dict[str, list[str]] = {}
         for name in config.sources:
-            places.setdefault(self._settings.near.get(name, ""), []).append(name)
+            places.setdefault(self.near(config, name), []).append(name)
         count = self._worker_count(config)
         shares: list[Share] = []
         for near, names in places.items():
@@ -219,6 +220,9 @@ class RayHosts:
             for share in divide(names, part):
                 shares.append(Share(f"worker-{len(shares) + 1}", share.sources, near))
         return shares
+
+    def near(self, config: Config, source: str) -> str:
+        return config.cluster.near.get(source, "")
 
     def threads(self, config: Config) -> int:
         return max(1, int(self._settings.worker_cpus))
@@ -251,7 +255,7 @@ class RayHosts:
 
     def _worker_count(self, config: Config) -> int:
         if config.workers != "auto":
-            return config.workers
+            return config.workers.min if isinstance(config.workers, WorkerRange) else config.workers
         ray = ray_module()
         room = int(ray.cluster_resources().get("CPU", 1.0) / self._settings.worker_cpus)
         return max(1, min(len(config.sources), room - 1))  # one place is for the spare

@@ -5,20 +5,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stream.cluster.connect import environment
-from tests.stream.runtime.test_supervisor import (
+from tests.stream.running_node import (
     CAMERAS,
     Node,
     assert_in_order,
-    ids,
+    check_takeover,
+    is_complete,
     is_running,
-    lost_ids,
 )
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: poselift[ray]")
@@ -66,34 +66,9 @@ def node(machines: Machines, tiny_weights: Path, tmp_path_factory: pytest.TempPa
     assert returncode == 0, "".join(output)
 
 
-def is_complete(node: Node) -> bool:
-    """Whether every camera is published and its worker is known, which the status tells some time later."""
-    workers = [node.worker_of(name) for name in CAMERAS]
-    return all(node.session(name) for name in CAMERAS) and all(pid and is_running(pid) for pid in workers)
-
-
 def machine_of(pid: int) -> int:
     """Process id of the raylet, Ray's process of a machine, that started a worker."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def check_takeover(node: Node, source: str, fail: Callable[[int], None]) -> int:
-    """Let the worker of `source` fail; its cameras must come back from another one without any pose twice."""
-    node.wait_for(lambda: is_complete(node) and node.has_spare())
-    pid = node.worker_of(source)
-    assert pid is not None
-    before = {name: node.session(name) for name in CAMERAS}
-    moved = [name for name in CAMERAS if node.worker_of(name) == pid]
-    fail(pid)
-    node.wait_for(lambda: all(node.session(name) != before[name] for name in moved))
-    node.wait_for(lambda: len([f for f in node.frames(source) if f["session"] == node.session(source)]) > 30)
-    for name in CAMERAS:
-        frames = node.frames(name)
-        assert_in_order(frames)
-        for session in {frame["session"] for frame in frames} - {node.session(name)}:
-            old = [frame for frame in frames if frame["session"] == session]
-            assert sorted(lost_ids(old)) == sorted(ids(old)), "every person of an old session is lost once"
-    return pid
 
 
 def poselift(*arguments: str) -> str:

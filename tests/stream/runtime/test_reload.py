@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.stream.runtime.test_supervisor import Node, assert_in_order, ids, lost_ids
+from tests.stream.running_node import Node, assert_in_order, ids, lost_ids
 
 WAIT_S = 120.0
 StartNode = Callable[[list[str], int], Node]

@@ -6,7 +6,8 @@ from typing import Any
 
 from stream.cluster.board import board
 from stream.cluster.connect import connect, disconnect, nodes, ray_module
-from stream.cluster.hosts import NEAR, RayHosts
+from stream.cluster.hosts import RayHosts
+from stream.cluster.machine_list import NEAR
 from stream.config.load import Config
 from stream.errors import ConfigError
 from stream.health import health_line

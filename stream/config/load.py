@@ -191,6 +191,15 @@ def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:
     )
 
 
+def with_sources(config: Config, sources: dict[str, dict[str, Any]], scene: dict[str, Any]) -> Config:
+    """The config with other sources and another scene, as plain values. Raises ConfigError."""
+    return replace(
+        config,
+        sources={name: _source(check_name(name, "sources"), tree) for name, tree in sources.items()},
+        scene=to_struct(RootPosition.Settings, scene, "scene"),
+    )
+
+
 def _scene(tree: dict[str, Any], sources: dict[str, ComponentConfig]) -> RootPosition.Settings:
     scene: RootPosition.Settings = to_struct(RootPosition.Settings, tree, "scene")
     # A source of images has one camera, of its own name; a source of keypoints can have cameras of any name.

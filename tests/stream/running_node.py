@@ -16,7 +16,7 @@ import zmq
 from tests.stream.runtime.test_service import keypoints
 
 CAMERAS = ["cam0", "cam1", "cam2", "cam3"]
-RATE_HZ = 30
+RATE_HZ = 15
 WAIT_S = 120.0
 CONFIG = """
 node: test
@@ -37,6 +37,7 @@ class Node:
     """A `poselift run`, a sender of four cameras, and a record of everything published.
 
     cameras: those in the config. command: of poselift that starts the node; more: further lines of YAML.
+    host: address at which the cameras send.
     sent_cameras: cameras whose keypoints are sent.
     """
 
@@ -48,10 +49,11 @@ class Node:
         workers: int | str = 2,
         command: tuple[str, ...] = ("run",),
         more: str = "",
+        host: str = "127.0.0.1",
     ) -> None:
         context = zmq.Context.instance()
         self._sender = context.socket(zmq.PUB)
-        self._incoming = f"tcp://127.0.0.1:{self._sender.bind_to_random_port('tcp://127.0.0.1')}"
+        self._incoming = f"tcp://{host}:{self._sender.bind_to_random_port(f'tcp://{host}')}"
         with context.socket(zmq.PUB) as probe:
             self._port = probe.bind_to_random_port("tcp://127.0.0.1")
         self._subscriber = context.socket(zmq.SUB)
@@ -60,11 +62,11 @@ class Node:
         self._subscriber.subscribe(b"")
         self._weights, self._folder, self._workers = weights, folder, workers
         self.config = folder / "workers.yaml"
-        self.write_config(cameras, more)
-        arguments = [sys.executable, "-m", "stream.cli", *command, str(self.config)]
-        self.process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        self._more = more
+        self.write_config(cameras)
+        self._output = folder / "output.txt"
+        self._command = [sys.executable, "-m", "stream.cli", *command, str(self.config)]
+        self.process = self.start()
         self.sent_cameras = CAMERAS
         self.poses: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []
@@ -73,6 +75,16 @@ class Node:
         self._threads = [threading.Thread(target=run) for run in (self._send, self._receive)]
         for thread in self._threads:
             thread.start()
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the node, whose output goes to a file: a full pipe would block it."""
+        with self._output.open("wb") as output:
+            return subprocess.Popen(self._command, stdout=output, stderr=subprocess.STDOUT)
+
+    def wait_for_end(self) -> str:
+        """Wait until the process has ended; its output."""
+        self.process.wait(WAIT_S)
+        return self._output.read_text()
 
     def write_config(self, cameras: Sequence[str], changes: str = "") -> None:
         """Write the config; changes: more lines of YAML."""
@@ -87,7 +99,7 @@ class Node:
             folder=self._folder,
             workers=self._workers,
         )
-        self.config.write_text(text + changes)
+        self.config.write_text(text + self._more + changes)
 
     def _send(self) -> None:
         for seq in range(1_000_000):

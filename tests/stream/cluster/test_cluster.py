@@ -4,66 +4,101 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stream.cluster.connect import environment
+from tests.sinks.node import Link
 from tests.stream.running_node import (
     CAMERAS,
     Node,
     assert_in_order,
+    assert_none_twice,
     check_takeover,
+    ids,
     is_complete,
     is_running,
+    lost_ids,
 )
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: poselift[ray]")
 
-MACHINE = {"num_cpus": 4, "object_store_memory": 80 << 20}
+STORE = {"object_store_memory": 80 << 20}
 CLUSTER = """
-cluster: {{address: "{address}", worker_cpus: 1, near: {{cam0: hall, cam1: hall}}}}
+cluster:
+  {{address: "{address}", host: "{host}", worker_cpus: 1, near: {{cam0: hall, cam1: hall}}, return_s: 1}}
 """
 
 
 class Machines:
-    """A head without room for workers, and machines that are added and killed."""
+    """A head without room for workers, and machines that are added and killed.
 
-    def __init__(self) -> None:
-        os.environ.update(environment())
-        head = {"num_cpus": 0, "object_store_memory": 80 << 20, "include_dashboard": False}
+    link: to a network of its own, on which `add_behind_link` starts a machine; None without the right to one.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        # Ray gives up a head that is gone after so many seconds.
+        os.environ.update(environment() | {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"})
+        try:
+            self.link: Link | None = Link(stack)
+        except pytest.skip.Exception:
+            self.link = None
+        self.host = self.link.host if self.link else "127.0.0.1"
+        head = {"num_cpus": 0, "include_dashboard": False, "node_ip_address": self.host, **STORE}
         self.cluster: Any = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
         self.hall = self.add("hall")
 
     def add(self, near: str | None = None) -> Any:
-        return self.cluster.add_node(**MACHINE, labels={"near": near} if near else {})
+        labels = {"near": near} if near else {}
+        return self.cluster.add_node(num_cpus=4, node_ip_address=self.host, labels=labels, **STORE)
+
+    def add_behind_link(self, near: str) -> None:
+        """A machine with room for a single worker, so that the spare is elsewhere."""
+        assert self.link is not None
+        options = f"--node-ip-address={self.link.node_host} --num-cpus=1 --labels=near={near}"
+        start = ["start", f"--address={self.cluster.address}", *options.split(), "--disable-usage-stats"]
+        ray = [sys.executable, "-m", "ray.scripts.scripts"]
+        subprocess.run([*self.link.command, *ray, *start], check=True, stdout=subprocess.DEVNULL)
+
+    def kill_machine_of(self, worker: int) -> None:
+        raylet = machine_of(worker)
+        (machine,) = (m for m in self.cluster.list_all_nodes() if raylet_pid(m) == raylet)
+        machine.all_processes["raylet"][0].process.kill()
+
+    def kill_machine_behind_link(self) -> None:
+        if self.link is None:
+            return
+        command = ["ip", "netns", "pids", self.link.command[-1]]
+        pids = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        for pid in pids.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+    def close(self) -> None:
+        self.kill_machine_behind_link()
+        self.cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Machines]:
-    machines = Machines()
-    yield machines
-    machines.cluster.shutdown()
+    with ExitStack() as stack:
+        machines = Machines(stack)
+        stack.callback(machines.close)
+        yield machines
 
 
 @pytest.fixture(scope="module")
 def node(machines: Machines, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     machines.add()
     folder = tmp_path_factory.mktemp("cluster")
-    extra = CLUSTER.format(address=machines.cluster.address)
-    node = Node(tiny_weights, folder, command=("cluster", "run"), more=extra)
-    reader = threading.Thread(target=lambda: output.extend(node.process.stdout or []))
-    output: list[str] = []
-    reader.start()
+    extra = CLUSTER.format(address=machines.cluster.address, host=machines.host)
+    node = Node(tiny_weights, folder, command=("cluster", "run"), more=extra, host=machines.host)
     yield node
-    node.process.send_signal(signal.SIGINT)
-    returncode = node.process.wait(60)
     node.close()
-    reader.join()
-    assert returncode == 0, "".join(output)
 
 
 def machine_of(pid: int) -> int:
@@ -97,11 +132,29 @@ def test_a_frozen_worker_is_replaced_and_ends_by_itself_when_it_goes_on(node: No
         assert_in_order(node.frames(name))
 
 
-def test_sources_leave_a_machine_before_maintenance_and_new_ones_take_them(node: Node, machines: Machines):
-    machines.add("hall")
+def test_cameras_are_added_and_removed_while_the_others_go_on(node: Node):
     node.wait_for(lambda: is_complete(node) and node.has_spare())
-    before, raylet = node.session("cam0"), machine_of(node.worker_of("cam0"))
-    (machine,) = (m for m in machines.cluster.list_all_nodes() if raylet_pid(m) == raylet)
+    sessions = {name: node.session(name) for name in CAMERAS}
+    node.write_config(CAMERAS[:3])
+    node.process.send_signal(signal.SIGHUP)
+    node.wait_for(lambda: "cam3" not in node.report["states"])
+    before = len(node.frames("cam3"))
+    assert sorted(ids(node.frames("cam3"))) == sorted(lost_ids(node.frames("cam3")))
+    node.write_config(CAMERAS)
+    node.process.send_signal(signal.SIGHUP)
+    node.wait_for(lambda: len(node.frames("cam3")) > before + 15 and is_complete(node))
+    for name in CAMERAS[:3]:
+        frames = [frame for frame in node.frames(name) if frame["session"] == sessions[name]]
+        seqs = [frame["seq"] for frame in frames]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs))), "no frame of another camera is missing"
+        assert node.session(name) == sessions[name]
+    assert_none_twice(node.frames("cam3"))
+
+
+def test_sources_leave_a_machine_before_maintenance_and_new_ones_take_them(node: Node, machines: Machines):
+    machines.add_behind_link("hall") if machines.link else machines.add("hall")
+    node.wait_for(lambda: is_complete(node) and node.has_spare())
+    machine, raylet, before = machines.hall, raylet_pid(machines.hall), node.session("cam0")
     poselift("drain", str(node.config), machine.node_id)
     node.wait_for(lambda: node.session("cam0") != before and is_complete(node))
     node.wait_for(lambda: is_complete(node) and machine_of(node.worker_of("cam0")) != raylet)
@@ -114,14 +167,59 @@ def test_sources_leave_a_machine_before_maintenance_and_new_ones_take_them(node:
         assert_in_order(node.frames(name))
 
 
-def test_the_workers_of_a_machine_that_dies_are_replaced_on_another_one(node: Node, machines: Machines):
-    def kill_machine(pid: int) -> None:
-        raylet = machine_of(pid)
-        (machine,) = (m for m in machines.cluster.list_all_nodes() if raylet_pid(m) == raylet)
-        machine.all_processes["raylet"][0].process.kill()
+def test_a_machine_that_is_cut_off_stops_publishing_by_itself(node: Node, machines: Machines):
+    if machines.link is None:
+        pytest.skip("cutting a network needs root and the program ip")
+    node.wait_for(lambda: is_complete(node) and behind_link(node.worker_of("cam0")))
+    cut_off = check_takeover(node, "cam0", lambda pid: machines.link.cut())
+    node.wait_for(lambda: not is_running(cut_off))
+    machines.kill_machine_behind_link()
+    machines.link.restore()
+    for name in CAMERAS:
+        assert_in_order(node.frames(name))
 
-    dead = check_takeover(node, "cam3", kill_machine)
+
+def test_sources_go_back_to_their_place_once_it_has_a_machine_again(node: Node, machines: Machines):
+    dead = check_takeover(node, "cam0", machines.kill_machine_of)
     node.wait_for(lambda: not is_running(dead))
+    hall = raylet_pid(machines.add("hall"))
+    node.wait_for(lambda: is_complete(node) and machine_of(node.worker_of("cam0")) == hall)
+    for name in CAMERAS:
+        assert_in_order(node.frames(name))
+
+
+def test_a_supervisor_that_is_killed_leaves_no_workers_and_can_be_started_again(node: Node):
+    node.wait_for(lambda: is_complete(node) and node.has_spare())
+    workers = [node.worker_of(name) for name in CAMERAS]
+    sessions = {name: node.session(name) for name in CAMERAS}
+    node.process.kill()
+    node.process.wait()
+    node.process = node.start()
+    for pid in workers:
+        node.wait_for(lambda pid=pid: not is_running(pid))
+    node.wait_for(lambda: all(node.session(name) != sessions[name] for name in CAMERAS))
+    for name in CAMERAS:
+        assert_in_order(node.frames(name))
+
+
+def test_without_its_head_a_cluster_goes_on_for_a_while_and_ends_with_one_error(
+    node: Node, machines: Machines
+):
+    node.wait_for(lambda: is_complete(node) and node.has_spare())
+    sessions = {name: node.session(name) for name in CAMERAS}
+    machines.cluster.head_node.kill_gcs_server()
+    last = len(node.frames("cam0"))
+    node.wait_for(lambda: len(node.frames("cam0")) > last + 60)
+    assert {name: node.session(name) for name in CAMERAS} == sessions
+    output = node.wait_for_end()
+    assert node.process.returncode == 1, output
+    assert "error: cluster: Ray's head has not answered for" in output
+    assert "Traceback" not in output
+
+
+def behind_link(pid: int) -> bool:
+    """Whether a process is in another network namespace."""
+    return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
 
 
 def raylet_pid(machine: Any) -> int:

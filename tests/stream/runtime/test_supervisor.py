@@ -40,7 +40,7 @@ def node(tiny_weights: Path, tmp_path: Path) -> Iterator[Node]:
 def test_a_killed_worker_is_replaced_and_its_people_are_lost_once(node: Node):
     check_takeover(node, "cam0", lambda pid: os.kill(pid, signal.SIGKILL))
     node.process.send_signal(signal.SIGINT)
-    output, _ = node.process.communicate(timeout=30)
+    output = node.wait_for_end()
     assert node.process.returncode == 0, output
     assert "ended with exit code -9; another worker takes its place" in output
     node.wait_for(lambda: node.report["counters"].get("workers.replaced") == 1)

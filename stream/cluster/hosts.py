@@ -85,7 +85,7 @@ class RayHosts:
         return max(1, int(self._settings.worker_cpus))
 
     def start(self, number: int, config: Config, near: str) -> RayWorker:
-        worker = RayWorker(number, near, self._zmq, self._clock, self._settings.host, self._admitted)
+        worker = RayWorker(number, near, self._zmq, self._clock, self._settings, self._admitted)
         link = worker.link()
         leaving = self._board.leaving if self._board is not None else frozenset()
         worker.avoided = leaving

@@ -1,10 +1,10 @@
 """The right of a worker on another machine to publish, and the orders of its supervisor.
 
-The supervisor sends every heartbeat back. A worker may publish for LEASE_S after it sent the newest heartbeat
-that has come back, by its own monotonic clock; the supervisor gives its sources to another worker no earlier
-than MAX_SILENCE_S after the last heartbeat arrived, which was later than it was sent. So two workers never
-publish a source at the same time, whether the network was cut, the process was frozen or an old message
-arrives late.
+The supervisor sends every heartbeat back. A worker may publish for `cluster.lease_s` after it sent the newest
+heartbeat that has come back, by its own monotonic clock; the supervisor gives its sources to another worker
+no earlier than MAX_SILENCE leases after the last heartbeat arrived, which was later than it was sent. So two
+workers never publish a source at the same time, whether the network was cut, the process was frozen or an old
+message arrives late.
 """
 
 import queue
@@ -20,8 +20,7 @@ from stream.protocols import ComponentContext
 from stream.runtime.worker import Order
 from stream.runtime.worker_link import LinkKeys, WorkerSink
 
-LEASE_S = 1.5
-MAX_SILENCE_S = 1.8
+MAX_SILENCE = 1.2  # leases
 LEASE, ORDER = b"lease", b"order"
 _TICK_MS = 50
 
@@ -34,6 +33,7 @@ class Lease:
 
     def __init__(self, address: str, keys: LinkKeys, config: Config) -> None:
         self._config = config
+        self._lease_ns = round(config.cluster.lease_s * 1e9)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 0)
@@ -83,7 +83,7 @@ class Lease:
                 continue
             kind, payload = self._socket.recv_multipart()
             if kind == LEASE:
-                until_ns = int(payload) + round(LEASE_S * 1e9)
+                until_ns = int(payload) + self._lease_ns
                 # Once expired it stays so: the sources may belong to another worker.
                 if not self.expired and (self._until_ns is None or until_ns > self._until_ns):
                     self._until_ns = until_ns

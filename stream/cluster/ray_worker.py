@@ -14,8 +14,9 @@ import zmq
 from stream.clock import Clock
 from stream.cluster.actor import Link, Place
 from stream.cluster.connect import ray_module
-from stream.cluster.lease import LEASE, MAX_SILENCE_S, ORDER
+from stream.cluster.lease import LEASE, MAX_SILENCE, ORDER
 from stream.cluster.orders import encode_order
+from stream.config.cluster import ClusterSettings
 from stream.errors import ConfigError
 from stream.runtime.worker import Order
 from stream.runtime.worker_host import WorkerHost
@@ -43,18 +44,18 @@ class RayWorker(WorkerHost):
     where: None until it is placed. avoided: ids of machines on which it is not placed.
     """
 
-    max_silence_s = MAX_SILENCE_S
-
     def __init__(
         self,
         number: int,
         near: str,
         context: "zmq.Context[zmq.Socket[bytes]]",
         clock: Clock,
-        host: str,
+        settings: ClusterSettings,
         admitted: set[bytes],
     ) -> None:
         super().__init__(number, near, context, clock)
+        self.max_silence_s = MAX_SILENCE * settings.lease_s
+        host = settings.host
         # Keys of its own: a worker that was given up and comes back cannot connect to the socket of another
         # one, which may have the same port by then.
         server_public, server_secret = zmq.curve_keypair()

@@ -16,7 +16,7 @@ import zmq
 from tests.stream.runtime.test_service import keypoints
 
 CAMERAS = ["cam0", "cam1", "cam2", "cam3"]
-RATE_HZ = 15
+RATE_HZ = 12
 WAIT_S = 120.0
 CONFIG = """
 node: test
@@ -24,10 +24,10 @@ workers: {workers}
 sources:
 {sources}
 lifter: # a busy machine must neither lose people nor drop frames
-  {{weights: "{weights}", device: cpu, threads: 1, predict_s: 5, max_age_ms: null}}
+  {{weights: "{weights}", device: cpu, threads: 1, predict_s: 5, max_age_ms: null{lifter}}}
 tracking: {{confirm_frames: 1}}
 sinks:
-  zeromq: {{type: zeromq, port: {port}, queue: 1000}}
+  zeromq: {{type: zeromq, port: {port}, queue: 1000, max_age_ms: null}}
   file: {{type: jsonl, path: "{folder}/poses.jsonl"}}
 status_s: 0.5
 """
@@ -37,7 +37,7 @@ class Node:
     """A `poselift run`, a sender of four cameras, and a record of everything published.
 
     cameras: those in the config. command: of poselift that starts the node; more: further lines of YAML.
-    host: address at which the cameras send.
+    host: address at which the cameras send. lifter: further settings of the lifter.
     sent_cameras: cameras whose keypoints are sent.
     """
 
@@ -50,6 +50,7 @@ class Node:
         command: tuple[str, ...] = ("run",),
         more: str = "",
         host: str = "127.0.0.1",
+        lifter: str = "",
     ) -> None:
         context = zmq.Context.instance()
         self._sender = context.socket(zmq.PUB)
@@ -62,7 +63,7 @@ class Node:
         self._subscriber.subscribe(b"")
         self._weights, self._folder, self._workers = weights, folder, workers
         self.config = folder / "workers.yaml"
-        self._more = more
+        self._more, self._lifter = more, lifter
         self.write_config(cameras)
         self._output = folder / "output.txt"
         self._command = [sys.executable, "-m", "stream.cli", *command, str(self.config)]
@@ -98,6 +99,7 @@ class Node:
             port=self._port,
             folder=self._folder,
             workers=self._workers,
+            lifter=self._lifter,
         )
         self.config.write_text(text + self._more + changes)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import zmq
 
-from stream.cluster.lease import LEASE, LEASE_S, MAX_SILENCE_S, ORDER, Lease, LeasedSink
+from stream.cluster.lease import LEASE, MAX_SILENCE, ORDER, Lease, LeasedSink
 from stream.cluster.orders import encode_order
 from stream.config.load import resolve
 from stream.health import Health
@@ -54,7 +54,7 @@ def supervisor() -> Iterator[Supervisor]:
 
 
 def test_a_worker_loses_its_lease_before_another_one_gets_its_sources():
-    assert LEASE_S < MAX_SILENCE_S
+    assert MAX_SILENCE > 1
 
 
 def test_the_right_to_publish_begins_with_the_first_heartbeat_that_comes_back(supervisor: Supervisor):
@@ -69,7 +69,7 @@ def test_the_right_to_publish_begins_with_the_first_heartbeat_that_comes_back(su
 
 def test_a_lease_counts_from_when_the_heartbeat_was_sent_and_never_begins_again(supervisor: Supervisor):
     with Lease(supervisor.addresses[0], supervisor.keys, CONFIG) as lease:
-        supervisor.renew(time.monotonic_ns() - round(LEASE_S * 1e9))  # delayed by the network
+        supervisor.renew(time.monotonic_ns() - round(CONFIG.cluster.lease_s * 1e9))  # delayed by the network
         wait_until(lambda: lease.expired)
         supervisor.renew(time.monotonic_ns() + 10**12)
         supervisor.orders.send_multipart([ORDER, encode_order(None)])

@@ -84,6 +84,7 @@ def test_a_head_and_other_machines_start_ray_without_telemetry_and_dashboard():
     [
         ({"address": "head"}, "cluster.address: expected HOST:PORT or auto"),
         ({"worker_cpus": 0}, "expected worker_cpus above 0"),
+        ({"lease_s": 0.1}, "cluster.lease_s: expected 0.5 to 600 seconds"),
         ({"return_s": -1}, "cluster.return_s: expected 0 to 86400 seconds"),
         ({"near": {"cam9": "hall"}}, "cluster.near: 'cam9' is not one of cam0"),
     ],

@@ -11,6 +11,7 @@ from stream.clock import SystemClock
 from stream.cluster.actor import Link
 from stream.cluster.hosts import OnlyWorkers
 from stream.cluster.ray_worker import RayWorker
+from stream.config.cluster import ClusterSettings
 from stream.protocols import ComponentContext, opened
 from stream.runtime.worker_link import LinkKeys, WorkerSink
 from tests.examples import pose_frame
@@ -27,7 +28,7 @@ class Workers:
 
     def add(self) -> RayWorker:
         number = len(self.all) + 1
-        self.all.append(RayWorker(number, "", self._context, SystemClock(), "127.0.0.1", self.admitted))
+        self.all.append(RayWorker(number, "", self._context, SystemClock(), ClusterSettings(), self.admitted))
         return self.all[-1]
 
 

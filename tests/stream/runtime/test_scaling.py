@@ -93,8 +93,8 @@ def test_wrong_limits_are_refused_with_the_remedy(workers: dict[str, Any], expec
 
 @pytest.fixture
 def node(tiny_weights: Path, tmp_path: Path) -> Iterator[Node]:
-    # Four cameras at 15 Hz are 60 poses per second.
-    node = Node(tiny_weights, tmp_path, workers="{min: 1, max: 2, poses_per_s: 30, after_s: 1}")
+    # Four cameras at 12 Hz are 48 poses per second.
+    node = Node(tiny_weights, tmp_path, workers="{min: 1, max: 2, poses_per_s: 24, after_s: 1}")
     yield node
     node.close()
 
@@ -108,7 +108,7 @@ def test_workers_follow_the_load_and_no_pose_is_lost_unsaid_or_published_twice(n
     node.wait_for(lambda: len(workers_of(node) - {None}) == 2 and None not in workers_of(node))
     assert node.report["counters"]["workers.added"] == 1
     assert re.fullmatch(
-        r"2 of 1 to 2, \d+ poses per second, at most 30 each", node.report["states"]["workers"]["detail"]
+        r"2 of 1 to 2, \d+ poses per second, at most 24 each", node.report["states"]["workers"]["detail"]
     )
     node.sent_cameras = CAMERAS[:1]
     node.wait_for(lambda: node.report["counters"].get("workers.drained"))

@@ -27,6 +27,11 @@ from tests.stream.running_node import (
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: poselift[ray]")
 
+RAY = {
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # how long it waits for a head that is gone
+    "RAY_prestart_worker_first_driver": "0",  # no idle processes
+    "RAY_enable_worker_prestart": "0",
+}
 STORE = {"object_store_memory": 80 << 20}
 CLUSTER = """
 cluster:
@@ -41,8 +46,7 @@ class Machines:
     """
 
     def __init__(self, stack: ExitStack) -> None:
-        # Ray gives up a head that is gone after so many seconds.
-        os.environ.update(environment() | {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"})
+        os.environ.update(environment() | RAY)
         try:
             self.link: Link | None = Link(stack)
         except pytest.skip.Exception:

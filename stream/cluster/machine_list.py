@@ -14,6 +14,7 @@ log = logging.getLogger("poselift")
 
 NEAR = "near"  # label of machines
 _WARN_S = 5.0
+_MAX_TURN_S = 2.0  # a longer turn, of a process that was held up, counts as this
 _RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # Ray's setting, in the environment
 _RECONNECT_S = 60.0  # its default
 _PATIENCE = 0.8  # of the time after which Ray itself ends this process without a clear message
@@ -26,7 +27,8 @@ class MachineList:
         self._clock = clock
         self._executor: ThreadPoolExecutor | None = None
         self._pending: Future[list[dict[str, Any]]] | None = None
-        self._answered_ns = 0
+        self._turned_ns = 0
+        self._silent_s = 0.0  # since the last answer
         self._is_silent = False
         self._near: dict[str, str] = {}  # label of every machine that is up
         self._up_since_ns: dict[str, int] = {}
@@ -34,7 +36,7 @@ class MachineList:
 
     def open(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="machines")
-        self._answered_ns = self._clock.now_ns()
+        self._turned_ns = self._clock.now_ns()
 
     def close(self) -> None:
         if self._executor is not None:
@@ -58,7 +60,7 @@ class MachineList:
 
     def update(self, listed: list[dict[str, Any]]) -> None:
         """Take over what the head has answered."""
-        now_ns = self._answered_ns = self._clock.now_ns()
+        now_ns, self._silent_s = self._clock.now_ns(), 0.0
         up = {machine["NodeID"]: machine for machine in listed if machine["Alive"]}
         self._near = {name: machine.get("Labels", {}).get(NEAR, "") for name, machine in up.items()}
         self._up_since_ns = {name: self._up_since_ns.get(name, now_ns) for name in up}
@@ -77,7 +79,9 @@ class MachineList:
         )
 
     def _check_silence(self) -> None:
-        silent_s = (self._clock.now_ns() - self._answered_ns) / 1e9
+        now_ns = self._clock.now_ns()
+        self._silent_s += min((now_ns - self._turned_ns) / 1e9, _MAX_TURN_S)
+        self._turned_ns, silent_s = now_ns, self._silent_s
         if silent_s > self._limit_s:
             raise PoseliftError(
                 f"cluster: Ray's head has not answered for {silent_s:.0f} s, after which Ray ends its "

@@ -58,12 +58,21 @@ def test_a_head_that_stays_silent_ends_the_node_with_the_remedy(clock: Any, monk
     monkeypatch.setattr("stream.cluster.machine_list.nodes", no_answer)
     machines = MachineList(clock)
     machines.open()
-    machines.turn()
-    clock.s = 48
-    machines.turn()
+    for clock.s in range(49):
+        machines.turn()
     clock.s = 49
     with pytest.raises(PoseliftError, match=r"head has not answered for 49 s.*cluster up"):
         machines.turn()
+    machines.close()
+
+
+def test_the_silence_of_a_process_that_was_held_up_is_not_that_of_the_head(clock: Any, monkeypatch):
+    monkeypatch.setattr("stream.cluster.machine_list.nodes", no_answer)
+    machines = MachineList(clock)
+    machines.open()
+    machines.turn()
+    clock.s = 3600
+    machines.turn()
     machines.close()
 
 

@@ -45,7 +45,7 @@ class RayHosts:
         """Connect to the cluster. Raises ConfigError when there is none at the address."""
         with ExitStack() as resources:
             connect(self._settings.address)
-            resources.callback(disconnect)
+            resources.callback(self._disconnect)
             self._machines.open()
             resources.callback(self._machines.close)
             self._board = Board(self._name)
@@ -54,11 +54,20 @@ class RayHosts:
             authenticator.start()
             resources.callback(authenticator.stop)
             authenticator.configure_curve_callback(credentials_provider=OnlyWorkers(self._admitted))
-            resources.callback(self._executor.shutdown)
+            resources.callback(self._end_calls)
             self._resources = resources.pop_all()
 
     def close(self) -> None:
         self._resources.close()
+
+    def _disconnect(self) -> None:
+        if not self._machines.head_is_gone:
+            disconnect()
+
+    def _end_calls(self) -> None:
+        """Carry out the calls to Ray that are under way, unless there is no head to answer them."""
+        gone = self._machines.head_is_gone
+        self._executor.shutdown(wait=not gone, cancel_futures=gone)
 
     def turn(self, report: dict[str, object]) -> None:
         self._machines.turn()

@@ -17,11 +17,14 @@ _WARN_S = 5.0
 _MAX_TURN_S = 2.0  # a longer turn, of a process that was held up, counts as this
 _RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # Ray's setting, in the environment
 _RECONNECT_S = 60.0  # its default
-_PATIENCE = 0.8  # of the time after which Ray itself ends this process without a clear message
+_PATIENCE = 0.5  # of the time after which Ray itself ends this process without a clear message
 
 
 class MachineList:
-    """Machines by id as of some seconds ago; `turn` about once a second from one thread."""
+    """Machines by id as of some seconds ago; `turn` about once a second from one thread.
+
+    head_is_gone: the head has been silent for so long that calls to Ray may never return.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -29,7 +32,7 @@ class MachineList:
         self._pending: Future[list[dict[str, Any]]] | None = None
         self._turned_ns = 0
         self._silent_s = 0.0  # since the last answer
-        self._is_silent = False
+        self._is_silent = self.head_is_gone = False
         self._near: dict[str, str] = {}  # label of every machine that is up
         self._up_since_ns: dict[str, int] = {}
         self._limit_s = _PATIENCE * float(os.environ.get(_RECONNECT, _RECONNECT_S))
@@ -83,6 +86,7 @@ class MachineList:
         self._silent_s += min((now_ns - self._turned_ns) / 1e9, _MAX_TURN_S)
         self._turned_ns, silent_s = now_ns, self._silent_s
         if silent_s > self._limit_s:
+            self.head_is_gone = True
             raise PoseliftError(
                 f"cluster: Ray's head has not answered for {silent_s:.0f} s, after which Ray ends its "
                 "processes on all machines; start it and the other machines again (`poselift cluster up`)"

@@ -28,7 +28,7 @@ from tests.stream.running_node import (
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: poselift[ray]")
 
 RAY = {
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # how long it waits for a head that is gone
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "40",  # how long it waits for a head that is gone
     "RAY_prestart_worker_first_driver": "0",  # no idle processes
     "RAY_enable_worker_prestart": "0",
 }
@@ -241,7 +241,7 @@ def test_without_its_head_a_cluster_goes_on_for_a_while_and_ends_with_one_error(
     assert {name: node.session(name) for name in CAMERAS} == sessions
     output = node.wait_for_end()
     assert node.process.returncode == 1, output
-    assert "error: cluster: Ray's head has not answered for" in output
+    assert output.count("error: cluster: Ray's head has not answered for") == 1
     assert "Traceback" not in output
 
 

@@ -88,7 +88,7 @@ class MachineList:
         if silent_s > self._limit_s:
             self.head_is_gone = True
             raise PoseliftError(
-                f"cluster: Ray's head has not answered for {silent_s:.0f} s, after which Ray ends its "
+                f"cluster: Ray's head has not answered for {silent_s:.0f} s, and Ray soon ends its "
                 "processes on all machines; start it and the other machines again (`poselift cluster up`)"
             )
         if silent_s > _WARN_S and not self._is_silent:

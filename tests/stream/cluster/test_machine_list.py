@@ -23,7 +23,8 @@ def machine(name: str, near: str = "", alive: bool = True) -> dict[str, Any]:
 
 
 @pytest.fixture
-def clock() -> Any:
+def clock(monkeypatch) -> Any:
+    monkeypatch.delenv("RAY_gcs_rpc_server_reconnect_timeout_s", raising=False)
     return Clock()
 
 

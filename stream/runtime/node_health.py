@@ -25,13 +25,16 @@ class NodeHealth(Health):
     def update(self, worker: int, report: Report, now_ns: int = 0) -> None:
         """Keep the newest report of a worker, made by `Health.report`, which arrived at `now_ns`."""
         poses = self._poses.setdefault(worker, deque())
-        poses.append((now_ns, report["counters"].get("lift.poses", 0)))
+        poses.append((now_ns, _poses(report["counters"])))
         while now_ns - poses[0][0] > _RATE_NS:
             poses.popleft()
         self._reports[worker] = report
 
     def poses_per_s(self, worker: int) -> float:
-        """Poses lifted per second during the last seconds of a worker's reports; 0 before the second one."""
+        """Poses per second during the last seconds of a worker's reports; 0 before the second one.
+
+        Frames dropped because the lifter was behind count as poses: they are load too.
+        """
         poses = self._poses.get(worker)
         if not poses or poses[-1][0] == poses[0][0]:
             return 0.0
@@ -52,6 +55,11 @@ class NodeHealth(Health):
             "states": {name: state for report in reports for name, state in report["states"].items()},
             "stages_ms": _merge_stages([report["stages_ms"] for report in reports]),
         }
+
+
+def _poses(counters: dict[str, int]) -> int:
+    dropped = (count for name, count in counters.items() if name.endswith(".drop.lifter_behind"))
+    return counters.get("lift.poses", 0) + sum(dropped)
 
 
 def sum_counters(counters: Iterable[dict[str, int]]) -> dict[str, int]:

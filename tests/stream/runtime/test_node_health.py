@@ -42,7 +42,8 @@ def test_poses_per_second_are_those_of_the_last_seconds_of_a_worker():
     assert node.poses_per_s(1) == 0
     for second, poses in enumerate((0, 100, 200, 300, 400, 500, 500, 500)):
         health = Health()
-        health.increment("lift", "poses", poses)
+        health.increment("lift", "poses", poses // 2)
+        health.increment("cam0", "drop.lifter_behind", poses // 2)
         node.update(1, health.report(), second * second_ns)
     assert round(node.poses_per_s(1)) == 60
     node.end(1)

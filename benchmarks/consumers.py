@@ -48,6 +48,10 @@ COUNT = 485
 TIMED = 200  # frames
 AHEAD_NS = 120_000_000_000  # captured in the future, so that no pose is too old however slow the machine is
 FILES = {"bvh": "x.bvh", "gltf": "x.glb", "mcap": "x.mcap", "jsonl": "x.jsonl", "npz": "x.npz"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    **{"ros2": {"domain": 77}, "sonic": {"port": 0}, "zeromq": {"port": 0}, "vmc": {"max_persons": 20}},
+    "mqtt": {"port": 9, "max_hz": 1000.0},  # no broker answers there
+}
 LIVE = ("ros2", "vmc", "sonic", "zeromq", "mqtt")
 META = Meta("cam0", "s", "h36m17", (), (), (), (640, 480), "cam0_optical_frame", "m", ModelInfo())
 
@@ -76,14 +80,7 @@ def walk() -> list[PoseFrame]:
 def sink(kind: str, folder: Path) -> Any:
     make = import_component(SINKS[kind])
     settings: dict[str, Any] = {"path": str(folder / FILES[kind])} if kind in FILES else {}
-    settings |= {
-        "ros2": {"domain": 77},
-        "sonic": {"port": 0},
-        "zeromq": {"port": 0},
-        "vmc": {"max_persons": 20},
-    }.get(kind, {})
-    settings |= {"mqtt": {"port": 9, "max_hz": 1000.0}}.get(kind, {})  # no broker answers there
-    return make(make.Settings(**settings), ComponentContext(kind))
+    return make(make.Settings(**settings, **SETTINGS.get(kind, {})), ComponentContext(kind))
 
 
 def crowd(frame: PoseFrame, persons: int) -> PoseFrame:
@@ -201,11 +198,10 @@ def record(kind: str, folder: str) -> None:
 
 def main() -> None:
     us: dict[str, float] = {"rotations": rotations_microseconds()}
-    us_of_20: dict[str, float] = {}
+    us_of_20, age = dict[str, float](), dict[str, tuple[float, float]]()
     size: dict[str, float] = {"ros2": ros_bytes(), "vmc": vmc_bytes(), "sonic": sonic_bytes()}
     size["zeromq"] = float(np.mean([len(encode_document(frame)) for frame in frames()]))
     size["mqtt"] = float(np.mean([len(encode_document(frame, "json")) for frame in frames()]))
-    age: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = Mosquitto(folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sinks.max_age import MaxAge
 from stream.connection_guard import ConnectionGuard
-from stream.errors import ConfigError, SinkUnavailable
+from stream.errors import AddressInUse, ConfigError, SinkUnavailable
 from stream.keepalive import keep_alive
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
@@ -176,7 +176,8 @@ class ZeroMQ:
             socket.bind(f"{host}:{'*' if port == '0' else port}")
         except zmq.ZMQError as error:
             if error.errno in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL):
-                raise SinkUnavailable(
+                kind = AddressInUse if error.errno == zmq.EADDRINUSE else SinkUnavailable
+                raise kind(
                     f"port {port} of {self._settings.host} cannot be bound: {error.strerror}; end the "
                     "program that uses it (another node?) or set another port"
                 ) from error

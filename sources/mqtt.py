@@ -107,7 +107,7 @@ class MQTT:
             count += 1
         return count
 
-    def _count_dropped(self) -> None:
+    def _count_dropped(self, _: object) -> None:
         self._context.health.increment(self._context.name, "drop.reader_behind")
 
     # The network thread
@@ -147,8 +147,7 @@ class MQTT:
 
             def put_nowait(self, item: aiomqtt.Message) -> None:
                 if self.full():
-                    self.get_nowait()
-                    count_dropped()
+                    count_dropped(self.get_nowait())
                 super().put_nowait(item)
 
         async with aiomqtt.Client(

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from stream.clock import Backoff
-from stream.errors import SourceLost, SourceUnavailable
+from stream.errors import AddressInUse, SourceLost, SourceUnavailable
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext, Source
 
@@ -15,6 +15,7 @@ log = logging.getLogger("poselift")
 
 MIN_DELAY_S, MAX_DELAY_S = 0.5, 15.0
 DELAY_JITTER = 0.5  # cameras behind one switch must not all reconnect in the same instant
+ADDRESS_WAIT_S = 5.0  # how long a source that was never open waits for an address that is in use
 MAX_SEQ = 2**63 - 1  # the largest number of a frame on the wire; behind it numbering starts anew
 CLOSE_GRACE_S = 0.5  # how long `close` waits for an attempt to open that is still running
 
@@ -30,8 +31,9 @@ class ReconnectingSource:
     """Opens sources made by `make_source` one after the other, and reopens after SourceLost.
 
     EndOfStream and all other errors are raised to the reader; of a file, which never comes back, SourceLost
-    and SourceUnavailable too. Opening, waiting and closing a lost source
-    run in a thread of their own, so `read` keeps to its timeout while a dead camera takes its time to fail.
+    and SourceUnavailable too; and AddressInUse, when it lasts ADDRESS_WAIT_S before the source was ever open.
+    Opening, waiting and closing a lost source run in a thread of their own, so `read` keeps to its timeout
+    while a dead camera takes its time to fail.
     `make_source` is called once at construction, which checks the settings, and again for every further
     attempt. numbering: that of an earlier source of the same name, whose numbers go on.
     """
@@ -55,6 +57,7 @@ class ReconnectingSource:
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards the hand-over of `_result` against `close`
         self._opener: threading.Thread | None = None
+        self._source_was_open = False
         self._state = ""
         self._seq_base: int | None = None  # None until the first frame of the open source
 
@@ -149,17 +152,21 @@ class ReconnectingSource:
 
     def _open_next(self) -> Source | None:
         """Make sources until one opens, and return it; None when `close` is called first."""
+        clock, was_open = self._context.clock, self._source_was_open
+        until_ns = clock.now_ns() + round(ADDRESS_WAIT_S * 1e9)
         while not self._stop.is_set():
             source, self._unopened = self._unopened or self._make_source(), None
             try:
                 source.open()
             except (SourceUnavailable, SourceLost) as error:
-                if not self.live:
+                in_use = isinstance(error, AddressInUse) and not was_open
+                if not self.live or (in_use and clock.now_ns() >= until_ns):
                     raise
                 self._report("retrying", str(error))
             else:
+                self._source_was_open = True
                 return source
-            self._context.clock.wait(self._stop, self._backoff.next_delay_s())
+            clock.wait(self._stop, self._backoff.next_delay_s())
         return None
 
     def _report(self, state: str, detail: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sources.keypoint_receiver import DISCARD_S, KeypointReceiver
 from stream.connection_guard import ConnectionGuard
-from stream.errors import ConfigError, SourceLost, SourceUnavailable
+from stream.errors import AddressInUse, ConfigError, SourceLost, SourceUnavailable
 from stream.keepalive import keep_alive
 from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext
@@ -23,6 +23,8 @@ log = logging.getLogger("poselift")
 MAX_BATCH = 1000  # messages read at once with newest_only: a fast sender must not keep `read` busy for ever
 MAX_WAITING = 64  # messages per sender that wait for `read`; a sender behind that has to wait or drop
 MAX_TOTAL_BYTES = 1 << 24  # of all messages that wait, also of parts of one message
+# The kernel's, per sender: what waits there is old, and a flood takes less memory before it is noticed.
+RECEIVE_BUFFER_BYTES = 1 << 16
 REFILL_BYTES_PER_S = 10_000.0  # handshakes, and heartbeats of senders that send such
 PART_OVERHEAD_BYTES = 9  # length and flags of a part
 
@@ -116,6 +118,7 @@ class ZeroMQ:
         socket = self._socket = self._zmq.socket(zmq.SUB)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
+        socket.setsockopt(zmq.RCVBUF, RECEIVE_BUFFER_BYTES)
         keep_alive(socket)
         socket.setsockopt(zmq.SUBSCRIBE, settings.topic.encode())
         if self._server_keys is not None:
@@ -135,7 +138,8 @@ class ZeroMQ:
         except zmq.ZMQError as error:
             self.close()
             if error.errno in (zmq.EADDRINUSE, zmq.EADDRNOTAVAIL, errno.ENODEV):
-                raise SourceUnavailable(f"{settings.endpoint} cannot be bound now: {error}") from None
+                kind = AddressInUse if error.errno == zmq.EADDRINUSE else SourceUnavailable
+                raise kind(f"{settings.endpoint} cannot be bound now: {error}") from None
             raise ConfigError(
                 f"{self._context.name}.endpoint: expected an address like tcp://127.0.0.1:5557, "
                 f"got {settings.endpoint!r}: {error}"

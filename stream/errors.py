@@ -9,6 +9,7 @@
     +-- ShapeError           an array of the wrong shape, type or content; stop
     +-- LifterUnavailable    no lifter could be reached now; the frames wait for the next try
     +-- SinkUnavailable      a sink could not be reached; retried while the other sinks run
+    |   +-- AddressInUse     another program has its address; a stop when it keeps it while the node starts
     +-- EncodeError          a message cannot be encoded; dropped and counted
     +-- DecodeError          bytes are not a valid message; dropped and counted
 
@@ -53,6 +54,10 @@ class LifterUnavailable(PoseliftError):
 
 class SinkUnavailable(PoseliftError):
     """A sink could not be reached now; reaching it later may work."""
+
+
+class AddressInUse(SinkUnavailable, SourceUnavailable):
+    """Another program has the address of a sink or a source."""
 
 
 class EncodeError(PoseliftError):

@@ -11,10 +11,10 @@ T = TypeVar("T")
 class DropOldestQueue(Generic[T]):
     """Holds at most `size` items, from any number of putters to one getter.
 
-    on_drop: called once for every dropped item, in the putter's thread.
+    on_drop: gets every dropped item, before the getter can take a later one; it must not use the queue.
     """
 
-    def __init__(self, size: int, on_drop: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, size: int, on_drop: Callable[[T], object] = lambda item: None) -> None:
         self._items: deque[T] = deque()
         self._size = size
         self._on_drop = on_drop
@@ -28,13 +28,10 @@ class DropOldestQueue(Generic[T]):
                 self._changed.wait_for(lambda: self._closed or len(self._items) < self._size, timeout_s)
             if self._closed:
                 return False
-            dropped = len(self._items) >= self._size
-            if dropped:
-                self._items.popleft()
+            if len(self._items) >= self._size:
+                self._on_drop(self._items.popleft())
             self._items.append(item)
             self._changed.notify_all()
-        if dropped:
-            self._on_drop()
         return True
 
     def get(self, timeout_s: float) -> T | None:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
@@ -139,3 +140,5 @@ def test_the_programs_in_the_documents_receive_poses_of_the_example_that_sends_k
             assert words[0] == "cam0", words
             assert len(words[1]) == 5  # the person's id
             assert words[2] in ("new", "ok", "predicted"), words
+        processes[0].send_signal(signal.SIGINT)
+        assert processes[0].wait(60.0) == 0

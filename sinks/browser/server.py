@@ -5,6 +5,7 @@ in `sinks.browser.client`.
 """
 
 import asyncio
+import errno
 import logging
 import threading
 from collections.abc import Coroutine
@@ -26,7 +27,7 @@ from sinks.browser.history import History
 from sinks.browser.pages import file_response, text_response
 from sinks.browser.pictures import PictureSender
 from stream.clock import Clock
-from stream.errors import PoseliftError, SinkUnavailable
+from stream.errors import AddressInUse, PoseliftError, SinkUnavailable
 from stream.health import Health
 
 log = logging.getLogger("poselift")
@@ -74,7 +75,8 @@ class ViewerServer:
             self._wait_for(self._start(), 5.0)
         except OSError as error:
             self.close()
-            raise SinkUnavailable(
+            kind = AddressInUse if error.errno == errno.EADDRINUSE else SinkUnavailable
+            raise kind(
                 f"port {self.port} of {self._host} cannot be bound: {error.strerror}; end the program that "
                 "uses it or set another port"
             ) from error

@@ -129,6 +129,8 @@ class Publications:
         is_first = source not in self._present
         before = self._present.get(source, set())
         now = {person.id for person in frame.persons if person.state != "lost"}
+        if frame.persons and not now:  # its poses may have been too old to be sent
+            now = before - {person.id for person in frame.persons}
         self._present[source] = now
         changes = [("new", id) for id in sorted(now - before)] + [("lost", id) for id in sorted(before - now)]
         publications = [self._event(frame, event_type, id) for event_type, id in changes]

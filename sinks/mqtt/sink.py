@@ -10,10 +10,10 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinks.max_age import MaxAge
+from sinks.mqtt.publication_queue import PublicationQueue, transient
 from sinks.mqtt.publications import Publication, Publications
 from sinks.mqtt.settings import MQTTSettings
 from stream import security
@@ -21,7 +21,6 @@ from stream.clock import Backoff
 from stream.errors import SinkUnavailable
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
-from stream.queues import DropOldestQueue
 from stream.rate_limited_log import RateLimitedLog
 
 if TYPE_CHECKING:
@@ -31,19 +30,10 @@ log = logging.getLogger("poselift")
 
 SEND_BUFFER_BYTES = 1 << 14  # the kernel's: poses that wait there are old when the broker gets them
 UNANSWERED_MS = 3000  # after so long without an acknowledgement by TCP the connection counts as lost
-QUEUE_SIZE = 64  # publications between `send` and the broker
 MIN_RETRY_S, MAX_RETRY_S = 0.5, 30.0
 ANSWER_TIMEOUT_S = 5.0  # how long the broker may take for each answer
 KEEPALIVE_S = 15  # after a longer silence the broker counts as lost
 CLOSE_GRACE_S = 0.7  # time to publish the queue and "stopped" when closing
-
-
-@dataclass(frozen=True, slots=True)
-class _Queued:
-    """A publication that waits; frame: whose pose it is, or None for one that is of use at any age."""
-
-    publication: Publication
-    frame: PoseFrame | None
 
 
 class MQTT:
@@ -64,11 +54,9 @@ class MQTT:
             *(settings.prefix, context.node, settings.format, settings.max_hz),
             *(discovery_prefix, settings.viewer_url),
         )
-        self._max_age = None if settings.max_age_ms is None else MaxAge(settings.max_age_ms, context)
+        max_age = None if settings.max_age_ms is None else MaxAge(settings.max_age_ms, context)
+        self._queue = PublicationQueue(max_age, lambda: self._count_drops("broker_slow", 1))
         self._log = RateLimitedLog(context.clock)
-        self._queue: DropOldestQueue[_Queued] = DropOldestQueue(
-            QUEUE_SIZE, on_drop=lambda: self._count_drops("broker_slow", 1)
-        )
         self._connected = False
         # Guards the publications, the queue, `_connected` and the health state that reports it.
         self._lock = threading.Lock()
@@ -108,13 +96,10 @@ class MQTT:
                 self._enqueue(publications, message if isinstance(message, PoseFrame) else None)
             else:
                 self._context.health.set_state(self._context.name, "retrying", self._reason)
-                self._count_drops("disconnected", _transient(publications))
+                self._count_drops("disconnected", transient(publications))
 
     def _enqueue(self, publications: list[Publication], frame: PoseFrame | None = None) -> None:
-        for publication in publications:
-            # Events and counts are of use at any age.
-            is_pose = publication.qos == 0 and not publication.retain
-            self._queue.put(_Queued(publication, frame if is_pose else None))
+        self._queue.put(publications, frame)
         self._call_in_loop(self._wake.set)
 
     def _count_drops(self, reason: str, number: int) -> None:
@@ -179,7 +164,7 @@ class MQTT:
     async def _serve(self, client: "aiomqtt.Client") -> None:
         """Publish until the connection breaks or the sink closes."""
         with self._lock:
-            self._drain()
+            self._queue.drain()
             retained = self._publications.retained()
             self._connected = True
             self._context.health.set_state(self._context.name, "ok")
@@ -198,27 +183,22 @@ class MQTT:
             await asyncio.gather(*tasks, return_exceptions=True)
             with self._lock:
                 self._connected = False
-                self._count_drops("disconnected", _transient(self._drain()))
+                self._count_drops("disconnected", transient(self._queue.drain()))
 
     async def _publish(self, client: "aiomqtt.Client", retained: list[Publication]) -> None:
-        for publication in retained:
-            await client.publish(*publication)
+        for lasting in retained:
+            await client.publish(*lasting)
         while True:
             self._wake.clear()
-            while (queued := self._queue.get(timeout_s=0)) is not None:
-                if self._max_age is None or queued.frame is None or not self._max_age.exceeded(queued.frame):
-                    await client.publish(*queued.publication)
+            while (publication := self._queue.get()) is not None:
+                await client.publish(*publication)
             if self._closing:
                 with self._lock:
                     farewell = self._publications.stopped()
-                for publication in farewell:
-                    await client.publish(*publication)
+                for last in farewell:
+                    await client.publish(*last)
                 return
             await self._wake.wait()
-
-    def _drain(self) -> list[Publication]:
-        """Empty the queue and return what was in it."""
-        return [queued.publication for queued in iter(lambda: self._queue.get(timeout_s=0), None)]
 
     async def _listen(self, client: "aiomqtt.Client") -> None:
         """Publish the discovery again whenever Home Assistant starts; raises when the connection breaks."""
@@ -233,11 +213,6 @@ class MQTT:
         self._reason = f"{self.endpoint}: {security.with_hint(error, self._settings.password_env)}"
         self._context.health.set_state(self._context.name, "retrying", self._reason)
         self._log.warning("lost", "%s: %s; trying again in %.1f s", self._context.name, self._reason, delay_s)
-
-
-def _transient(publications: list[Publication]) -> int:
-    """Number of publications that no broker retains, so that dropping them loses them."""
-    return sum(not publication.retain for publication in publications)
 
 
 def _socket_options() -> list[tuple[int, int, int]]:

@@ -5,14 +5,16 @@
 /readyz   200 while frames or poses arrive and all sinks are open; send no robot there after 503
 """
 
+import contextlib
 import errno
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from stream.errors import ConfigError, SinkUnavailable
+from stream.errors import AddressInUse, ConfigError
 from stream.health import stalled_threads
 from stream.messages import Message, PoseFrame
 from stream.protocols import ComponentContext
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sinks.prometheus.collector import NodeCollector
 
 REQUEST_TIMEOUT_S = 5.0  # for a client to send its request
+MAX_CONNECTIONS = 64  # each has a thread
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -70,14 +73,14 @@ class Prometheus:
         self.endpoint = f"http://{settings.host}:{settings.port}/metrics"  # once open, with the actual port
 
     def open(self) -> None:
-        """Listen; SinkUnavailable while the port is taken, ConfigError for a wrong host."""
+        """Listen; AddressInUse while the port is taken, ConfigError for a wrong host."""
         address = self._settings.host, self._settings.port
         try:
             server = _Server(address, self)
         except OSError as error:
             place = f"port {address[1]} of {address[0]} cannot be bound: {error.strerror}"
             if error.errno == errno.EADDRINUSE:
-                raise SinkUnavailable(f"{place}; end the program that uses it or set another port") from None
+                raise AddressInUse(f"{place}; end the program that uses it or set another port") from None
             raise ConfigError(f"{self._context.name}: {place}") from None
         self.endpoint = f"http://{address[0]}:{server.server_address[1]}/metrics"
         name = f"http:{self._context.name}"
@@ -131,14 +134,34 @@ class Prometheus:
 
 
 class _Server(ThreadingHTTPServer):
-    """Hands the requests to the sink; one short-lived thread per connection."""
+    """Hands the requests to the sink; one short-lived thread per connection.
+
+    Of too many connections the oldest is closed, so that idle ones keep no supervisor out.
+    """
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 64
 
     def __init__(self, address: tuple[str, int], sink: Prometheus) -> None:
         self.sink = sink
+        self._connections: dict[int, socket.socket] = {}  # by descriptor, oldest first
+        self._lock = threading.Lock()
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._connections[request.fileno()] = request
+            if len(self._connections) > MAX_CONNECTIONS:
+                oldest = self._connections.pop(next(iter(self._connections)))
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # which ends its thread
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.pop(request.fileno(), None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no event worth a log line."""

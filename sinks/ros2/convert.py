@@ -99,6 +99,9 @@ class RosConverter:
         markers: list[ros.Marker] = []
         present = {person.id for person in frame.persons if person.state != "lost"}
         # The frame that reports a person as lost may itself be lost, or too old.
+        lost = {person.id for person in frame.persons} - present
+        if lost and not present:  # poses of other persons may have been too old to be sent
+            present = camera.persons.keys() - lost
         for id in [id for id in camera.persons if id not in present]:
             markers += delete_markers(frame_id, name, camera.persons[id].name)
             yield from _end_topics(camera.persons.pop(id).name)

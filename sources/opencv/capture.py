@@ -15,48 +15,51 @@ DEFAULT_FPS = 25.0  # of files whose container holds no plausible frame rate
 
 
 class Capture:
-    """An open `cv2.VideoCapture`; for one thread at a time."""
+    """An open `cv2.VideoCapture`; for one thread at a time.
+
+    cv2: the module; capture: of it.
+    """
 
     def __init__(self, cv2: Any, capture: Any) -> None:
-        self._cv2 = cv2
-        self._capture = capture
+        self.cv2 = cv2
+        self.capture = capture
 
     def grab(self) -> bool:
         """Advance to the next frame; False at the end."""
-        return bool(self._capture.grab())
+        return bool(self.capture.grab())
 
     def image(self) -> U8 | None:
         """The grabbed frame (H, W, 3) uint8 RGB, upright; None when it cannot be decoded."""
-        decoded, bgr = self._capture.retrieve()
+        decoded, bgr = self.capture.retrieve()
         if not decoded:
             return None
-        rgb: U8 = self._cv2.cvtColor(bgr, self._cv2.COLOR_BGR2RGB)
+        rgb: U8 = self.cv2.cvtColor(bgr, self.cv2.COLOR_BGR2RGB)
         return rgb
 
     @property
     def time_ns(self) -> int:
         """Time of the grabbed frame after the start of its file, according to the container."""
-        return round(float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC)) * 1e6)
+        return round(float(self.capture.get(self.cv2.CAP_PROP_POS_MSEC)) * 1e6)
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        width, height = (self._cv2.CAP_PROP_FRAME_WIDTH, self._cv2.CAP_PROP_FRAME_HEIGHT)
-        return round(self._capture.get(width)), round(self._capture.get(height))
+        width, height = (self.cv2.CAP_PROP_FRAME_WIDTH, self.cv2.CAP_PROP_FRAME_HEIGHT)
+        return round(self.capture.get(width)), round(self.capture.get(height))
 
     @property
     def fps(self) -> float:
         """Frames per second of a file, 25 when the container holds none."""
-        fps = float(self._capture.get(self._cv2.CAP_PROP_FPS))
+        fps = float(self.capture.get(self.cv2.CAP_PROP_FPS))
         return fps if 1 <= fps <= 1000 else DEFAULT_FPS
 
     @property
     def frames(self) -> int | None:
         """Number of frames of a file, which may be an estimate; None when the container holds none."""
-        frames = round(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
+        frames = round(self.capture.get(self.cv2.CAP_PROP_FRAME_COUNT))
         return frames if frames > 0 else None
 
     def release(self) -> None:
-        self._capture.release()
+        self.capture.release()
 
 
 def require_file(path: Path) -> None:

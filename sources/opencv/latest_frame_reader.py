@@ -54,7 +54,7 @@ class LatestFrameReader:
         self._frozen_s = frozen_s
         self._context = context
         self._newest: DropOldestQueue[Frame] = DropOldestQueue(
-            1, on_drop=lambda: context.health.increment(context.name, "drop.newest_wins")
+            1, on_drop=lambda frame: context.health.increment(context.name, "drop.newest_wins")
         )
         self._open_or_failed = threading.Event()
         self._stop = threading.Event()

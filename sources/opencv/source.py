@@ -8,6 +8,7 @@ import msgspec
 
 from sources.opencv.capture import Capture, open_camera, open_file, open_stream, require_file
 from sources.opencv.latest_frame_reader import LatestFrameReader
+from sources.opencv.motion_jpeg import MotionJPEGCapture
 from sources.playback import Playback
 from stream.errors import ConfigError, EndOfStream, masked
 from stream.messages import Frame
@@ -114,9 +115,10 @@ class OpenCV:
 
     def _open_stream(self) -> Capture:
         settings = self.settings
-        return open_stream(
+        capture = open_stream(
             str(settings.url), settings.ffmpeg_options, settings.open_timeout_s, settings.read_timeout_s
         )
+        return MotionJPEGCapture.of(capture) or capture
 
     def _open_camera(self) -> Capture:
         settings = self.settings

@@ -14,6 +14,7 @@ except ImportError:
 from stream.cli import bench, cluster, doctor, files, keys, live, measure, models, plot, research, serve
 from stream.cli.json_log import logs_json
 from stream.cli.output import open_missing_streams
+from stream.cli.process_exit import end_process
 from stream.errors import ConfigError, PoseliftError
 
 app = typer.Typer(
@@ -33,6 +34,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command. Exit code 0: done; 2: a setting or an argument must be changed; 1: another failure."""
     open_missing_streams()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        _run(arguments)
+    except SystemExit as ended:
+        if arguments is None:
+            end_process(ended)
+        raise
+
+
+def _run(arguments: list[str] | None) -> None:
     try:
         app(args=arguments, prog_name="poselift")
     except PoseliftError as error:

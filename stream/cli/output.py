@@ -3,14 +3,13 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stream.errors import PoseliftError
+from stream.runtime.progress import ReportProgress
 
 log = logging.getLogger("poselift")
-
-ReportProgress = Callable[[int, int | None], None]  # steps done, steps in total or None while unknown
 
 
 def print_line(line: str) -> None:

@@ -6,11 +6,12 @@ It is a small actor with a name, beside the supervisor, and ends with it.
 
 import time
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any
 
+from stream.clock import SystemClock
 from stream.cluster.connect import NAMESPACE, ray_module
 from stream.errors import ConfigError
+from stream.rate_limited_log import RateLimitedLog
 
 _PREDECESSOR_S = 20.0  # Ray ends the board of a `cluster run` that was killed after some seconds
 
@@ -44,6 +45,7 @@ class Board:
 
         self.leaving: frozenset[str] = frozenset()
         self._pending: Future[frozenset[str]] | None = None
+        self._log = RateLimitedLog(SystemClock())
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         options = {"name": _name(node), "namespace": NAMESPACE, "num_cpus": 0, "scheduling_strategy": here}
         until_s = time.monotonic() + _PREDECESSOR_S
@@ -64,8 +66,10 @@ class Board:
         if self._pending is not None:
             if not self._pending.done():
                 return
-            with suppress(Exception):  # without its board a cluster goes on
+            try:
                 self.leaving = self._pending.result()
+            except Exception as error:  # Ray raises many types; without its board a cluster goes on
+                self._log.warning("board", "cluster: status and drain do not work: %s", type(error).__name__)
         self._pending = self._actor.exchange.remote(report).future()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from stream.errors import ConfigError, DecodeError
 from stream.files.bounded import BoundedReader
 from stream.files.cache import write_atomically
+from stream.files.pose_joints import check_joints
 from stream.messages import KeypointFrame, Message, PoseFrame
 from stream.wire.codec import decode
 
@@ -28,10 +29,11 @@ def load_mcap(module: str) -> Any:
         ) from None
 
 
-def read_messages(path: Path) -> Iterator[Message | KeypointFrame]:
+def read_messages(path: Path, strict: bool = False) -> Iterator[Message | KeypointFrame]:
     """Pose frames, metas and statuses in the order of writing; a message cut off at the end is left out.
 
-    captured_ns of pose frames counts from the first one. Raises ConfigError for other files.
+    captured_ns of pose frames counts from the first one. strict: refuse poses with other joints than their
+    skeleton. Raises ConfigError for other files.
     """
     first_ns: int | None = None
     for topic, record in _records(path):
@@ -39,6 +41,8 @@ def read_messages(path: Path) -> Iterator[Message | KeypointFrame]:
             continue
         try:
             message = decode(record.data)
+            if strict and isinstance(message, PoseFrame):
+                check_joints(message)
         except DecodeError as error:
             raise ConfigError(f"{path}: {error}") from None
         if isinstance(message, PoseFrame):

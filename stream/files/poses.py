@@ -30,6 +30,7 @@ from stream.errors import ConfigError, DecodeError, ShapeError
 from stream.files.arrays import read_arrays
 from stream.files.cache import write_atomically
 from stream.files.lines import read_lines
+from stream.files.pose_joints import check_joints
 from stream.messages import (
     F32,
     U8,
@@ -173,22 +174,27 @@ def read(path: Path) -> Iterator[PoseFrame]:
     return (message for message in read_messages(path) if isinstance(message, PoseFrame))
 
 
-def read_messages(path: Path) -> Iterator[PoseFrame | Meta]:
-    """Pose frames as `read` gives them, and the metas, each before the frames it describes."""
+def read_messages(path: Path, strict: bool = False) -> Iterator[PoseFrame | Meta]:
+    """Pose frames as `read` gives them, and the metas, each before the frames it describes.
+
+    strict: refuse poses with other joints than their skeleton.
+    """
     if not path.is_file():
         raise ConfigError(f"{path}: expected a file of poses, but there is none")
     if path.suffix not in (".jsonl", ".npz"):
         raise ConfigError(f"{path}: expected a name ending in .jsonl or .npz")
-    return _lines(path) if path.suffix == ".jsonl" else _rows(path)
+    return _lines(path, strict) if path.suffix == ".jsonl" else _rows(path, strict)
 
 
-def _lines(path: Path) -> Iterator[PoseFrame | Meta]:
+def _lines(path: Path, strict: bool) -> Iterator[PoseFrame | Meta]:
     first_ns: int | None = None
     for number, line in read_lines(path):
         if not line.endswith(b"\n"):
             return  # the recording process ended in the middle of this line
         try:
             message = decode(line)
+            if strict and isinstance(message, PoseFrame):
+                check_joints(message)
         except DecodeError as error:
             raise ConfigError(f"{path}, line {number}: {error}") from None
         if isinstance(message, PoseFrame):
@@ -199,7 +205,7 @@ def _lines(path: Path) -> Iterator[PoseFrame | Meta]:
             yield message
 
 
-def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
+def _rows(path: Path, strict: bool) -> Iterator[PoseFrame | Meta]:
     try:
         arrays = read_arrays(path, {*_FRAME, *_PERSON, "metas"})
         table = _checked(arrays)
@@ -214,7 +220,11 @@ def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
                 _pose({name: table[name][row] for name in _PERSON if name in table})
                 for row in range(start, end)
             )
-            yield _pose_frame({name: table[name][index] for name in _FRAME}, persons, table["time_ns"][0])
+            row = {name: table[name][index] for name in _FRAME}
+            frame = _pose_frame(row, persons, table["time_ns"][0])
+            if strict:
+                check_joints(frame)
+            yield frame
     except (ConfigError, ShapeError, DecodeError) as error:
         raise ConfigError(f"{path}: expected the arrays of recorded poses: {error}") from None
 
@@ -222,14 +232,14 @@ def _rows(path: Path) -> Iterator[PoseFrame | Meta]:
 def _checked(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The columns of a recording; ConfigError when one is missing, or of another type or shape."""
     table = {}
+    for name in (*_FRAME, *_PERSON):
+        if name not in arrays and name not in _OPTIONAL:
+            raise ConfigError(f"the array {name} is missing")
     for columns, first in ((_FRAME, "seq"), (_PERSON, "frame")):
         for name, dtype in columns.items():
-            if name not in arrays and name in _OPTIONAL:
+            if name not in arrays:
                 continue
-            column = arrays.get(name)
-            shape = _SHAPES.get(name, ())
-            if column is None:
-                raise ConfigError(f"the array {name} is missing")
+            column, shape = arrays[name], _SHAPES.get(name, ())
             if (
                 column.dtype.kind not in _KINDS[np.dtype(dtype).kind]
                 or column.ndim != 1 + len(shape)

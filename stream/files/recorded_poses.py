@@ -30,18 +30,21 @@ def holds_poses(path: Path) -> bool:
     return path.suffix == ".mcap"
 
 
-def read_messages(path: Path) -> Iterator[PoseFrame | Meta]:
+def read_messages(path: Path, strict: bool = False) -> Iterator[PoseFrame | Meta]:
     """Pose frames and metas in order; captured_ns is 0 for the first pose frame.
 
-    ConfigError, at once or while reading, when the file is missing, broken or of another format.
+    ConfigError, at once or while reading, when the file is missing, broken or of another format; strict: also
+    for poses with other joints than their skeleton, which most sinks cannot take.
     """
     if path.suffix not in SUFFIXES:
         raise ConfigError(f"{path}: expected recorded poses, a name ending in {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise ConfigError(f"{path}: expected a file of poses, but there is none")
     if path.suffix == ".mcap":
-        return (message for message in mcap.read_messages(path) if isinstance(message, PoseFrame | Meta))
-    return poses.read_messages(path)
+        return (
+            message for message in mcap.read_messages(path, strict) if isinstance(message, PoseFrame | Meta)
+        )
+    return poses.read_messages(path, strict)
 
 
 def read_keypoints(path: Path, size_wh: tuple[int, int] | None) -> Iterator[KeypointFrame]:

@@ -20,7 +20,7 @@ def convert(source: Path, output: Path, changes: Iterable[str] = ()) -> int:
     written, and for an input without poses.
     """
     check_output(source, output)
-    frames = write_messages(read_messages(source), output, changes)
+    frames = write_messages(read_messages(source, strict=True), output, changes)
     if not frames:
         raise ConfigError(f"{source}: no poses in it")
     return frames

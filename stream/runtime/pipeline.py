@@ -161,7 +161,9 @@ class Pipeline:
         # A slow machine publishes up to a whole window in one burst.
         timing = self.config.lifter.timing(self.spec.rate_hz)
         queue_size = timing.max_captured_frames(self.spec.frames) + _QUEUE_MARGIN
-        return SinkThread(component.name, make, self.clock, self.health, self.lossless, queue_size)
+        return SinkThread(
+            component.name, make, self.clock, self.health, self.lossless, queue_size, self.on_error
+        )
 
     def _batch_lifter(self) -> BatchLifter:
         settings, context = self.config.lifter, self._context("lift")
@@ -282,7 +284,7 @@ class Pipeline:
                 self._world.forget(camera)
 
     def on_error(self, component: str, error: Exception) -> None:
-        """Keep the reason and end the run: it cannot go on without a source or the lifter."""
+        """Keep the reason and end the run: it cannot go on without a source, the lifter or an address."""
         if not isinstance(error, PoseliftError):
             log.error("%s failed", component, exc_info=error)
         self.health.set_state(component, "failed", str(error))

@@ -21,12 +21,11 @@ from stream.messages import F32, Meta, Pose, PoseFrame
 from stream.runtime import offline
 from stream.runtime.convert import write_messages
 from stream.runtime.pipeline import load_here
+from stream.runtime.progress import ReportProgress
 from stream.skeletons import skeleton_named
 
 MAX_GAP_NS = 500_000_000  # a person that is away for longer is refined in two parts
 _SECOND_MODEL = {"small": "medium", "medium": "small"}
-
-ReportProgress = Callable[[int, int | None], None]  # steps done, steps in total or None while unknown
 
 
 def lift_refined(

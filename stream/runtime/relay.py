@@ -18,12 +18,12 @@ from sinks.zeromq import ZeroMQ
 from stream.client import MAX_CLOCK_STEP_NS
 from stream.clock import Backoff, Clock
 from stream.config.load import ComponentConfig
-from stream.errors import DecodeError, SinkUnavailable
+from stream.errors import AddressInUse, DecodeError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, Pose, PoseFrame
 from stream.protocols import ComponentContext
 from stream.rate_limited_log import RateLimitedLog
-from stream.runtime.sink_thread import SinkThread
+from stream.runtime.sink_thread import ADDRESS_WAIT_S, SinkThread
 from stream.wire import codec as wire
 from stream.wire.schema import Count
 from stream.wire.topics import topic_of
@@ -203,20 +203,27 @@ class _ZeroMQPublisher:
         self._health: Health = context.health
         self._name = context.name
         self._backoff = Backoff(0.5, 30.0)
-        self._is_open = False
+        self._is_open = self._was_open = False
         self._retry_ns = 0
+        self._address_ns = context.clock.now_ns() + round(ADDRESS_WAIT_S * 1e9)
 
     def open(self) -> None:
-        """Bind the address; a port that is taken is no error and is tried again."""
+        """Bind the address; a port that is taken is tried again, at the start for up to ADDRESS_WAIT_S.
+
+        Then raises AddressInUse.
+        """
         try:
             self.sink.open()
         except SinkUnavailable as error:
+            may_wait = self._was_open or self._clock.now_ns() < self._address_ns
+            if isinstance(error, AddressInUse) and not may_wait:
+                raise
             delay_s = self._backoff.next_delay_s()
             self._retry_ns = self._clock.now_ns() + round(delay_s * 1e9)
             self._health.set_state(self._name, "retrying", str(error))
             log.warning("%s: %s; trying again in %.1f s", self._name, error, delay_s)
             return
-        self._is_open = True
+        self._is_open = self._was_open = True
         self._health.set_state(self._name, "ok")
 
     def publish(self, topic: bytes, payload: bytes, captured_unix_ns: int | None) -> None:

@@ -5,16 +5,18 @@ import threading
 from collections.abc import Callable
 
 from stream.clock import Backoff, Clock
-from stream.errors import EncodeError, PoseliftError, SinkUnavailable
+from stream.errors import AddressInUse, EncodeError, PoseliftError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Message, PoseFrame
 from stream.protocols import Sink, opened
 from stream.queues import DropOldestQueue
 from stream.rate_limited_log import RateLimitedLog
+from stream.runtime.lost_events import LostEvents
 
 log = logging.getLogger("poselift")
 
 _FIRST_RETRY_S, _MAX_RETRY_S = 0.5, 30.0
+ADDRESS_WAIT_S = 5.0  # how long a sink that was never open waits for an address that is in use
 _TICK_S = 0.2  # how soon the thread notices that the queue is closed
 _MAX_SEND_WAIT_S = 60.0  # the longest a lossless pipeline waits for a sink that is open but slow
 
@@ -23,7 +25,8 @@ class SinkThread:
     """Runs one sink in a thread of its own: opens it, sends, and opens it again when it was lost.
 
     make: called once at construction, which checks the settings, and again for every further attempt.
-    queue_size: messages that may wait. error: what ended the sink for good, or None.
+    queue_size: messages that may wait. on_error: gets the error when the sink never opened, because another
+    program kept its address. error: what ended the sink for good, or None.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class SinkThread:
         health: Health,
         lossless: bool,
         queue_size: int = 64,
+        on_error: Callable[[str, Exception], None] = lambda name, error: None,
     ) -> None:
         self.name = name
         self.sink: Sink | None = None
@@ -43,10 +47,10 @@ class SinkThread:
         self._clock = clock
         self._health = health
         self._lossless = lossless
+        self._on_error = on_error
         self._available = True  # until an attempt fails
-        self._queue: DropOldestQueue[Message] = DropOldestQueue(
-            queue_size, lambda: health.increment(name, "drop.sink_slow")
-        )
+        self._queue: DropOldestQueue[Message] = DropOldestQueue(queue_size, self._on_drop)
+        self._lost = LostEvents()
         self._log = RateLimitedLog(clock)
         self._backoff = Backoff(_FIRST_RETRY_S, _MAX_RETRY_S)
         self._stop = threading.Event()
@@ -82,6 +86,7 @@ class SinkThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        address_ns = self._clock.now_ns() + round(ADDRESS_WAIT_S * 1e9)
         try:
             while not self._queue.drained:
                 made, self._made = self._made or self._make(), None
@@ -90,6 +95,10 @@ class SinkThread:
                         self._on_open()
                         self._serve(self.sink)
                 except SinkUnavailable as error:
+                    if not self._opened.is_set() and self._is_taken(error, address_ns):
+                        self._fail(error, str(error))
+                        self._on_error(self.name, error)
+                        return
                     self._wait_to_retry(error)
                     if self._queue.closed:  # the pipeline stops: give up
                         return
@@ -108,6 +117,7 @@ class SinkThread:
     def _serve(self, sink: Sink) -> None:
         while not self._queue.drained:
             message = self._queue.get(_TICK_S)
+            message = self._lost.pop() if message is None else self._lost.carry(message)
             if message is None:
                 continue
             started_ns = self._clock.now_ns()
@@ -119,10 +129,18 @@ class SinkThread:
                 continue
             except SinkUnavailable:
                 self._health.increment(self.name, "drop.sink_down")
+                self._lost.keep(message)
                 raise
             if isinstance(message, PoseFrame):
                 self._health.observe_ms("publish", (self._clock.now_ns() - started_ns) / 1e6)
                 self._health.increment(self.name, "sent")
+
+    def _is_taken(self, error: Exception, until_ns: int) -> bool:
+        return isinstance(error, AddressInUse) and self._clock.now_ns() >= until_ns
+
+    def _on_drop(self, message: Message) -> None:
+        self._health.increment(self.name, "drop.sink_slow")
+        self._lost.keep(message)
 
     def _wait_to_retry(self, error: SinkUnavailable) -> None:
         self._available = False

@@ -11,6 +11,7 @@ from stream.config.load import Config
 from stream.runtime.share import Share
 from stream.runtime.worker import Order
 from stream.runtime.worker_link import QUEUE
+from stream.wire.schema import MAX_BYTES
 
 MAX_SILENCE_S = 1.5  # of a running worker; its heartbeat comes every 0.2 s
 MAX_START_S = 120.0  # for loading the lifter, and again for opening the sources
@@ -45,6 +46,8 @@ class WorkerHost(ABC):
         # A socket per worker: no message of this worker can come in under another number.
         self.socket: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self.socket.set(zmq.RCVHWM, QUEUE)
+        # Even a peer without a key, on its way to being refused, can send a message of any size otherwise.
+        self.socket.set(zmq.MAXMSGSIZE, MAX_BYTES)
 
     @property
     @abstractmethod

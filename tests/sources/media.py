@@ -3,7 +3,7 @@
 import io
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,10 @@ def jpeg(image: U8) -> bytes:
 
 
 class MotionJPEG:
-    """A network camera on loopback: numbered images for every client, until it stalls or is killed."""
+    """A network camera on loopback: images by number for every client, until it stalls or is killed."""
 
-    def __init__(self, port: int = 0, first: int = 0) -> None:
+    def __init__(self, port: int = 0, first: int = 0, image: Callable[[int], U8] = numbered_image) -> None:
+        self._image = image
         self.sent = first - 1  # number of the newest image sent
         self._changed = threading.Condition()
         self._stalled = False
@@ -119,7 +120,7 @@ class MotionJPEG:
             if self._stalled:
                 return
             self.sent += 1
-            data = jpeg(numbered_image(self.sent))
+            data = jpeg(self._image(self.sent))
             file.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data))
             file.write(data + b"\r\n")
             self._changed.notify_all()

@@ -9,7 +9,7 @@ import pytest
 from sources.opencv import OpenCV
 from sources.reconnecting import ReconnectingSource
 from stream.clock import Backoff, FakeClock
-from stream.errors import ConfigError, EndOfStream, PoseliftError, SourceLost, SourceUnavailable
+from stream.errors import AddressInUse, ConfigError, EndOfStream, PoseliftError, SourceLost, SourceUnavailable
 from stream.messages import Header, KeypointFrame
 from stream.protocols import ComponentContext, opened
 from tests.sources.media import MotionJPEG, number_of
@@ -278,3 +278,21 @@ def test_frames_continue_after_a_network_camera_was_killed_and_restarted() -> No
     assert before[-1][0] < 500 <= after[0][0]
     seqs = [seq for _, seq in before + after]
     assert seqs == sorted(set(seqs))
+
+
+def test_an_address_that_another_program_keeps_at_the_start_is_an_error() -> None:
+    taken = [ScriptedSource(opening=AddressInUse("port 5557 is taken")) for _ in range(50)]
+    with opened(reconnecting(*taken)) as source, pytest.raises(AddressInUse, match="port 5557 is taken"):
+        seqs(source, 1)
+
+
+def test_an_address_that_becomes_free_soon_is_waited_for() -> None:
+    taken = [ScriptedSource(opening=AddressInUse("port 5557 is taken")) for _ in range(2)]
+    with opened(reconnecting(*taken, ScriptedSource(3))) as source:
+        assert seqs(source, 1) == [3]
+
+
+def test_an_address_lost_while_running_is_tried_for_ever() -> None:
+    taken = [ScriptedSource(opening=AddressInUse("port 5557 is taken")) for _ in range(50)]
+    with opened(reconnecting(ScriptedSource(0, SourceLost("gone")), *taken, ScriptedSource(5))) as source:
+        assert seqs(source, 2) == [0, 5]

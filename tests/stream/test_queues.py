@@ -12,10 +12,10 @@ def test_items_are_taken_in_the_order_they_were_put():
 
 def test_a_full_queue_drops_the_oldest_item_and_reports_it():
     drops: list[int] = []
-    queue: DropOldestQueue[int] = DropOldestQueue(2, on_drop=lambda: drops.append(1))
+    queue: DropOldestQueue[int] = DropOldestQueue(2, on_drop=drops.append)
     for item in range(5):
         assert queue.put(item)
-    assert (len(drops), queue.get(0), queue.get(0)) == (3, 3, 4)
+    assert (drops, queue.get(0), queue.get(0)) == ([0, 1, 2], 3, 4)
 
 
 def test_a_putter_that_waits_for_space_loses_no_item():

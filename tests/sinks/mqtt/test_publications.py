@@ -128,6 +128,15 @@ def test_a_person_whose_last_frame_was_dropped_still_causes_a_lost_event():
     assert publications.from_message(captured(20), CLOCK) == [event("lost", "a", 20), count(0)]
 
 
+def test_persons_missing_in_a_frame_of_lost_persons_alone_remain_present():
+    publications = make_publications()
+    publications.from_message(captured(0, "a", "b"), CLOCK)
+    (lost, one, _) = publications.from_message(captured(20, lost=("b",)), CLOCK)
+    assert (lost, one) == (event("lost", "b", 20), count(1))
+    (pose_alone,) = publications.from_message(captured(120, "a"), CLOCK)
+    assert pose_alone.topic == "home/poselift/cam0/pose3d"
+
+
 def test_a_meta_is_published_when_it_changes():
     publications, moved = make_publications(), replace(meta(), frame_id="elsewhere")
     published = [publications.from_message(each, CLOCK) for each in (meta(), meta(), moved)]

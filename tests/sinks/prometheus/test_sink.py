@@ -1,19 +1,23 @@
 """The metrics over a real HTTP port, read by the parser of Prometheus's own library."""
 
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sinks.prometheus import Prometheus
+from sinks.prometheus.sink import MAX_CONNECTIONS
 from stream.clock import FakeClock
 from stream.errors import ConfigError, SinkUnavailable
 from stream.health import Health
 from stream.protocols import ComponentContext, opened
 from tests.examples import meta, pose, pose_frame, status
+from tests.sinks.listeners import wait_until
 
 
 class Node:
@@ -123,6 +127,17 @@ def test_a_client_that_sends_nothing_blocks_no_other_client_and_no_closing(node:
     with socket.create_connection(("127.0.0.1", port)):
         assert node.get("/healthz")[0] == 200
         node.sink.close()
+
+
+def test_idle_connections_keep_no_supervisor_out_and_take_few_threads(node: Node):
+    port = int(node.sink.endpoint.split(":")[2].split("/")[0])
+    before = threading.active_count()
+    with ExitStack() as stack:
+        for _ in range(300):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.sendall(b"GET /hea")
+        assert node.get("/healthz")[0] == 200
+        wait_until(lambda: threading.active_count() <= before + MAX_CONNECTIONS + 1)
 
 
 def test_a_taken_port_is_tried_again_later(node: Node):

@@ -12,7 +12,7 @@ from sources.opencv import OpenCV
 from stream.clock import Clock, FakeClock, SystemClock
 from stream.errors import ConfigError, EndOfStream, SourceLost, SourceUnavailable
 from stream.health import Health
-from stream.messages import Frame, Header
+from stream.messages import U8, Frame, Header
 from stream.protocols import ComponentContext, opened
 from tests.sources.media import HEIGHT, WIDTH, MotionJPEG, number_of, numbered_image, read_all, write_video
 
@@ -176,6 +176,35 @@ def test_the_newest_frame_of_a_stream_is_read_and_the_others_are_counted_as_drop
         assert len(read) + dropped == read[-1].header.seq + 1
         times = [frame.header.captured_ns for frame in read]
         assert times == sorted(set(times))
+
+
+def test_a_stream_that_changes_its_resolution_keeps_the_shape_of_its_images() -> None:
+    def image(number: int) -> U8:
+        height, width = (120, 160) if number < 5 else (320, 240)
+        return np.full((height, width, 3), (200, 100, 50), np.uint8)
+
+    with MotionJPEG(image=image) as camera, opened(opencv(camera.url)) as source:
+        sizes_wh = [next_frame(source).size_wh]
+        while sizes_wh[-1] == (160, 120):
+            sizes_wh.append(next_frame(source).size_wh)
+        frame = next_frame(source)
+    assert set(sizes_wh) == {(160, 120), (240, 320)}
+    np.testing.assert_allclose(frame.image, image(5), atol=4)
+
+
+def test_an_image_of_more_pixels_than_any_camera_has_is_not_decoded() -> None:
+    health = Health()
+
+    def image(number: int) -> U8:
+        return np.zeros((5000, 5000, 3), np.uint8) if number == 3 else numbered_image(number)
+
+    with MotionJPEG(image=image) as camera, opened(opencv(camera.url, health=health)) as source:
+        frames = read_all(source)
+        sizes_wh = {next(frames).size_wh for _ in range(3)}
+        while health.counter("cam0", "drop.undecodable") == 0:
+            sizes_wh.add(next(frames).size_wh)
+        sizes_wh.add(next(frames).size_wh)
+    assert sizes_wh == {(WIDTH, HEIGHT)}
 
 
 def test_a_stream_whose_connection_breaks_is_lost() -> None:

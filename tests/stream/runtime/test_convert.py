@@ -100,6 +100,29 @@ def test_a_recording_without_poses_raises(tmp_path: Path):
         convert(tmp_path / "in.jsonl", tmp_path / "out.npz")
 
 
+@pytest.mark.parametrize("suffix", [".mcap", ".npz", ".bvh"])
+def test_a_pose_with_other_joints_than_its_skeleton_is_refused_with_its_line(tmp_path: Path, suffix: str):
+    source = tmp_path / "in.jsonl"
+    recorded(source)
+    lines = source.read_text().splitlines()
+    lines[5] = lines[5].replace('"skeleton":"h36m17"', '"skeleton":"body25"')
+    source.write_text("\n".join(lines) + "\n")
+    with pytest.raises(
+        ConfigError, match=r"in.jsonl, line 6: person 'a3f9k': expected 25 joints of .*, got 17"
+    ):
+        convert(source, tmp_path / f"out{suffix}")
+
+
+def test_arrays_of_poses_with_other_joints_than_their_skeleton_are_refused(tmp_path: Path):
+    recorded(tmp_path / "in.jsonl")
+    convert(tmp_path / "in.jsonl", tmp_path / "in.npz")
+    with np.load(tmp_path / "in.npz") as file:
+        arrays = dict(file) | {"skeleton": np.full(file["skeleton"].shape, "body25")}
+    np.savez(tmp_path / "in.npz", **arrays)
+    with pytest.raises(ConfigError, match=r"person 'a3f9k': expected 25 joints of body25, got 17"):
+        convert(tmp_path / "in.npz", tmp_path / "out.mcap")
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz", ".mcap"])
 def test_keypoints_of_recorded_poses_are_read_back(tmp_path: Path, suffix: str):
     frames = recorded(tmp_path / "in.jsonl", keypoints=True)

@@ -12,9 +12,10 @@ from sinks.memory import Memory
 from sinks.zeromq import ZeroMQ
 from stream.clock import FakeClock
 from stream.config.load import ComponentConfig
+from stream.errors import AddressInUse
 from stream.health import Health
 from stream.messages import Header, Message, PoseFrame
-from stream.protocols import ComponentContext
+from stream.protocols import ComponentContext, opened
 from stream.runtime.relay import Relay
 from stream.wire import codec as wire
 from stream.wire.topics import topic_of
@@ -147,3 +148,17 @@ def test_poses_that_are_too_old_are_not_published_over_zeromq_but_lost_persons_a
         (5000, ["a3f9k"]),
     ]
     assert health.counter("zeromq", "drop.too_old") == 2
+
+
+def test_an_address_that_another_program_keeps_at_the_start_is_an_error() -> None:
+    clock = FakeClock()
+    with opened(ZeroMQ(ZeroMQ.Settings(port=0), ComponentContext("first"))) as first:
+        settings = ZeroMQ.Settings(port=int(first.endpoint.rsplit(":")[-1]))
+        component = ComponentConfig("zeromq", "zeromq", ZeroMQ, settings)
+        relay = Relay({"zeromq": component}, ComponentContext("relay", clock=clock))
+        relay.open()
+        relay.publish(status())
+        clock.advance(6.0)
+        with pytest.raises(AddressInUse, match="cannot be bound"):
+            relay.publish(status())
+        relay.close()

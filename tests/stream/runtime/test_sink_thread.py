@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from stream.clock import SystemClock
-from stream.errors import ConfigError, EncodeError, SinkUnavailable
+from stream.clock import FakeClock, SystemClock
+from stream.errors import AddressInUse, ConfigError, EncodeError, SinkUnavailable
 from stream.health import Health
 from stream.messages import Status
 from stream.runtime.sink_thread import SinkThread
@@ -77,6 +77,32 @@ def test_an_unreachable_sink_is_opened_again_until_it_works():
     assert health.report()["states"]["sink0"] == {"state": "ok", "detail": ""}
     thread.send(message(99))
     assert sink.got_last.wait(WAIT_S)
+    assert thread.close(WAIT_S)
+
+
+def test_an_address_that_another_program_keeps_at_the_start_ends_the_sink():
+    errors: list[tuple[str, str]] = []
+    sink, health = Recorder({"open": [AddressInUse("port 5555 is taken")] * 50}), Health()
+    thread = SinkThread(
+        "sink0",
+        lambda: sink,
+        FakeClock(),
+        health,
+        lossless=False,
+        on_error=lambda name, error: errors.append((name, str(error))),
+    )
+    thread.start()
+    assert thread.wait_until_open(WAIT_S)
+    assert thread.close(WAIT_S)
+    assert errors == [("sink0", "port 5555 is taken")]
+    assert repr(thread.error) == "AddressInUse('port 5555 is taken')"
+
+
+def test_an_address_that_becomes_free_soon_is_waited_for():
+    sink, health = Recorder({"open": [AddressInUse("port 5555 is taken")] * 2}), Health()
+    thread = started(sink, health)
+    assert thread.wait_until_open(WAIT_S)
+    assert health.report()["states"]["sink0"] == {"state": "ok", "detail": ""}
     assert thread.close(WAIT_S)
 
 

@@ -32,7 +32,8 @@ class BufferedSource(Protocol):
 class LiftThread:
     """Lifts the frames of `sources` in a thread of its own.
 
-    on_error: gets the error that ends it early. on_turn: called before every wait and every batch.
+    on_error: gets the error that ends it early. on_turn: called before every wait and every batch. gather:
+    wait for the frames of further live cameras when the thread is busy.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class LiftThread:
         clock: Clock,
         on_error: Callable[[str, Exception], None],
         on_turn: Callable[[], None] = lambda: None,
+        gather: bool = True,
     ) -> None:
         self._batches = batches
         self._sources = sources
         self._clock = clock
         self._on_error = on_error
         self._on_turn = on_turn
+        self._max_gather_s = _MAX_GATHER_S if gather else 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._done = threading.Event()
@@ -99,12 +102,12 @@ class LiftThread:
     def _gather(self, last_ns: int) -> None:
         """Wait for the frames of further cameras, the longer the more of its time the thread lifts.
 
-        last_ns: start of the last turn. With a quarter of the time for lifting, the wait is never longer than
-        3 ms from there: a camera alone never waits.
+        last_ns: start of the last turn. At a load of a quarter the next turn starts at least 3 ms later: the
+        frames of one camera alone are farther apart and never wait.
         """
-        wait_s = self._load * _MAX_GATHER_S - (self._clock.now_ns() - last_ns) / 1e9
+        wait_s = self._load * self._max_gather_s - (self._clock.now_ns() - last_ns) / 1e9
         if wait_s > 0:
-            self._stop.wait(wait_s)
+            self._clock.wait(self._stop, wait_s)
 
     def _lift(self) -> bool:
         self._on_turn()

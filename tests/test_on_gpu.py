@@ -15,7 +15,7 @@ PROGRAM = f"""
 import runpy, sys
 for name in {ABSENT}:
     sys.modules[name] = None
-runpy.run_path("scripts/on_gpu.py", run_name="__main__")
+runpy.run_module("scripts.on_gpu", run_name="__main__", alter_sys=True)
 """
 
 

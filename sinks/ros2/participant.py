@@ -198,5 +198,5 @@ def configuration(interface: str, peers: tuple[str, ...]) -> str:
         f'<NetworkInterface name="{interface}"{no_multicast}/>'
         f"</Interfaces><AllowMulticast>{allow}</AllowMulticast></General>"
         f"<Discovery><ParticipantIndex>auto</ParticipantIndex><Peers>{entries}</Peers></Discovery>"
-        "</Domain></CycloneDDS>"
+        "<Tracing><OutputFile>stderr</OutputFile></Tracing></Domain></CycloneDDS>"
     )

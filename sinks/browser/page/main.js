@@ -3,7 +3,7 @@
 import { Connection } from "./connection.js";
 import { listen } from "./input.js";
 import { Orbit } from "./orbit.js";
-import { drawKeypoints, drawLatency, drawStrip, makeStages, paintStages, setText, showNumbers, showPeople } from "./panels.js";
+import { drawCurves, drawKeypoints, drawLatency, drawStrip, makeStages, paintStages, setText, showNumbers, showPeople } from "./panels.js";
 import { Pictures } from "./picture.js";
 import { Recorder } from "./recorder.js";
 import { Selection, WALL } from "./selection.js";
@@ -67,6 +67,7 @@ function showPanels(items, now) {
   showNumbers(source, frame, now, timeline.paused === null);
   showPeople(frame, stale);
   if (end !== null) {
+    drawCurves(frames, end);
     drawLatency(frames, end);
     drawStrip(frames, end, recorder.interval);
   }

@@ -93,6 +93,36 @@ export function paintStages() {
   document.querySelectorAll("#stages i").forEach((swatch, n) => (swatch.style.background = theme.stages[n]));
 }
 
+// Of the frames of one second: their largest age and hop, their number, and how many were dropped since the frame
+// before them.
+const CURVES = {
+  age: (frames) => Math.max(...frames.map(({ age, mode }) => (mode === "offline" ? 0 : age))),
+  rate: (frames) => frames.length,
+  hop: (frames) => Math.max(...frames.map(({ hop }) => hop)),
+  dropped: (frames, before = frames[0]) => Math.max(0, frames.at(-1).dropped - before.dropped),
+};
+
+// A small curve beneath each number: a point for each whole second of the last 30, from 0 to the largest value.
+export function drawCurves(frames, end) {
+  const first = Math.ceil((end - KEPT_MS) / 1000);
+  const seconds = Array.from({ length: Math.floor(end / 1000) - first }, () => []);
+  for (const frame of frames) seconds[Math.floor(frame.t / 1000) - first]?.push(frame);
+  for (const [name, valueOf] of Object.entries(CURVES)) {
+    const { context, width, height } = fitted($(`${name}-curve`));
+    const values = seconds.map((frames, n) => (frames.length ? valueOf(frames, seconds[n - 1]?.at(-1)) : null));
+    const high = Math.max(1, ...values);
+    context.clearRect(0, 0, width, height);
+    context.strokeStyle = theme.soft;
+    context.lineWidth = 1.2;
+    context.beginPath();
+    values.forEach((value, n) => {
+      const at = [((n + 0.5) * width) / values.length, height - 1 - (value / high) * (height - 2)];
+      if (value !== null) context[n && values[n - 1] !== null ? "lineTo" : "moveTo"](...at);
+    });
+    context.stroke();
+  }
+}
+
 // Stacked areas: where the milliseconds between capture and sending went. The line is the age on arrival.
 export function drawLatency(frames, end) {
   const { context, width, height } = fitted($("latency"));

@@ -69,6 +69,20 @@ def test_the_panels_show_keypoints_numbers_and_people(page: Page, sender: Sender
     assert page.text("#stage-capture") == "capture 4.0"
 
 
+def test_each_number_has_a_curve_and_dropped_frames_and_hops_lift_theirs(page: Page, sender: Sender):
+    def highest(name: str) -> int:
+        """The row of the curve's highest point, from the bottom; 0 for a flat curve at zero."""
+        image = page.screenshot(f"#{name}-curve").astype(int)
+        drawn = (np.abs(image - image[0, 0]).max(axis=-1) > 40).any(axis=1)
+        return int(len(drawn) - 1 - drawn.argmax()) if drawn.any() else -1
+
+    page.wait_for_state("live")
+    wait_until(lambda: min(map(highest, ("age", "rate", "hop"))) > 8, TIMEOUT_S, "curves")
+    assert highest("dropped") in (0, 1, 2)
+    sender.edit = lambda made: replace(made, dropped=made.header.seq)
+    wait_until(lambda: highest("dropped") > 8, TIMEOUT_S, "the curve of dropped frames")
+
+
 def test_poses_without_keypoints_are_explained(page: Page, viewer: Browser):
     with Sender(viewer) as sender:
         sender.edit = lambda made: replace(

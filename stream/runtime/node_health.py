@@ -1,11 +1,13 @@
 """Health of a node of several workers: one report, as if it were one process."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stream.health import Health
 
 Report = dict[str, Any]
+_RATE_NS = 5_000_000_000  # over which poses per second are counted
 
 
 class NodeHealth(Health):
@@ -18,24 +20,27 @@ class NodeHealth(Health):
         super().__init__()
         self._reports: dict[int, Report] = {}
         self._ended_counters: dict[str, int] = {}
-        self._new_poses: dict[int, int] = {}  # by worker, between its last two reports
+        self._poses: dict[int, deque[tuple[int, int]]] = {}  # by worker: times and counts of some seconds
 
-    def update(self, worker: int, report: Report) -> None:
-        """Keep the newest report of a worker, made by `Health.report`."""
-        counts = [
-            known["counters"].get("lift.poses", 0) for known in (report, self._reports.get(worker, report))
-        ]
-        self._new_poses[worker] = counts[0] - counts[1]
+    def update(self, worker: int, report: Report, now_ns: int = 0) -> None:
+        """Keep the newest report of a worker, made by `Health.report`, which arrived at `now_ns`."""
+        poses = self._poses.setdefault(worker, deque())
+        poses.append((now_ns, report["counters"].get("lift.poses", 0)))
+        while now_ns - poses[0][0] > _RATE_NS:
+            poses.popleft()
         self._reports[worker] = report
 
-    def new_poses(self, worker: int) -> int:
-        """Poses lifted between the last two reports of a worker, which come about once a second."""
-        return self._new_poses.get(worker, 0)
+    def poses_per_s(self, worker: int) -> float:
+        """Poses lifted per second during the last seconds of a worker's reports; 0 before the second one."""
+        poses = self._poses.get(worker)
+        if not poses or poses[-1][0] == poses[0][0]:
+            return 0.0
+        return (poses[-1][1] - poses[0][1]) / (poses[-1][0] - poses[0][0]) * 1e9
 
     def end(self, worker: int) -> None:
         """Keep the counters of an ended worker and forget its states and times."""
         report = self._reports.pop(worker, None)
-        self._new_poses.pop(worker, None)
+        self._poses.pop(worker, None)
         if report is not None:
             self._ended_counters = sum_counters([self._ended_counters, report["counters"]])
 

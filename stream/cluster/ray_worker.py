@@ -21,6 +21,7 @@ from stream.errors import ConfigError
 from stream.runtime.worker import Order
 from stream.runtime.worker_host import WorkerHost
 from stream.runtime.worker_link import REPORT, LinkKeys
+from stream.wire.schema import MAX_BYTES
 
 _ALIVE = REPORT + b"alive"
 _GONE_NS = 300_000_000  # how long a broken connection waits for Ray's word on how the worker ended
@@ -74,6 +75,7 @@ class RayWorker(WorkerHost):
         address = f"tcp://[{host}]:*" if ":" in host else f"tcp://{host}:*"
         for socket in (self.socket, self._orders):
             socket.set(zmq.IPV6, int(":" in host))
+            socket.set(zmq.MAXMSGSIZE, MAX_BYTES)  # also for peers without a key, before they are refused
             socket.set(zmq.CURVE_SERVER, 1)
             socket.set(zmq.CURVE_PUBLICKEY, server_public)
             socket.set(zmq.CURVE_SECRETKEY, server_secret)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from stream.errors import ConfigError, ShapeError
+from stream.joint_recipes import CORRECTED_JOINTS, DERIVED_JOINTS
 from stream.messages import F32, KeypointFrame, Keypoints, Mask
 
 
@@ -134,35 +135,6 @@ SKELETONS = {
     )
 }
 
-# Recipes for the joints that a detector does not give: weighted sums of other joints (the weights add up
-# to 1), best recipe first. A joint that the detector gives under the same name is used unchanged; the
-# recipes replace it only where it is missing.
-# The weights are least-squares fits to motion capture, in the sagittal plane of a standing person: relative
-# to the centre of the shoulders the nose lies 10 cm forward and 13 cm up, the centre of the ears 2 cm
-# forward and 15 cm up.
-DERIVED_JOINTS: dict[str, tuple[dict[str, float], ...]] = {
-    "pelvis": ({"left_hip": 0.5, "right_hip": 0.5},),
-    "thorax": ({"left_shoulder": 0.5, "right_shoulder": 0.5}, {"neck": 1.0}),
-    "spine": ({"thorax": 0.43, "pelvis": 0.57},),
-    # Without a nose the camera is behind the person, where the 5 cm forward do not show.
-    "neck_nose": ({"nose": 0.67, "thorax": 0.33}, {"mid_head": 0.65, "thorax": 0.35}),
-    "head_top": ({"mid_head": 1.55, "thorax": -0.55},),
-    # With one ear hidden the head is turned: the visible ear and the face lie on opposite sides of the
-    # centre. With one ear and no face the head is assumed to face forward; the distance between the
-    # shoulders is five times the distance from the ear to the centre. Eyes alone mean a front view with
-    # hair over the ears.
-    "mid_head": (
-        {"left_ear": 0.5, "right_ear": 0.5},
-        {"left_ear": 0.5, "left_eye": 0.25, "right_eye": 0.25},
-        {"right_ear": 0.5, "left_eye": 0.25, "right_eye": 0.25},
-        {"left_ear": 1.0, "left_shoulder": -0.2, "right_shoulder": 0.2},
-        {"right_ear": 1.0, "left_shoulder": 0.2, "right_shoulder": -0.2},
-        {"left_ear": 1.0},
-        {"right_ear": 1.0},
-        {"left_eye": 0.5, "right_eye": 0.5},
-    ),
-}
-
 
 def skeleton_named(name: str) -> Skeleton:
     """The skeleton called `name`; ConfigError with the known names if there is none."""
@@ -189,9 +161,9 @@ def _check_joints(person: Keypoints, skeleton: str) -> None:
 def convert(person: Keypoints, source: str, target: str = "h36m17") -> Keypoints:
     """The keypoints of `person`, in the skeleton `source`, converted to `target`.
 
-    Target joints that cannot be derived are NaN with score 0. A derived joint has the lowest score of
-    the joints it is derived from. Raises ConfigError for any `target` but h36m17 (or `source` itself),
-    ShapeError for another number of joints.
+    Target joints that cannot be derived are NaN with score 0. A derived joint has the lowest score of the
+    joints it is derived from. Joints of `CORRECTED_JOINTS` are moved and keep their scores. Raises
+    ConfigError for any `target` but h36m17 (or `source` itself), ShapeError for another number of joints.
     """
     _check_joints(person, source)
     if source == target:
@@ -200,14 +172,14 @@ def convert(person: Keypoints, source: str, target: str = "h36m17") -> Keypoints
         raise ConfigError(f"skeleton: {source} can be converted to h36m17, not to {target}")
     conversion = _conversion(source)
     if person.complete:
-        weights, required = conversion.first
-        return Keypoints(weights @ person.xy, _min_score(person.score, required), person.id)
+        weights, scored = conversion.first
+        return Keypoints(weights @ person.xy, _min_score(person.score, scored), person.id)
     visible = np.isfinite(person.xy).all(axis=1) & (person.score > 0)
     usable = ~np.logical_or.reduce(conversion.required & ~visible, axis=2)  # (T, R)
     derivable, recipe = usable.any(axis=1), usable.argmax(axis=1)  # (T,) the first usable recipe
     selected = np.arange(len(recipe)), recipe
     xy = conversion.weights[selected] @ np.where(visible[:, None], person.xy, np.float32(0))
-    score = np.where(derivable, _min_score(person.score, conversion.required[selected]), np.float32(0))
+    score = np.where(derivable, _min_score(person.score, conversion.scored[selected]), np.float32(0))
     xy[~derivable] = np.nan
     return Keypoints(xy, score, person.id)
 
@@ -228,9 +200,9 @@ def face_points(person: Keypoints, skeleton: str) -> F32 | None:
     return points
 
 
-def _min_score(score: F32, required: Mask) -> F32:
-    """(T,) the lowest of the scores (J,) that each row of `required` (T, J) selects."""
-    lowest: F32 = np.where(required, score, np.float32(np.inf)).min(axis=1)
+def _min_score(score: F32, scored: Mask) -> F32:
+    """(T,) the lowest of the scores (J,) that each row of `scored` (T, J) selects."""
+    lowest: F32 = np.where(scored, score, np.float32(np.inf)).min(axis=1)
     return lowest
 
 
@@ -239,36 +211,49 @@ class _Conversion:
     """Recipes for the T joints of h36m17 from J source joints, R for each, best first.
 
     weights (T, R, J) float32: the weighted sums. required (T, R, J): the source joints that must be
-    visible. first: weights and required (T, J) of the first recipes. The last recipe of a joint is
-    repeated up to R.
+    visible. scored (T, R, J): those of them whose lowest score is the target's. first: weights and scored
+    (T, J) of the first recipes. The last recipe of a joint is repeated up to R.
     """
 
     weights: F32
     required: Mask
+    scored: Mask
     first: tuple[F32, Mask]
+
+
+# Weight of each source joint, and the source joints whose scores count.
+_Recipe = tuple[dict[int, float], frozenset[int]]
 
 
 @cache
 def _conversion(source: str) -> _Conversion:
-    joints = skeleton_named(source).joints
-    recipes = [_recipes(joint, joints) for joint in SKELETONS["h36m17"].joints]
-    max_recipes = max(map(len, recipes))
-    weights = np.zeros((len(recipes), max_recipes, len(joints)), np.float32)
+    layout = skeleton_named(source)
+    recipes = [_recipes(joint, layout) for joint in SKELETONS["h36m17"].joints]
+    shape = len(recipes), max(map(len, recipes)), len(layout.joints)
+    weights, scored = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
     for joint, row in enumerate(recipes):
-        for index, recipe in enumerate(row + row[-1:] * (max_recipes - len(row))):
-            weights[joint, index, list(recipe)] = list(recipe.values())
+        for index, (shares, counting) in enumerate(row + row[-1:] * (shape[1] - len(row))):
+            weights[joint, index, list(shares)] = list(shares.values())
+            scored[joint, index, list(counting)] = True
     required = weights != 0
-    return _Conversion(weights, required, (weights[:, 0].copy(), required[:, 0].copy()))
+    scored &= required
+    return _Conversion(weights, required, scored, (weights[:, 0].copy(), scored[:, 0].copy()))
 
 
-def _recipes(name: str, joints: tuple[str, ...]) -> list[dict[int, float]]:
-    """All recipes for the joint `name`, resolved to {index in `joints`: weight}, best first."""
-    recipes = [{joints.index(name): 1.0}] if name in joints else []
+def _recipes(name: str, layout: Skeleton) -> list[_Recipe]:
+    """All recipes for the joint `name` from the joints of `layout`, best first."""
+    index_of, recipes = layout.index_of, list[_Recipe]()
+    if name in index_of:
+        own = frozenset([index_of[name]])
+        corrected = CORRECTED_JOINTS.get(layout.name, {}).get(name)
+        if corrected:
+            recipes.append(({index_of[joint]: share for joint, share in corrected.items()}, own))
+        recipes.append(({index_of[name]: 1.0}, own))
     for derivation in DERIVED_JOINTS.get(name, ()):
-        for parts in product(*(_recipes(part, joints) for part in derivation)):
-            recipe: dict[int, float] = {}
-            for share, part in zip(derivation.values(), parts, strict=True):
-                for index, weight in part.items():
-                    recipe[index] = recipe.get(index, 0.0) + share * weight
-            recipes.append(recipe)
+        for parts in product(*(_recipes(part, layout) for part in derivation)):
+            shares: dict[int, float] = {}
+            for share, (weights, _) in zip(derivation.values(), parts, strict=True):
+                for index, weight in weights.items():
+                    shares[index] = shares.get(index, 0.0) + share * weight
+            recipes.append((shares, frozenset().union(*(counting for _, counting in parts))))
     return recipes

@@ -1,7 +1,8 @@
 """Habits of real detectors that a recipe may add to the simulated detector; all are off by default.
 
-The offsets are those of MediaPipe's joints from measured ones: hips lie 21 to 49 mm too low, shoulders 0 to
-24, the top of the head 25 to 74, knees -3 to 21.
+The offsets are drawn from ranges around those of MediaPipe's joints from measured ones
+(`benchmarks/detector_offsets.py`): hips lie 21 to 49 mm too low, shoulders 0 to 24, the top of the head 25 to
+74, knees -3 to 21.
 """
 
 import msgspec

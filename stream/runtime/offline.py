@@ -59,6 +59,7 @@ def config_for(source: Path, output: Path, lifter: dict[str, Any], changes: Iter
     return resolve(
         {
             "sources": {_name(source): _source(source)},
+            "tracking": {"fix_left_right": True},
             "lifter": {"lag": "half", "predict_s": 1.0, "kp2d": True, **lifter},
             "sinks": {"output": output_sink(output)},
         },

@@ -38,7 +38,9 @@ SIGMA_SCALE = 1.5  # some joints deviate more than the median joint
 _MIN_JOINTS = 4
 _SIGMA_S = 0.5  # time constant of the average of deviations
 TAIL = 4.0  # half a squared deviation above which a joint's cost grows slowly: it may be simply wrong
-MAX_EVIDENCE = 12.0  # logarithm of the odds that one frame's motion can give
+# Logarithm of the odds that one frame's motion can give. With less, arms that return for a frame take hips,
+# knees and ankles with them; with much more, noise exchanges single pairs.
+MAX_EVIDENCE = 18.0
 MIN_PROBABILITY = 0.5  # of an exchange that is repaired
 # With this probability of the detector's own sides, weaker evidence in a frame changes nothing.
 _CERTAIN, _WEAK_EVIDENCE = 0.95, 3.0

@@ -47,7 +47,7 @@ class Tracker:
         before a person is published. 0.05 ignores posters on the wall; 0 publishes every person.
 
         fix_left_right: Repair left and right where the detector exchanges them, from motion, trunk and face.
-        Poses report the repaired joints as `repaired`.
+        Poses report the repaired joints as `repaired`. The webcam config and `poselift lift` turn it on.
         """
 
         persons: Literal["all", "largest"] | int = "all"

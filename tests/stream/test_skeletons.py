@@ -7,6 +7,7 @@ from stream.skeletons import SKELETONS, check, convert, skeleton_named
 
 DETECTORS = ("coco17", "blazepose33", "halpe26", "body25")
 H36M = SKELETONS["h36m17"].joints
+MEDIAPIPE_HIP_DROP = 0.06 / 0.94  # in trunk lengths, so that the hips are 6 % of the detected trunk too low
 PX_PER_CM = 2.5  # at a distance of 4 m, with a focal length of 1000 px
 
 # A person of 1.75 m with the arms stretched out, facing +y, so that left is at negative x; z is up, metres.
@@ -55,6 +56,8 @@ def projected(skeleton: str, turned_deg: float = 0.0, body=T_POSE) -> Keypoints:
     x, y = np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y
     # The camera faces the person, whose left is on the right of the image.
     xy = np.stack([640 - 1000 * x / (4 - y), 360 - 1000 * (z - 0.93) / (4 - y)], axis=1)
+    if skeleton == "blazepose33":
+        lower_hips(xy)
     return Keypoints(xy.astype(np.float32), np.full(len(xy), 0.9, np.float32), "a3f9k")
 
 
@@ -130,6 +133,16 @@ def test_human36m_is_the_order_and_tree_that_lifters_are_trained_on():
 )  # fmt: skip
 def test_indices_are_those_of_the_detectors(skeleton, names):
     assert {index: skeleton_named(skeleton).joints[index] for index in names} == names
+
+
+def lower_hips(xy: np.ndarray) -> None:
+    """Move the hips of blazepose33 keypoints (33, 2) px to where MediaPipe puts them."""
+    rows = [
+        [SKELETONS["blazepose33"].index_of[f"{side}_{part}"] for side in ("left", "right")]
+        for part in ("shoulder", "hip")
+    ]
+    shoulders, hips = (xy[row].mean(axis=0) for row in rows)
+    xy[rows[1]] += MEDIAPIPE_HIP_DROP * (hips - shoulders)
 
 
 # Index lists
@@ -272,6 +285,19 @@ def test_a_derived_joint_has_the_lowest_score_of_its_parts():
         "pelvis": 0.5, "left_hip": 0.5, "spine": 0.3, "thorax": 0.3, "neck_nose": 0.3, "head_top": 0.3,
         "right_shoulder": 0.3,
     }  # fmt: skip
+
+
+def test_the_corrected_hips_of_mediapipe_keep_their_scores_and_need_the_shoulders():
+    person = projected("blazepose33", 30)
+    score, index_of = np.full(33, 0.9, np.float32), skeleton_named("blazepose33").index_of
+    score[[index_of["left_hip"], index_of["left_shoulder"]]] = 0.6, 0.3
+    converted = convert(Keypoints(person.xy, score), "blazepose33").score
+    scores = {
+        name: round(float(converted[H36M.index(name)]), 3) for name in ("left_hip", "right_hip", "pelvis")
+    }
+    assert scores == {"left_hip": 0.6, "right_hip": 0.9, "pelvis": 0.6}
+    bare = convert(without(person, "blazepose33", "left_shoulder"), "blazepose33")
+    np.testing.assert_array_equal(joint_xy(bare, "left_hip"), person.xy[index_of["left_hip"]])
 
 
 # Errors

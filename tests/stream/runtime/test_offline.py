@@ -5,7 +5,7 @@ import pytest
 
 from stream.config.load import resolve
 from stream.errors import PoseliftError
-from stream.runtime.offline import lift
+from stream.runtime.offline import config_for, lift
 
 
 def test_an_interrupted_lift_raises(tiny_weights: Path, tmp_path: Path):
@@ -24,3 +24,11 @@ def test_an_interrupted_lift_raises(tiny_weights: Path, tmp_path: Path):
 
     with pytest.raises(PoseliftError, match=r"stopped after \d+ frames"):
         lift(config, progress)
+
+
+def test_lift_repairs_left_and_right_unless_the_setting_turns_it_off(tmp_path: Path):
+    keypoints, poses = tmp_path / "keypoints.jsonl", tmp_path / "poses.npz"
+    keypoints.touch()
+    assert config_for(keypoints, poses, {}, []).tracking.fix_left_right
+    changed = config_for(keypoints, poses, {}, ["tracking.fix_left_right=false"])
+    assert not changed.tracking.fix_left_right

@@ -109,6 +109,15 @@ def mixed_up(frame: KeypointFrame, pairs: tuple[int, ...] = ALL) -> KeypointFram
     return replace(frame, persons=(replace(person, xy=person.xy[order], score=person.score[order]),))
 
 
+def between_sides(frame: KeypointFrame, legs: float, arms: float) -> KeypointFrame:
+    """The frame with legs and arms part of the way to the other side, as a smoothing detector shows them."""
+    person, order = frame.persons[0], list(H36M17.flip_indices)
+    share = np.full((17, 1), arms, np.float32)
+    share[[joint for pair in LEGS for joint in H36M17.flip_pairs[pair]]] = legs
+    xy = (1 - share) * person.xy + share * person.xy[order]
+    return replace(frame, persons=(replace(person, xy=xy.astype(np.float32)),))
+
+
 def same(one: KeypointFrame, other: KeypointFrame) -> bool:
     return len(one.persons) == len(other.persons) and all(
         a.id == b.id and np.array_equal(a.xy, b.xy, equal_nan=True) and np.array_equal(a.score, b.score)
@@ -190,6 +199,16 @@ def test_a_full_turn_of_the_body_is_not_repaired():
         for frame in turner(round(6 * hz), hz):
             assert same(repair.update(frame), frame)
         assert context.health.counter("cam0", "swaps") == 0
+
+
+def test_legs_stay_repaired_when_the_arms_return_for_a_frame_and_the_legs_only_half_way():
+    repair, _ = make_repair()
+    frames = sitter(50)
+    exchanged = [mixed_up(frame) if frame.header.seq >= 30 else frame for frame in frames]
+    exchanged[31] = between_sides(frames[31], legs=0.6, arms=0.3)
+    repaired = [repair.update(frame) for frame in exchanged]
+    right = [looks_right(a, b) for a, b in zip(repaired, frames, strict=True)]
+    assert right == [number != 31 for number in range(50)]
 
 
 def test_legs_exchanged_from_the_first_frame_are_repaired_because_the_trunk_cannot_be_twisted_so_far():

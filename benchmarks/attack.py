@@ -82,7 +82,7 @@ def phase(
     attacker = None
     if name != "quiet":
         script = Path(__file__).with_name("attacks.py")
-        command = ["nice", "-n", "19", sys.executable, str(script), name, str(guests), str(port)]
+        command = [sys.executable, str(script), name, str(guests), str(port)]
         attacker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     settle(subscriber, attacker)
     ages, memory, cpu_s = list[float](), 0.0, cpu_seconds(pid)

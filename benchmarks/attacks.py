@@ -28,6 +28,7 @@ def person(id: str | None = None, shift: float = 0.0) -> Keypoints:
 
 def attack(name: str, guests: int, port: int) -> None:
     """Attack the node at these ports until this process is killed; prints a line when it begins."""
+    os.nice(19)  # not before: loading takes long with it on a machine that is busy
     print("begins", flush=True)
     if name in ("long_subscription", "many_subscriptions"):
         while True:

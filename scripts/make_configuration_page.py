@@ -21,6 +21,7 @@ from sources import DETECTORS, FRAME_SOURCES, SOURCES
 from stream.config.cluster import ClusterSettings
 from stream.config.lifter import LifterSettings
 from stream.config.load import DEFAULT_NODE, DEFAULT_STATUS_S, Config, import_component
+from stream.config.workers import WorkerRange
 from stream.postprocess.smoothing import Smoother
 from stream.scene.root_position import RootPosition
 from stream.tracking.tracker import Tracker
@@ -32,6 +33,7 @@ SECTIONS = {
     "smoothing": Smoother.Settings,
     "scene": RootPosition.Settings,
     "cluster": ClusterSettings,
+    "workers": WorkerRange,
 }
 PLAIN_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", NoneType: "null"}
 
@@ -119,12 +121,12 @@ def _top_level() -> Iterator[str]:
     kinds = {
         "node": f"text; default `{json.dumps(DEFAULT_NODE)}`",
         "status_s": f"number; default `{DEFAULT_STATUS_S}`",
-        "workers": "whole number or `auto`; default `1`",
+        "workers": "whole number, `auto` or a mapping; default `1`",
         "sources": "required",
         "sinks": "required",
     }
     for name, text in meaning.items():
-        link = "" if name in ("node", "status_s", "workers") else f" See [`{name}`](#{name})."
+        link = "" if name in ("node", "status_s") else f" See [`{name}`](#{name})."
         yield _entry(name, kinds.get(name, ""), text + link)
     yield ""
 

@@ -109,6 +109,11 @@ class Keypoints:
         complete: list[bool] = np.logical_and.reduce(detected, axis=1).tolist()
         return tuple([cls._checked(xy[row], score[row], id, complete[row]) for row, id in enumerate(ids)])
 
+    @classmethod
+    def all_visible(cls, xy: F32, score: F32, id: str | None = None) -> "Keypoints":
+        """A person of whom the caller knows that every joint was detected, and that the arrays are right."""
+        return cls._checked(xy, score, id, complete=True)
+
     def named(self, id: str) -> "Keypoints":
         """The same person under another id; a fifth of the time of `replace`, which checks all arrays."""
         return self._checked(self.xy, self.score, id, self.complete, self.face, self.repaired)
@@ -152,6 +157,12 @@ class KeypointFrame:
     def __post_init__(self) -> None:
         if min(self.size_wh) <= 0:
             raise ShapeError(f"size_wh: expected a positive width and height, got {self.size_wh}")
+
+    def with_persons(self, persons: tuple[Keypoints, ...]) -> "KeypointFrame":
+        """The same frame with other persons; faster than `replace`."""
+        return KeypointFrame(
+            self.header, self.size_wh, self.skeleton, persons, self.detected_ns, self.capture_ms
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,12 +40,15 @@ def run(config: ConfigArgument, changes: Changes = None) -> None:
     """Run a config with its workers on the machines of the cluster.
 
     This machine, which must be part of the cluster, supervises the workers and publishes the poses, until
-    Ctrl-C.
+    Ctrl-C. SIGHUP reads the config again and opens and closes the sources that have changed.
     """
+    from functools import partial
+
     from stream.cluster.service import run_cluster
     from stream.config.load import load
 
-    run_cluster(load(config, changes or ()), print_line)
+    load_config = partial(load, config, changes or ())
+    run_cluster(load_config(), print_line, reload=load_config)
 
 
 @app.command()

@@ -51,7 +51,7 @@ class WorkerActor:
         """Work until the order to stop or until the supervisor is gone; returns an exit code."""
         logging.basicConfig(level=log_level, format="%(levelname)s %(message)s")
         settings = WorkerSink.Settings(address=link.messages, keys=link.keys)
-        with Lease(link.orders, link.keys) as lease, Reporter(link.messages, link.keys) as reporter:
+        with Lease(link.orders, link.keys, config) as lease, Reporter(link.messages, link.keys) as reporter:
             make = functools.partial(LeasedSink, lease=lease)
             exit_code = work(config, ComponentConfig(SINK, SINK, make, settings), lease, reporter)
             if lease.expired:

@@ -4,6 +4,7 @@
 It is a small actor with a name, beside the supervisor, and ends with it.
 """
 
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -11,6 +12,8 @@ from stream.clock import SystemClock
 from stream.cluster.connect import NAMESPACE, ray_module
 from stream.errors import ConfigError
 from stream.rate_limited_log import RateLimitedLog
+
+_PREDECESSOR_S = 20.0  # Ray ends the board of a `cluster run` that was killed after some seconds
 
 
 class BoardActor:
@@ -45,13 +48,18 @@ class Board:
         self._log = RateLimitedLog(SystemClock())
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         options = {"name": _name(node), "namespace": NAMESPACE, "num_cpus": 0, "scheduling_strategy": here}
-        try:
-            self._actor = ray.remote(BoardActor).options(**options).remote()
-        except ValueError:
-            raise ConfigError(
-                f"cluster: a node called {node!r} runs on this cluster already; give this one another name "
-                "in `node`"
-            ) from None
+        until_s = time.monotonic() + _PREDECESSOR_S
+        while True:
+            try:
+                self._actor = ray.remote(BoardActor).options(**options).remote()
+                return
+            except ValueError:
+                if time.monotonic() > until_s:
+                    raise ConfigError(
+                        f"cluster: a node called {node!r} runs on this cluster already; give this one "
+                        "another name in `node`"
+                    ) from None
+                time.sleep(0.2)
 
     def exchange(self, report: dict[str, object]) -> None:
         """Publish a report, and take over what was written since the last call."""

@@ -1,26 +1,26 @@
 """The right of a worker on another machine to publish, and the orders of its supervisor.
 
-The supervisor sends every heartbeat back. A worker may publish for LEASE_S after it sent the newest heartbeat
-that has come back, by its own monotonic clock; the supervisor gives its sources to another worker no earlier
-than MAX_SILENCE_S after the last heartbeat arrived, which was later than it was sent. So two workers never
-publish a source at the same time, whether the network was cut, the process was frozen or an old message
-arrives late.
+The supervisor sends every heartbeat back. A worker may publish for `cluster.lease_s` after it sent the newest
+heartbeat that has come back, by its own monotonic clock; the supervisor gives its sources to another worker
+no earlier than MAX_SILENCE leases after the last heartbeat arrived, which was later than it was sent. So two
+workers never publish a source at the same time, whether the network was cut, the process was frozen or an old
+message arrives late.
 """
 
-import pickle
 import queue
 import threading
 import time
 
 import zmq
 
+from stream.cluster.orders import decode_order
+from stream.config.load import Config
 from stream.messages import Message
 from stream.protocols import ComponentContext
 from stream.runtime.worker import Order
 from stream.runtime.worker_link import LinkKeys, WorkerSink
 
-LEASE_S = 1.5
-MAX_SILENCE_S = 1.8
+MAX_SILENCE = 1.2  # leases
 LEASE, ORDER = b"lease", b"order"
 _TICK_MS = 50
 
@@ -28,16 +28,18 @@ _TICK_MS = 50
 class Lease:
     """Orders and heartbeats that come back, read by a thread of its own. Use it as a context manager.
 
-    address: of the supervisor's socket for the orders to this worker.
+    address: of the supervisor's socket for the orders to this worker. config: with which it was started.
     """
 
-    def __init__(self, address: str, keys: LinkKeys) -> None:
+    def __init__(self, address: str, keys: LinkKeys, config: Config) -> None:
+        self._config = config
+        self._lease_ns = round(config.cluster.lease_s * 1e9)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.set(zmq.LINGER, 0)
         keys.apply(self._socket)
         self._socket.connect(address)
-        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._until_ns: int | None = None  # None before the first heartbeat has come back
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -66,12 +68,13 @@ class Lease:
         return self.expired or not self._orders.empty()
 
     def recv(self) -> Order:
-        """The next order. Raises EOFError once the lease has expired."""
+        """The next order. Raises EOFError once the lease has expired, ConfigError for an unreadable order."""
         while not self.expired:
             try:
-                return self._orders.get(timeout=_TICK_MS / 1e3)
+                payload = self._orders.get(timeout=_TICK_MS / 1e3)
             except queue.Empty:
                 continue
+            return decode_order(payload, self._config)
         raise EOFError("the supervisor does not answer")
 
     def _run(self) -> None:
@@ -80,13 +83,12 @@ class Lease:
                 continue
             kind, payload = self._socket.recv_multipart()
             if kind == LEASE:
-                until_ns = int(payload) + round(LEASE_S * 1e9)
+                until_ns = int(payload) + self._lease_ns
                 # Once expired it stays so: the sources may belong to another worker.
                 if not self.expired and (self._until_ns is None or until_ns > self._until_ns):
                     self._until_ns = until_ns
             elif kind == ORDER:
-                # Only the supervisor has the secret key of this connection, which this worker got from it.
-                self._orders.put(pickle.loads(payload))
+                self._orders.put(payload)
 
 
 class LeasedSink(WorkerSink):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from stream.cluster.connect import environment, require_ray
-from stream.cluster.hosts import NEAR
+from stream.cluster.machine_list import NEAR
 from stream.config.cluster import ClusterSettings
 from stream.errors import ConfigError, PoseliftError
 

@@ -6,33 +6,19 @@ from typing import Any
 
 from stream.cluster.board import board
 from stream.cluster.connect import connect, disconnect, nodes, ray_module
-from stream.cluster.hosts import NEAR, RayHosts
+from stream.cluster.hosts import RayHosts
+from stream.cluster.machine_list import NEAR
 from stream.config.load import Config
 from stream.errors import ConfigError
 from stream.health import health_line
-from stream.runtime.notify import Notifier
-from stream.runtime.signals import stopped_by_signals
-from stream.runtime.supervisor import Supervisor
+from stream.runtime.service import run_workers
 
 
-def run_cluster(config: Config, print_line: Callable[[str], None]) -> None:
-    """Run `config` with its workers on the cluster; output and errors as for `stream.runtime.service.run`."""
-    supervisor = Supervisor(config, hosts=RayHosts(config, config.cluster))
-    notifier = Notifier()
-    # Ray sets signal handlers when it connects, so those of this block come after it.
-    with supervisor, stopped_by_signals(supervisor.stop):
-        sinks = supervisor.relay.endpoints().items()
-        lines = [f"{name}: {endpoint or config.sinks[name].type}" for name, endpoint in sinks]
-        notifier.ready(", ".join(lines))
-        for line in lines:
-            print_line(line)
-        try:
-            supervisor.run(print_line, lambda: notifier.alive(health_line(supervisor.health.report())))
-        finally:
-            notifier.stopping()
-    print_line(f"stopped. {health_line(supervisor.health.report())}")
-    if supervisor.relay.error is not None:
-        raise supervisor.relay.error
+def run_cluster(
+    config: Config, print_line: Callable[[str], None], reload: Callable[[], Config] | None = None
+) -> None:
+    """Run `config` with its workers on the cluster; arguments and errors are those of `service.run`."""
+    run_workers(config, RayHosts(config), print_line, reload)
 
 
 def status_lines(config: Config) -> list[str]:

@@ -16,9 +16,9 @@ T = TypeVar("T")
 class Difference:
     """The way from a running config to another one.
 
-    config: the running config with the sources of the other one, and with the intrinsics and poses of their
-    cameras. added, removed, changed: names of sources. fixed: paths such as "lifter.hop" of the settings
-    that differ but cannot change while running.
+    config: the running config with the sources of the other one, their places in the cluster, and the
+    intrinsics and poses of their cameras. added, removed, changed: names of sources. fixed: paths such as
+    "lifter.hop" of the settings that differ but cannot change while running.
     """
 
     config: Config
@@ -37,7 +37,8 @@ class Difference:
 def difference(running: Config, wanted: Config) -> Difference:
     """How `wanted` differs from `running`.
 
-    A source has changed when its own settings, or the intrinsics or the pose of the camera of its name, have.
+    A source has changed when its own settings or its place have, or the intrinsics or the pose of the camera
+    of its name.
     """
     config = _with_sources(running, wanted)
     before, after = _sources(running), _sources(config)
@@ -58,7 +59,8 @@ def _with_sources(running: Config, wanted: Config) -> Config:
         cameras=_merged(scene.cameras, wanted.scene.cameras, running, wanted),
         world=msgspec.structs.replace(scene.world, camera_pose=poses),
     )
-    return replace(running, sources=wanted.sources, scene=scene, secrets=wanted.secrets)
+    cluster = msgspec.structs.replace(running.cluster, near=wanted.cluster.near)
+    return replace(running, sources=wanted.sources, scene=scene, cluster=cluster, secrets=wanted.secrets)
 
 
 def _merged(
@@ -73,7 +75,12 @@ def _sources(config: Config) -> dict[str, tuple[Any, ...]]:
     """All settings of every source and its camera, by the name of the source."""
     scene: RootPosition.Settings = config.scene
     return {
-        name: (source, scene.cameras.get(name), scene.world.camera_pose.get(name))
+        name: (
+            source,
+            scene.cameras.get(name),
+            scene.world.camera_pose.get(name),
+            config.cluster.near.get(name),
+        )
         for name, source in config.sources.items()
     }
 
@@ -88,6 +95,7 @@ def _tree(config: Config) -> dict[str, Any]:
         "sinks": {name: sink.to_dict() for name, sink in config.sinks.items()},
         "status_s": config.status_s,
         "workers": config.workers,
+        "cluster": msgspec.to_builtins(config.cluster),
     }
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -22,6 +22,7 @@ from stream.config.cluster import ClusterSettings
 from stream.config.convert import reject_unknown, require_mapping, suggestion, to_struct
 from stream.config.lifter import LifterSettings
 from stream.config.secrets import Secrets
+from stream.config.workers import Workers, check_workers
 from stream.errors import ConfigError, masked
 from stream.postprocess.smoothing import Smoother
 from stream.protocols import ComponentContext
@@ -82,7 +83,8 @@ class Config:
     cluster: The machines on which `poselift cluster run` runs the workers; `poselift run` ignores it.
 
     workers: Processes among which the sources are divided, each with a lifter of its own; 1 runs everything
-    in this process, auto uses one process per core but one, and no more than there are sources.
+    in this process, auto uses one process per core but one, and no more than there are sources, a mapping
+    follows the load.
     """
 
     node: str
@@ -93,7 +95,7 @@ class Config:
     scene: RootPosition.Settings
     sinks: dict[str, ComponentConfig]
     status_s: float
-    workers: int | Literal["auto"] = 1
+    workers: Workers = 1
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     # Not a setting: the `${...}` references, which `to_dict` shows in place of their values.
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
@@ -110,7 +112,7 @@ class Config:
                 "scene": msgspec.to_builtins(self.scene),
                 "sinks": {name: sink.to_dict() for name, sink in self.sinks.items()},
                 "status_s": self.status_s,
-                "workers": self.workers,
+                "workers": msgspec.to_builtins(self.workers),
                 "cluster": msgspec.to_builtins(self.cluster),
             }
         )
@@ -184,8 +186,17 @@ def _resolve(tree: dict[str, Any], secrets: Secrets) -> Config:
         sinks={name: _component(name, settings, SINKS, f"sinks.{name}") for name, settings in sinks.items()},
         status_s=_seconds(tree.get("status_s", DEFAULT_STATUS_S)),
         secrets=secrets,
-        workers=_workers(tree.get("workers", 1), len(source_configs)),
+        workers=check_workers(tree.get("workers", 1), len(source_configs)),
         cluster=_cluster(_section(tree, "cluster"), source_configs),
+    )
+
+
+def with_sources(config: Config, sources: dict[str, dict[str, Any]], scene: dict[str, Any]) -> Config:
+    """The config with other sources and another scene, as plain values. Raises ConfigError."""
+    return replace(
+        config,
+        sources={name: _source(check_name(name, "sources"), tree) for name, tree in sources.items()},
+        scene=to_struct(RootPosition.Settings, scene, "scene"),
     )
 
 
@@ -283,14 +294,3 @@ def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"status_s: expected a number of seconds above 0, got {value!r}")
     return float(value)
-
-
-def _workers(value: object, sources: int) -> int | Literal["auto"]:
-    if value == "auto":
-        return "auto"
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= sources:
-        raise ConfigError(
-            f"workers: expected 1 to {sources}, the number of sources, which are divided among the workers, "
-            f"or auto, got {value!r}"
-        )
-    return value

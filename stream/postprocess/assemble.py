@@ -99,7 +99,7 @@ class FrameAssembler:
                 rows,
                 frame_id,
                 len(arrivals),
-                _least_history(lifted.people[person.ring] for person in pending.persons),
+                _least_history([lifted.people[person.ring] for person in pending.persons]),
                 self._latency(pending, lifted.started_ns, lifted_ns),
                 source_dropped,
             )
@@ -124,10 +124,11 @@ def _fill(batch: PoseBatch, row: int, lifted: LiftedWindow, at_ns: int) -> None:
     batch.keypoints[row], batch.score[row] = keypoints, keypoints[:, 2]
 
 
-def _least_history(people: Iterable[LiftedWindow]) -> WindowInfo:
+def _least_history(people: Sequence[LiftedWindow]) -> WindowInfo:
     """The window of the person with the shortest history, which bounds the trust in the frame."""
-    shortest = max(people, key=lambda window: window.padded, default=None)
-    return _window_info(len(shortest.window.origin), shortest.padded) if shortest else WindowInfo()
+    if not people:
+        return WindowInfo()
+    return _window_info(len(people[0].window.origin), max([window.padded for window in people]))
 
 
 @cache

@@ -14,13 +14,17 @@ _PADDED = int(JointOrigin.PADDED)
 
 
 class LiftedWindow:
-    """One person's window, and poses (N, J, 3) float32 metres of its N newest frames."""
+    """One person's window, and poses (N, J, 3) float32 metres of its N newest frames.
+
+    padded: how many frames of the window are padding before the person's first frame.
+    """
 
     def __init__(self, window: Window, poses: F32) -> None:
         self.window = window
         self.poses = poses
         self._times_ns = window.captured_ns[-len(poses) :]
         self._captured = window.captured or window
+        self.padded = window.origin.tobytes().count(_PADDED)
 
     def pose(self, at_ns: int) -> F32:
         """(J, 3) metres at a time, interpolated between the lifter's frames; held after the newest."""
@@ -50,11 +54,6 @@ class LiftedWindow:
         between = (first <= before) & (after <= last) & (before < after)
         mixed[:, 2] = np.where(between, np.minimum(keypoints[:, 2], next_keypoints[:, 2]), 0.0)
         return mixed, np.where(between, _INTERPOLATED, _PREDICTED)
-
-    @cached_property
-    def padded(self) -> int:
-        """How many frames of the window are padding before the person's first frame."""
-        return int(np.count_nonzero(self.window.origin == _PADDED))
 
     @cached_property
     def _detections(self) -> tuple[I64, I64]:

@@ -1,11 +1,13 @@
 """Health of a node of several workers: one report, as if it were one process."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stream.health import Health
 
 Report = dict[str, Any]
+_RATE_NS = 5_000_000_000  # over which poses per second are counted
 
 
 class NodeHealth(Health):
@@ -18,24 +20,30 @@ class NodeHealth(Health):
         super().__init__()
         self._reports: dict[int, Report] = {}
         self._ended_counters: dict[str, int] = {}
-        self._new_poses: dict[int, int] = {}  # by worker, between its last two reports
+        self._poses: dict[int, deque[tuple[int, int]]] = {}  # by worker: times and counts of some seconds
 
-    def update(self, worker: int, report: Report) -> None:
-        """Keep the newest report of a worker, made by `Health.report`."""
-        counts = [
-            known["counters"].get("lift.poses", 0) for known in (report, self._reports.get(worker, report))
-        ]
-        self._new_poses[worker] = counts[0] - counts[1]
+    def update(self, worker: int, report: Report, now_ns: int = 0) -> None:
+        """Keep the newest report of a worker, made by `Health.report`, which arrived at `now_ns`."""
+        poses = self._poses.setdefault(worker, deque())
+        poses.append((now_ns, _poses(report["counters"])))
+        while now_ns - poses[0][0] > _RATE_NS:
+            poses.popleft()
         self._reports[worker] = report
 
-    def new_poses(self, worker: int) -> int:
-        """Poses lifted between the last two reports of a worker, which come about once a second."""
-        return self._new_poses.get(worker, 0)
+    def poses_per_s(self, worker: int) -> float:
+        """Poses per second during the last seconds of a worker's reports; 0 before the second one.
+
+        Frames dropped because the lifter was behind count as poses: they are load too.
+        """
+        poses = self._poses.get(worker)
+        if not poses or poses[-1][0] == poses[0][0]:
+            return 0.0
+        return (poses[-1][1] - poses[0][1]) / (poses[-1][0] - poses[0][0]) * 1e9
 
     def end(self, worker: int) -> None:
         """Keep the counters of an ended worker and forget its states and times."""
         report = self._reports.pop(worker, None)
-        self._new_poses.pop(worker, None)
+        self._poses.pop(worker, None)
         if report is not None:
             self._ended_counters = sum_counters([self._ended_counters, report["counters"]])
 
@@ -47,6 +55,11 @@ class NodeHealth(Health):
             "states": {name: state for report in reports for name, state in report["states"].items()},
             "stages_ms": _merge_stages([report["stages_ms"] for report in reports]),
         }
+
+
+def _poses(counters: dict[str, int]) -> int:
+    dropped = (count for name, count in counters.items() if name.endswith(".drop.lifter_behind"))
+    return counters.get("lift.poses", 0) + sum(dropped)
 
 
 def sum_counters(counters: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -124,7 +124,12 @@ class Pipeline:
         self.sink_threads = {name: self._sink_thread(component) for name, component in config.sinks.items()}
         self._batches = self._batch_lifter()
         self._lift_thread = LiftThread(
-            self._batches, self.source_threads, self.clock, self.on_error, self.on_lift_turn
+            self._batches,
+            self.source_threads,
+            self.clock,
+            self.on_error,
+            self.on_lift_turn,
+            gather=not self.lossless,
         )
 
     def _context(self, name: str) -> ComponentContext:

@@ -5,16 +5,19 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from stream.config.load import Config
+from stream.config.workers import WorkerRange
 from stream.errors import ConfigError
 from stream.health import health_line
 from stream.postprocess.batch import PostProcessor
+from stream.protocols import opened
 from stream.runtime.notify import Notifier
 from stream.runtime.pipeline import Pipeline
 from stream.runtime.reload import Reloader
 from stream.runtime.signals import stopped_by_signals
 from stream.runtime.supervisor import Supervisor
 from stream.runtime.watchdog import Watchdog
-from stream.runtime.worker_process import worker_count
+from stream.runtime.worker_host import WorkerHosts
+from stream.runtime.worker_process import LocalHosts, worker_count
 from stream.tracking.lifecycle import max_gap_s
 
 log = logging.getLogger("poselift")
@@ -34,12 +37,12 @@ def run(
     post_processors: as for `Pipeline`. reload: reads the config again; at SIGHUP its sources are opened and
     closed. Raises the error that ended it early.
     """
-    if worker_count(config) > 1:
+    if isinstance(config.workers, WorkerRange) or worker_count(config) > 1:
         if post_processors:
             raise ConfigError(
                 "workers: expected 1 with post-processors of your own, which stay in one process"
             )
-        run_workers(config, print_line, reload)
+        run_workers(config, LocalHosts(), print_line, reload)
         return
     pipeline, notifier = Pipeline(config, post_processors=post_processors), Notifier()
     reloader = Reloader(pipeline, reload, notifier) if reload else None
@@ -58,27 +61,32 @@ def run(
 
 
 def run_workers(
-    config: Config, print_line: Callable[[str], None], reload: Callable[[], Config] | None = None
+    config: Config,
+    hosts: WorkerHosts,
+    print_line: Callable[[str], None],
+    reload: Callable[[], Config] | None = None,
 ) -> None:
-    """Run `config` with its sources divided among processes; output and errors as for `run`."""
-    supervisor, notifier = Supervisor(config), Notifier()
-    reloader = Reloader(supervisor, reload, notifier) if reload else None
+    """Run `config` with its sources divided among workers on `hosts`; output and errors as for `run`."""
+    # Ray sets signal handlers when the hosts are opened, so those of this block come after it.
+    with opened(hosts):
+        supervisor, notifier = Supervisor(config, hosts), Notifier()
+        reloader = Reloader(supervisor, reload, notifier) if reload else None
 
-    def on_turn() -> None:
-        notifier.alive(health_line(supervisor.health.report()))
-        if reloader:
-            reloader.turn()
+        def on_turn() -> None:
+            notifier.alive(health_line(supervisor.health.report()))
+            if reloader:
+                reloader.turn()
 
-    with stopped_by_signals(supervisor.stop, reloader.request if reloader else None), supervisor:
-        sinks = supervisor.relay.endpoints().items()
-        lines = [f"{name}: {endpoint or config.sinks[name].type}" for name, endpoint in sinks]
-        notifier.ready(", ".join(lines))
-        for line in lines:
-            print_line(line)
-        try:
-            supervisor.run(print_line, on_turn)
-        finally:
-            notifier.stopping()
+        with stopped_by_signals(supervisor.stop, reloader.request if reloader else None), supervisor:
+            sinks = supervisor.relay.endpoints().items()
+            lines = [f"{name}: {endpoint or config.sinks[name].type}" for name, endpoint in sinks]
+            notifier.ready(", ".join(lines))
+            for line in lines:
+                print_line(line)
+            try:
+                supervisor.run(print_line, on_turn)
+            finally:
+                notifier.stopping()
     print_line(f"stopped. {health_line(supervisor.health.report())}")
     if supervisor.relay.error is not None:
         raise supervisor.relay.error

@@ -38,6 +38,11 @@ class Share:
         """Whether the share needs a worker."""
         return self.worker is None and not self.ended
 
+    @property
+    def settled(self) -> bool:
+        """Whether its worker has carried out all orders, or needs none."""
+        return self.ended or (self.worker is not None and self._unconfirmed_orders <= 0)
+
     def start(self, worker: "WorkerHost", config: Config, now_ns: int) -> None:
         """Give the sources, with their settings in `config`, to a worker that is ready."""
         worker.assign(self._part_of(config))
@@ -78,18 +83,32 @@ def divide(sources: list[str], workers: int) -> list[Share]:
 
 
 def redistribute(
-    shares: Sequence[Share], added: Sequence[str], removed: Collection[str], load: Callable[[Share], float]
+    shares: Sequence[Share],
+    added: Sequence[str],
+    removed: Collection[str],
+    load: Callable[[Share], float],
+    near: Callable[[str], str] = lambda source: "",
+    idle_last: bool = False,
 ) -> dict[Share, tuple[str, ...]]:
     """The sources of every share after a change: each added one goes to the share with the least load.
 
     load: poses per second of a share, of which a new source counts as an average one. Of shares with equal
-    loads the one with the fewest sources comes first.
+    loads the one with the fewest sources comes first. near: label of the place where a source should run; the
+    first source of a place gets a new share. idle_last: shares without sources get some only when their place
+    has no other share.
     """
     sources = {share: [name for name in share.sources if name not in removed] for share in shares}
     loads = {share: load(share) for share in shares}
     average = sum(loads.values()) / max(1, sum(len(share.sources) for share in shares))
     for name in added:
-        share = min(shares, key=lambda share: (loads[share], len(sources[share])))
+        candidates = [share for share in sources if share.near == near(name)]
+        if not candidates:
+            candidates = [Share(f"worker-{len(sources) + 1}", (), near(name))]
+            sources[candidates[0]], loads[candidates[0]] = [], 0.0
+        share = min(
+            candidates,
+            key=lambda share: (idle_last and not sources[share], loads[share], len(sources[share])),
+        )
         sources[share].append(name)
         loads[share] += average
     return {share: tuple(names) for share, names in sources.items()}

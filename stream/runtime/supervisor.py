@@ -1,71 +1,59 @@
-"""The supervisor: divides the sources of a config among worker processes and replaces workers that fail.
+"""The supervisor: divides the sources of a config among workers and publishes what they send.
 
-A spare worker with a loaded lifter waits for the sources of a worker that dies or freezes, so that taking
-them over needs no more time than opening them. The supervisor itself loads no lifter; its loop reads the
-messages of the workers and hands them to the `Relay`.
+The supervisor itself loads no lifter; its loop reads the messages of the workers and hands them to the
+`Relay`. Its `WorkerPool` replaces workers that fail.
 """
 
-import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
-import zmq
 
 from stream.clock import Clock, SystemClock
 from stream.config.difference import difference
 from stream.config.load import Config
-from stream.errors import ConfigError, PoseliftError
+from stream.config.workers import WorkerRange
 from stream.health import Health, health_line
 from stream.messages import Status
 from stream.protocols import ComponentContext
 from stream.runtime.node_health import NodeHealth
-from stream.runtime.pipeline import needs_rotations
 from stream.runtime.relay import Relay
+from stream.runtime.scaling import Scaler
 from stream.runtime.share import Share, redistribute
 from stream.runtime.source_changes import REMOVED, require_makeable
 from stream.runtime.worker_host import MAX_SILENCE_S, WorkerHost, WorkerHosts
 from stream.runtime.worker_link import REPORT
-from stream.runtime.worker_process import LocalHosts
-
-log = logging.getLogger("poselift")
+from stream.runtime.worker_pool import WorkerPool
 
 _POLL_MS = 50  # how often the workers are looked after
-_SPARE = "worker-spare"
-_STOP_S = 3.0  # for the workers to publish what is pending
-_MAX_FAILED_STARTS = 5  # in a row
+_WORKERS = "workers"  # in status messages
 
 
 class Supervisor:
     """Enter to open the sinks and to start the workers, `run` until all sources have ended or `stop`.
 
-    hosts: where the workers run; None for processes of this machine.
+    hosts: where the workers run; they are open.
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None, hosts: WorkerHosts | None = None) -> None:
+    def __init__(self, config: Config, hosts: WorkerHosts, clock: Clock | None = None) -> None:
         self.config = config
         self.session = str(uuid.uuid4())
         self._clock = clock or SystemClock()
         self.health = NodeHealth()
         context = ComponentContext("relay", config.node, self.session, self._clock, self.health)
         self.relay = Relay(config.sinks, context)
-        self._hosts = hosts or LocalHosts(self._clock)
-        self._worker_config = config
-        self._shares: list[Share] = []
-        self._spares: list[WorkerHost] = []
-        self._started = self._failed_starts = 0
+        self._hosts = hosts
+        self._pool = WorkerPool(hosts, self.health, self._clock, self._handle, self._on_end)
+        self._scaler: Scaler | None = None
+        if isinstance(config.workers, WorkerRange):
+            self._scaler = Scaler(config.workers, self._load, self._clock)
         self._stopping = False
-        self._poller = zmq.Poller()
 
     def __enter__(self) -> "Supervisor":
-        self._hosts.open()
         try:
-            self._shares = self._hosts.shares(self.config)
-            self._worker_config = _worker_config(self.config, self._hosts)
             self.relay.open()
-            self._spares = [self._start_worker(share.near) for share in self._shares]
+            self._pool.start(self.config)
         except BaseException:
             self._release_all()
             raise
@@ -73,7 +61,7 @@ class Supervisor:
 
     def __exit__(self, *exc: object) -> None:
         try:
-            self._stop_workers()
+            self._pool.stop()
         finally:
             self._release_all()
 
@@ -87,23 +75,22 @@ class Supervisor:
         on_turn: called about once a second, as a sign of life.
         """
         reported_ns = looked_ns = turn_ns = self._clock.now_ns()
-        while not self._stopping and not all(share.ended for share in self._shares):
-            self._receive(_POLL_MS)
+        while not self._stopping and not all(share.ended for share in self._pool.shares):
+            self._pool.receive(_POLL_MS)
             now_ns = self._clock.now_ns()
             if now_ns - looked_ns < _POLL_MS * 1e6:
                 continue
             if now_ns - looked_ns > MAX_SILENCE_S * 0.5e9:  # this process was held up: no worker is to blame
-                for worker in self._workers:
+                for worker in self._pool.workers:
                     worker.heard_ns = now_ns
             looked_ns = now_ns
-            self._replace_failed()
-            self._assign()
-            self._empty_places()
+            self._pool.look_after()
             if self.relay.failed:
                 return
             if now_ns - turn_ns >= 1e9:
                 turn_ns = now_ns
                 on_turn()
+                self._scale()
                 self._hosts.turn(self.health.report())
             if now_ns - reported_ns >= self.config.status_s * 1e9:
                 reported_ns = now_ns
@@ -119,44 +106,50 @@ class Supervisor:
         context = ComponentContext("relay", self.config.node, self.session, self._clock, Health())
         require_makeable([change.config.sources[name] for name in (*change.added, *change.changed)], context)
         self.config = change.config
-        self._worker_config = replace(
-            self._worker_config, sources=change.config.sources, scene=change.config.scene
+
+        def near(source: str) -> str:
+            return self._hosts.near(change.config, source)
+
+        moved = [
+            name
+            for share in self._pool.shares
+            for name in share.sources
+            if name in change.changed and near(name) != share.near
+        ]
+        parts = redistribute(
+            self._pool.shares,
+            [*change.added, *moved],
+            [*change.removed, *moved],
+            self._load,
+            near,
+            idle_last=self._scaler is not None,  # the load decides when another worker is needed
         )
-        parts = redistribute(self._shares, change.added, change.removed, self._load)
-        for share, sources in parts.items():
-            share.change(sources, self._worker_config)
+        self._pool.change(self.config, parts)
 
     def _load(self, share: Share) -> float:
-        return self.health.new_poses(share.worker.number) if share.worker else 0
+        return self.health.poses_per_s(share.worker.number) if share.worker else 0.0
+
+    def _scale(self) -> None:
+        """Move sources when the load asks for it, to another worker or from one that is drained."""
+        if self._scaler is None or not self._pool.settled:
+            return
+        shares = self._pool.shares
+        parts = self._scaler.step(shares)
+        for share, sources in parts.items():
+            if sources and not share.sources:
+                self.health.increment(_WORKERS, "added")
+            elif share.sources and not sources:
+                self.health.increment(_WORKERS, "drained")
+        if parts:
+            self._pool.change(self.config, parts)
+        self.health.set_state(_WORKERS, "ok", self._scaler.text(shares))
 
     def _publish_status(self) -> dict[str, Any]:
         report = self.health.report()
         self.relay.publish(Status(self.config.node, self.session, self._clock.unix_ns(), report))
         return report
 
-    @property
-    def _workers(self) -> list[WorkerHost]:
-        return self._spares + [share.worker for share in self._shares if share.worker]
-
-    def _start_worker(self, near: str) -> WorkerHost:
-        self._started += 1
-        worker = self._hosts.start(self._started, self._worker_config, near)
-        self._poller.register(worker.socket, zmq.POLLIN)
-        return worker
-
-    def _kill(self, worker: WorkerHost) -> None:
-        self._poller.unregister(worker.socket)
-        worker.kill()
-
-    # Messages
-
-    def _receive(self, timeout_ms: int) -> None:
-        waiting = dict(self._poller.poll(timeout_ms))
-        for worker in self._workers:
-            if worker.socket in waiting:
-                worker.heard_ns = self._clock.now_ns()
-                for topic, payload in worker.received():
-                    self._handle(worker, topic, payload)
+    # Messages of workers
 
     def _handle(self, worker: WorkerHost, topic: bytes, payload: bytes) -> None:
         if topic.startswith(REPORT):
@@ -167,7 +160,7 @@ class Supervisor:
             self.relay.forward(worker.number, topic, payload)
 
     def _on_status(self, worker: WorkerHost, report: dict[str, Any]) -> None:
-        self.health.update(worker.number, report)
+        self.health.update(worker.number, report, self._clock.now_ns())
         removed = [name for name, state in report["states"].items() if state["state"] == REMOVED]
         for camera in removed:
             self.relay.release_camera(worker.number, camera)
@@ -176,124 +169,15 @@ class Supervisor:
 
     def _on_report(self, worker: WorkerHost, report: str, text: str) -> None:
         if report == "ready":
-            worker.state = "ready"
-            self._failed_starts = 0
-            self.health.set_state(_SPARE, "ok", worker.text)
+            self._pool.on_ready(worker)
         elif report == "running":
-            worker.state = "running"
-            for share in self._shares:
-                if share.worker is worker:
-                    share.confirm()
-                    self.health.set_state(share.name, "ok", worker.text)
+            self._pool.on_running(worker)
         elif report in ("config_error", "error"):
             worker.error = report, text
 
-    # Workers
-
-    def _assign(self) -> None:
-        """Give shares without a worker to ready spares, and keep one spare."""
-        now_ns = self._clock.now_ns()
-        for share in [share for share in self._shares if share.waits]:
-            spare = self._ready_spare(share.near)
-            if spare is None or now_ns < share.not_before_ns:
-                continue
-            self._spares.remove(spare)
-            share.start(spare, self._worker_config, now_ns)
-            self.health.set_state(_SPARE, "ok", "starting")
-            log.info("worker %d: %s", spare.number, spare.text)
-        # At the start the spare comes last: the workers need the cores to load their lifters.
-        extra = 0 if any(share.started_ns == 0 for share in self._shares) else self._hosts.spares
-        for near in dict.fromkeys(share.near for share in self._shares):
-            missing = sum(share.waits for share in self._shares if share.near == near)
-            spares = sum(worker.near == near for worker in self._spares)
-            self._spares += [self._start_worker(near) for _ in range(missing + extra - spares)]
-
-    def _ready_spare(self, near: str) -> WorkerHost | None:
-        return next(
-            (
-                worker
-                for worker in self._spares
-                if worker.state == "ready" and worker.near == near and not self._hosts.must_leave(worker)
-            ),
-            None,
-        )
-
-    def _empty_places(self) -> None:
-        """Move workers away from places that are to be emptied, each when a spare can take its sources."""
-        for worker in [worker for worker in self._spares if self._hosts.must_leave(worker)]:
-            self._spares.remove(worker)
-            self._kill(worker)
-        for share in self._shares:
-            host = share.worker
-            if host is None or host.leaving or not self._hosts.must_leave(host):
-                continue
-            if self._ready_spare(share.near) and not any(other.leaving for other in self._workers):
-                log.info("worker %d (%s) hands its sources over", host.number, host.text)
-                host.leaving = True
-                host.stop()
-
-    def _replace_failed(self) -> None:
-        for worker in self._workers:
-            silent = worker.silent()
-            if worker.exit_code is None and not silent:
-                continue
-            if not silent and (worker.exit_code or 0) >= 0:  # it ended by itself: it has sent all it had
-                for topic, payload in worker.last_messages():
-                    self._handle(worker, topic, payload)
-            exit_code = worker.exit_code
-            self._kill(worker)
-            self.relay.release(worker.number)
-            self.health.end(worker.number)
-            self._on_end(
-                worker, "does not answer" if silent else f"ended with exit code {exit_code}", exit_code
-            )
-
-    def _on_end(self, worker: WorkerHost, reason: str, exit_code: int | None) -> None:
-        kind, text = worker.error or ("", "")
-        if text:
-            reason = f"{reason}: {text}"
-        is_spare = worker in self._spares
-        if is_spare:
-            self._spares.remove(worker)
-            self._failed_starts += 1
-        for share in self._shares:
-            if share.worker is worker:
-                share.end(None if worker.leaving else exit_code, self._clock.now_ns())
-                self.health.set_state(share.name, "ended" if share.ended else "retrying", reason)
-        if kind == "config_error":
-            raise ConfigError(text)
-        if is_spare and self._failed_starts >= _MAX_FAILED_STARTS:
-            raise PoseliftError(f"{self._failed_starts} workers failed to start in a row: {reason}")
-        if worker.leaving:
-            self.health.increment("workers", "moved")
-        elif exit_code != 0:
-            self.health.increment("workers", "replaced")
-            log.warning(
-                "worker %d (%s): %s; another worker takes its place", worker.number, worker.text, reason
-            )
-
-    def _stop_workers(self) -> None:
-        """Let the workers publish what is pending and end by themselves."""
-        while self._spares:
-            self._kill(self._spares.pop())
-        for worker in self._workers:
-            worker.stop()
-        until_ns = self._clock.now_ns() + round(_STOP_S * 1e9)
-        while any(worker.exit_code is None for worker in self._workers) and self._clock.now_ns() < until_ns:
-            self._receive(_POLL_MS)
-        for worker in self._workers:
-            for topic, payload in worker.last_messages():
-                self._handle(worker, topic, payload)
+    def _on_end(self, worker: WorkerHost) -> None:
+        self.relay.release(worker.number)
 
     def _release_all(self) -> None:
-        for worker in self._workers:
-            worker.kill()
+        self._pool.kill()
         self.relay.close()
-        self._hosts.close()
-
-
-def _worker_config(config: Config, hosts: WorkerHosts) -> Config:
-    """The config of every worker: threads of its lifter, and rotations when a sink of the node needs them."""
-    threads = config.lifter.threads or hosts.threads(config)
-    lifter = msgspec.structs.replace(config.lifter, threads=threads, rotations=needs_rotations(config))
-    return replace(config, lifter=lifter, sinks={})

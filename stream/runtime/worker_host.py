@@ -108,7 +108,10 @@ class WorkerHost(ABC):
 
 
 class WorkerHosts(Protocol):
-    """Where the workers of a supervisor run; `open` comes first, `close` last. spares: for each place."""
+    """Where the workers of a supervisor run; `open` comes first, `close` last.
+
+    spares: for each place.
+    """
 
     spares: int
 
@@ -124,6 +127,10 @@ class WorkerHosts(Protocol):
 
     def shares(self, config: Config) -> list[Share]:
         """The sources of `config`, divided among workers."""
+        ...
+
+    def near(self, config: Config, source: str) -> str:
+        """Label of the place where a source should run, "" for any."""
         ...
 
     def threads(self, config: Config) -> int:

@@ -13,6 +13,7 @@ import zmq
 
 from stream.clock import Clock, SystemClock
 from stream.config.load import Config
+from stream.config.workers import WorkerRange
 from stream.runtime.share import Share, divide
 from stream.runtime.worker import Order, run_worker
 from stream.runtime.worker_host import WorkerHost
@@ -21,10 +22,10 @@ _JOIN_S = 1.0
 
 
 def worker_count(config: Config) -> int:
-    """Number of workers of a config; `auto` leaves one core to the supervisor and the detectors."""
+    """Number of workers at the start; `auto` leaves one core to the supervisor and the detectors."""
     if config.workers == "auto":
         return min(len(config.sources), max(1, (os.cpu_count() or 2) - 1))
-    return config.workers
+    return config.workers.min if isinstance(config.workers, WorkerRange) else config.workers
 
 
 class WorkerProcess(WorkerHost):
@@ -92,9 +93,13 @@ class LocalHosts:
     def shares(self, config: Config) -> list[Share]:
         return divide(list(config.sources), worker_count(config))
 
+    def near(self, config: Config, source: str) -> str:
+        return ""
+
     def threads(self, config: Config) -> int:
         """A part of half of the cores."""
-        return max(1, (os.cpu_count() or 2) // 2 // worker_count(config))
+        workers = config.workers.max if isinstance(config.workers, WorkerRange) else worker_count(config)
+        return max(1, (os.cpu_count() or 2) // 2 // workers)
 
     def start(self, number: int, config: Config, near: str) -> WorkerProcess:
         return WorkerProcess(number, config, self._folder, self._zmq, self._clock)

@@ -40,14 +40,13 @@ class Cleaner:
         shape = (len(skeletons.skeleton_named(self._skeleton).joints), 2)
         if not persons or any(person.xy.shape != shape for person in persons):
             return not persons
-        xy, score = persons[0].xy, persons[0].score
-        if len(persons) > 1:
-            xy = np.array([person.xy for person in persons])
-            score = np.array([person.score for person in persons])
+        if len(persons) == 1:  # for the few joints of a person lists are faster than arrays
+            px, score = persons[0].xy.ravel().tolist(), persons[0].score.tolist()
+            return max(px) <= limit_px and min(px) >= -limit_px and min(score) >= self._min_score
+        xy = np.array([person.xy for person in persons])
         highest, lowest = np.maximum.reduce(xy, None), np.minimum.reduce(xy, None)
-        return bool(
-            highest <= limit_px and lowest >= -limit_px and np.minimum.reduce(score, None) >= self._min_score
-        )
+        lowest_score = np.minimum.reduce([person.score for person in persons], None)
+        return bool(highest <= limit_px and lowest >= -limit_px and lowest_score >= self._min_score)
 
     def _clean_person(self, person: Keypoints, frame: KeypointFrame, limit_px: int) -> Keypoints:
         far = np.abs(person.xy) > limit_px

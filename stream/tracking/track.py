@@ -11,7 +11,7 @@ from stream.messages import F32, Keypoints
 _VELOCITY_S = 0.25  # time constant of the velocity average
 _COAST_S = 1.0  # a missing person is expected to go on for about this long, and then to stand
 _MEAN_S = 0.3  # time constant of the average joint positions, which separates motion from noise
-_MIN_BODY_PX = 8.0
+MIN_BODY_PX = 8.0
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +45,16 @@ class Track:
         if self._size is None:
             self._size = body_size(self.xy)
         return self._size
+
+    def missing_s(self, now_ns: int) -> float:
+        """Seconds since the last detection."""
+        return max(0, now_ns - self.last_ns) / 1e9
+
+    def way(self, missing_s: float) -> tuple[float, float]:
+        """How far (x, y) px the person is expected to have gone since the last detection."""
+        way_s = _COAST_S * (1 - math.exp(-missing_s / _COAST_S))
+        x, y = self.velocity.tolist()
+        return x * way_s, y * way_s
 
     def update(self, xy: F32, now_ns: int) -> None:
         """Continue the track at joints xy (J, 2) px, NaN where missing."""
@@ -91,10 +101,8 @@ class Track:
 
 def expected_joints(tracks: Sequence[Track], now_ns: int) -> F32:
     """Expected joints (T, J, 2) px at a time: the last positions, moved on at a velocity that fades."""
-    missing_s = [max(0, now_ns - track.last_ns) / 1e9 for track in tracks]
-    way_s = np.array([_COAST_S * (1 - math.exp(-missing / _COAST_S)) for missing in missing_s], np.float32)
-    velocity = np.array([track.velocity for track in tracks])
-    moved: F32 = np.array([track.xy for track in tracks]) + (velocity * way_s[:, None])[:, None]
+    ways = [track.way(track.missing_s(now_ns)) for track in tracks]
+    moved: F32 = np.array([track.xy for track in tracks]) + np.array(ways, np.float32)[:, None]
     return moved
 
 
@@ -149,5 +157,5 @@ def body_sizes(xy: F32) -> list[float]:
     """Diagonals of the boxes around the joints of P persons, xy (P, J, 2) px, as `body_size`."""
     width_and_height = np.fmax.reduce(xy, 1) - np.fmin.reduce(xy, 1)  # both ignore NaN
     diagonals = np.hypot(width_and_height[:, 0], width_and_height[:, 1])
-    sizes: list[float] = np.fmax(diagonals, np.float32(_MIN_BODY_PX)).tolist()
+    sizes: list[float] = np.fmax(diagonals, np.float32(MIN_BODY_PX)).tolist()
     return sizes

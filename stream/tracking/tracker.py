@@ -4,7 +4,6 @@ import secrets
 import string
 from collections import deque
 from collections.abc import Collection
-from dataclasses import replace
 from random import Random
 from typing import Literal
 
@@ -157,6 +156,8 @@ class Tracker:
         None for a person above the limit of tracks.
         """
         track_of: dict[int, Track | None] = {}
+        if all(person.id is None for person, _ in persons):
+            return track_of
         known_tracks = {track.id: track for track in self._tracks}
         for index, (person, xy) in enumerate(persons):
             if person.id is not None and person.id not in {track.id for track in track_of.values() if track}:
@@ -219,7 +220,7 @@ class Tracker:
         for person, track in people:
             track.id = id = track.id or self._new_id()
             persons.append(person if person.id == id else person.named(id))
-        return frame if persons == list(frame.persons) else replace(frame, persons=tuple(persons))
+        return frame if persons == list(frame.persons) else frame.with_persons(tuple(persons))
 
     def _select(self, candidates: list[Track], now_ns: int) -> None:
         """Select the largest people.

@@ -180,6 +180,7 @@ def _rotations(document: documents.PersonSchema) -> Rotations | None:
 
 def _person_schema(pose: Pose, format: Format) -> documents.PersonSchema:
     present = int(np.count_nonzero(pose.origin))
+    root = None if pose.root is None else tuple(pose.root.tolist())
     return documents.PersonSchema(
         id=pose.id,
         state=pose.state,
@@ -187,7 +188,7 @@ def _person_schema(pose: Pose, format: Format) -> documents.PersonSchema:
         xyz=pack(pose.xyz, format),
         conf=pack(pose.score, format),
         origin=pack_origin(pose.origin, format),
-        root=documents.RootSchema(None if pose.root is None else tuple(pose.root.tolist()), pose.root_status),
+        root=documents.RootSchema(root, pose.root_status),
         kp2d=None if pose.kp2d is None else pack(pose.kp2d, format),
         contact=pose.contact,
         repaired=list(pose.repaired) or None,
@@ -233,9 +234,10 @@ def _persons(persons: Sequence[documents.KeypointSchema]) -> tuple[Keypoints, ..
 
 def _keypoints(document: documents.KeypointSchema) -> Keypoints:
     kp = unpack("kp", document.kp, 3)
-    person = Keypoints(kp[:, :2].copy(), kp[:, 2].copy(), document.id)
-    if person.complete and person.score.max() <= 1:
-        return person
+    values = kp.ravel().tolist()  # for the few joints of a person lists are faster than arrays
+    score = values[2::3]
+    if score and math.isfinite(sum(values)) and min(score) > 0 and max(score) <= 1:
+        return Keypoints.all_visible(kp[:, :2].copy(), kp[:, 2].copy(), document.id)
     kp = kp.copy()
     if not len(kp) or np.isinf(kp).any():
         raise DecodeError("kp: expected at least one joint and finite numbers or NaN")
@@ -273,32 +275,31 @@ def _violation(frame: PoseFrame) -> str | None:
     ms = frame.latency_ms
     if not math.isfinite(ms.capture + ms.detect + ms.queue + ms.lift + ms.post):
         return f"pose3d of {frame.header.source}: lat_ms: expected finite numbers, got {ms}"
-    if _is_plainly_valid(frame.persons):
-        return None
-    violation = next(filter(None, map(_pose_violation, frame.persons)), None)
-    return violation and f"pose3d of {frame.header.source}: {violation}"
+    for pose in frame.persons:
+        if not _is_plainly_valid(pose) and (violation := _pose_violation(pose)):
+            return f"pose3d of {frame.header.source}: {violation}"
+    return None
 
 
-def _is_plainly_valid(poses: Sequence[Pose]) -> bool:
-    """Fast accept: one look at the arrays of all persons, none of whose joints is absent.
+def _is_plainly_valid(pose: Pose) -> bool:
+    """Fast accept of a pose without absent joints; False means undecided.
 
-    False means undecided, look at each person. For ten persons it takes a quarter of the time.
+    For the few joints of a person lists take a quarter of the time of arrays.
     """
-    if len(poses) < 3 or len({pose.xyz.shape for pose in poses}) > 1 or not len(poses[0].xyz):
+    if pose.repaired or pose.rotations is not None or not pose.origin.size:
         return False
-    if any(pose.repaired or pose.rotations is not None or pose.kp2d is None for pose in poses):
-        return False
-    origin = np.array([pose.origin for pose in poses])
-    score = np.array([pose.score for pose in poses])
-    points = np.array([[pose.xyz, pose.kp2d] for pose in poses])
-    roots = np.array([pose.root for pose in poses if pose.root is not None])
-    return bool(
-        np.minimum.reduce(origin, None) > _ABSENT
-        and np.maximum.reduce(origin, None) <= _PREDICTED
-        and np.minimum.reduce(score, None) >= 0
-        and np.maximum.reduce(score, None) <= 1
-        and np.isfinite(points).all()
-        and np.isfinite(roots).all()
+    origin, score = pose.origin.tolist(), pose.score.tolist()
+    total = sum(pose.xyz.ravel().tolist())
+    if pose.kp2d is not None:
+        total += sum(pose.kp2d.ravel().tolist())
+    if pose.root is not None:
+        total += sum(pose.root.tolist())
+    return (
+        min(origin) > _ABSENT
+        and max(origin) <= _PREDICTED
+        and min(score) >= 0
+        and max(score) <= 1
+        and math.isfinite(total)
     )
 
 

@@ -45,7 +45,7 @@ def config(workers: int, **cluster):
 
 def test_sources_are_divided_by_place_and_then_evenly():
     six = config(3, near={"cam1": "hall", "cam4": "hall"})
-    shares = RayHosts(six, six.cluster).shares(six)
+    shares = RayHosts(six).shares(six)
     assert [(share.name, share.near, share.sources) for share in shares] == [
         ("worker-1", "", ("cam0", "cam3")),
         ("worker-2", "", ("cam2", "cam5")),
@@ -55,7 +55,7 @@ def test_sources_are_divided_by_place_and_then_evenly():
 
 def test_every_place_has_a_worker_also_when_there_are_more_places_than_workers():
     six = config(1, near={"cam1": "hall", "cam4": "gate"})
-    shares = RayHosts(six, six.cluster).shares(six)
+    shares = RayHosts(six).shares(six)
     assert [(share.near, share.sources) for share in shares] == [
         ("", ("cam0", "cam2", "cam3", "cam5")),
         ("hall", ("cam1",)),
@@ -84,6 +84,8 @@ def test_a_head_and_other_machines_start_ray_without_telemetry_and_dashboard():
     [
         ({"address": "head"}, "cluster.address: expected HOST:PORT or auto"),
         ({"worker_cpus": 0}, "expected worker_cpus above 0"),
+        ({"lease_s": 0.1}, "cluster.lease_s: expected 0.5 to 600 seconds"),
+        ({"return_s": -1}, "cluster.return_s: expected 0 to 86400 seconds"),
         ({"near": {"cam9": "hall"}}, "cluster.near: 'cam9' is not one of cam0"),
     ],
 )

@@ -59,3 +59,13 @@ def test_settings_that_cannot_change_are_named_and_stay():
     fixed = ("node", "lifter.hop", "scene.cameras.behind_a", "sinks.more", "status_s")
     assert names(change) == ((), (), (), fixed)
     assert change.config == running
+
+
+def test_a_source_with_another_place_in_the_cluster_has_changed():
+    sources = {"a": camera("/dev/video0"), "b": camera("/dev/video1")}
+    running, wanted = (config(sources, cluster={"near": {"a": "hall", "b": place}}) for place in ("x", "y"))
+    change = difference(running, wanted)
+    assert names(change) == ((), (), ("b",), ())
+    assert change.config.cluster.near == {"a": "hall", "b": "y"}
+    spares = config(sources, cluster={"near": {"a": "hall", "b": "x"}, "spares": 2})
+    assert names(difference(running, spares)) == ((), (), (), ("cluster.spares",))

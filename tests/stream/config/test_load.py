@@ -126,7 +126,10 @@ def test_passwords_in_urls_are_not_shown():
         ({"lifter": {"dtype": "float64"}}, "float64"),
         ({"lift": {}}, "'lift' is not one of .*; did you mean 'lifter'"),
         ({"status_s": 0}, "status_s"),
-        ({"workers": 0}, "workers: expected 1 to 1, the number of sources, .* or auto, got 0"),
+        (
+            {"workers": 0},
+            "workers: expected 1 to 1, the number of sources, .*auto, or .min: 1, max: 1., got 0",
+        ),
         ({"workers": 2}, "workers: expected 1 to 1, .*, got 2"),
         ({"workers": "many"}, "workers: expected .*, or auto, got 'many'"),
         ({"status_s": float("nan")}, "status_s"),

@@ -56,6 +56,6 @@ def test_poses_on_the_lifters_grid_are_interpolated_at_captured_times():
 
 
 def test_padded_frames_are_counted():
-    window = lifted([[1], [1], [1]])
-    window.window.origin[:2] = JointOrigin.PADDED
-    assert window.padded == 2
+    window = lifted([[1], [1], [1]]).window
+    window.origin[:2] = JointOrigin.PADDED
+    assert LiftedWindow(window, np.zeros((3, 17, 3), np.float32)).padded == 2

@@ -1,6 +1,6 @@
 import threading
 
-from stream.clock import SystemClock
+from stream.clock import FakeClock, SystemClock
 from stream.runtime.lift_thread import LiftThread
 from stream.windows.camera_buffer import CameraBuffer
 
@@ -92,3 +92,63 @@ def test_an_error_of_the_lifter_is_reported_and_ends_the_thread():
     thread = started(frames)
     assert thread.wait(WAIT_S)
     assert frames.errors == [("lift", error)]
+
+
+class RecordingClock(FakeClock):
+    """A clock that keeps the durations of all waits, in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits_s: list[float] = []
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self.waits_s.append(timeout_s)
+        return super().wait(event, timeout_s)
+
+
+class TimedFrames(Frames):
+    """Frames that take a millisecond to lift and arrive `interval_s` seconds apart."""
+
+    def __init__(self, clock: FakeClock, interval_s: float) -> None:
+        super().__init__()
+        self._clock, self._interval_s = clock, interval_s
+
+    @property
+    def drained(self) -> bool:  # looked at once before every turn
+        self._clock.advance(self._interval_s)
+        return self.ended and not self.pending
+
+    def lift_next_batch(self, buffers: object) -> bool:
+        if self.pending:
+            self._clock.advance(0.001)
+        return super().lift_next_batch(buffers)
+
+
+def waits_s(interval_s: float, turns: int, gather: bool = True) -> list[float]:
+    """Waits for further frames while `turns` frames are lifted one by one."""
+    clock = RecordingClock()
+    frames = TimedFrames(clock, interval_s)
+    thread = LiftThread(frames, [frames], clock, lambda *error: None, gather=gather)  # type: ignore[arg-type]
+    thread.start()
+    for count in range(1, turns + 1):
+        frames.pending += 1
+        thread.wake()
+        assert frames.wait_until_lifted(count)
+    frames.ended = True
+    thread.stop()
+    assert thread.join(WAIT_S)
+    return clock.waits_s
+
+
+def test_a_thread_with_one_camera_lifts_at_once():
+    assert waits_s(interval_s=0.02, turns=30) == []
+
+
+def test_a_busy_thread_waits_for_the_frames_of_further_cameras():
+    gathered = waits_s(interval_s=0.0, turns=30)
+    assert gathered
+    assert max(gathered) < 0.012
+
+
+def test_a_thread_that_lifts_files_never_waits_for_further_frames():
+    assert waits_s(interval_s=0.0, turns=30, gather=False) == []

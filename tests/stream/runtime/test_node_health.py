@@ -35,3 +35,16 @@ def test_counters_do_not_go_down_when_a_worker_ends():
     merged = node.report()
     assert merged["counters"] == {"cam0.frames": 23, "lift.frames": 23}
     assert merged["stages_ms"] == {}
+
+
+def test_poses_per_second_are_those_of_the_last_seconds_of_a_worker():
+    node, second_ns = NodeHealth(), 1_000_000_000
+    assert node.poses_per_s(1) == 0
+    for second, poses in enumerate((0, 100, 200, 300, 400, 500, 500, 500)):
+        health = Health()
+        health.increment("lift", "poses", poses // 2)
+        health.increment("cam0", "drop.lifter_behind", poses // 2)
+        node.update(1, health.report(), second * second_ns)
+    assert round(node.poses_per_s(1)) == 60
+    node.end(1)
+    assert node.poses_per_s(1) == 0

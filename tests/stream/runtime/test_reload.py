@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.stream.runtime.test_supervisor import Node, assert_in_order, ids, lost_ids
+from tests.stream.running_node import Node, assert_in_order, ids, lost_ids
 
 WAIT_S = 120.0
 StartNode = Callable[[list[str], int], Node]
@@ -45,7 +45,7 @@ def wait_for_frames(node: Node, camera: str, more: int = 15) -> None:
 def stop(node: Node) -> str:
     """Stop the node; what it printed."""
     node.process.send_signal(signal.SIGINT)
-    output, _ = node.process.communicate(timeout=WAIT_S)
+    output = node.wait_for_end()
     assert node.process.returncode == 0, output
     return output
 

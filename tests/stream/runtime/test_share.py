@@ -90,3 +90,25 @@ def test_new_sources_go_to_the_share_with_the_least_load():
 def test_shares_of_equal_loads_get_new_sources_by_the_number_of_sources():
     one, two = Share("one", ("a", "b")), Share("two", ("c",))
     assert redistribute([one, two], ["d", "e"], ["a"], lambda share: 0) == {one: ("b", "d"), two: ("c", "e")}
+
+
+def test_new_sources_go_to_a_share_of_their_place_or_to_a_new_one():
+    near = {"d": "hall", "e": "gate", "f": "gate"}
+    anywhere, hall = Share("worker-1", ("a",)), Share("worker-2", ("b", "c"), near="hall")
+    parts = redistribute([anywhere, hall], ["d", "e", "f"], ["a"], lambda share: 0, near.__getitem__)
+    named = {(share.name, share.near): sources for share, sources in parts.items()}
+    assert named == {
+        ("worker-1", ""): (),
+        ("worker-2", "hall"): ("b", "c", "d"),
+        ("worker-3", "gate"): ("e", "f"),
+    }
+
+
+def test_a_drained_share_gets_new_sources_only_when_there_is_no_other():
+    busy, drained = Share("busy", ("a", "b")), Share("drained", (), ended=True)
+    load = {busy: 30.0, drained: 0.0}.__getitem__
+    assert redistribute([busy, drained], ["c"], [], load, idle_last=True) == {
+        busy: ("a", "b", "c"),
+        drained: (),
+    }
+    assert redistribute([busy, drained], ["c"], [], load) == {busy: ("a", "b"), drained: ("c",)}

@@ -7,7 +7,7 @@ import pytest
 from stream.tracking.association import (
     MIN_SIMILARITY,
     associate,
-    fast_accept,
+    associate_apart,
     similarity,
     solve_assignment,
     warm_up,
@@ -29,7 +29,7 @@ def track_at(xy: np.ndarray) -> Track:
 
 
 @pytest.mark.parametrize("hidden", [0.0, 0.5])
-def test_fast_accept_never_accepts_a_pair_below_the_minimal_similarity(hidden: float):
+def test_the_fast_path_never_accepts_a_pair_below_the_minimal_similarity(hidden: float):
     rng, accepted, similar = np.random.default_rng(0), 0, 0
     for _ in range(1000):
         track = track_at(body(rng))
@@ -37,10 +37,29 @@ def test_fast_accept_never_accepts_a_pair_below_the_minimal_similarity(hidden: f
         xy[rng.random(17) < hidden] = np.nan
         now_ns = int(rng.integers(10, 1000)) * MS
         is_similar = similarity([xy], [track], now_ns)[0, 0] > MIN_SIMILARITY
-        is_accepted = fast_accept(xy, track, now_ns)
+        is_accepted = associate_apart([xy], [track], now_ns) == [(0, 0)]
         assert is_similar or not is_accepted
         accepted, similar = accepted + is_accepted, similar + is_similar
     assert 0.8 * similar < accepted < 800  # it decides most pairs
+
+
+@pytest.mark.parametrize("distance_px", [60.0, 150.0, 400.0])
+def test_the_fast_path_agrees_with_the_best_assignment_of_a_crowd(distance_px: float):
+    rng, decided = np.random.default_rng(0), 0
+    for _ in range(200):
+        places = distance_px * np.arange(6, dtype=np.float32)[:, None] * (1, 0)
+        tracks = [track_at(body(rng, 3) + place.astype(np.float32)) for place in places]
+        for track in tracks:
+            track.updates = 1
+        order = rng.permutation(6)[: rng.integers(1, 7)]
+        persons = [body(rng, 3, 3) + places[index].astype(np.float32) for index in order]
+        now_ns = int(rng.integers(10, 200)) * MS
+        gain = np.log(np.maximum(similarity(persons, tracks, now_ns) / MIN_SIMILARITY, 1))
+        best = [(row, column) for row, column in solve_assignment(-gain) if gain[row, column] > 0]
+        pairs = associate_apart(persons, tracks, now_ns)
+        assert pairs is None or pairs == best
+        decided += pairs is not None
+    assert decided > {60.0: -1, 150.0: 20, 400.0: 150}[distance_px]
 
 
 def test_a_detection_is_associated_when_near_and_not_when_far():

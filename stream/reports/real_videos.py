@@ -5,7 +5,6 @@ The folder contains `.npz` files with, for every video `<name>.mp4` beside them,
   measured17               (17,) bool, joints that were measured, not derived from others (optional)
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,7 +39,7 @@ def labelled_videos(folder: Path, variant: str = "full") -> list[LabelledVideo]:
 
 
 def published_poses(weights: str, film: LabelledVideo, config: str = "webcam") -> F32:
-    """Poses (F, 17, 3) metres as published live: newest frames, smoothed and repaired as configured."""
+    """Poses (F, 17, 3) metres as published live: newest frames, sides repaired, smoothed as configured."""
     live = load(config)
     smoothing = msgspec.json.encode(live.smoothing).decode()
     with TemporaryDirectory() as folder:
@@ -49,10 +48,7 @@ def published_poses(weights: str, film: LabelledVideo, config: str = "webcam") -
         settings = {"weights": weights, "lag": 0, "hop": 1, "predict_s": len(film.truth) / film.rate_hz}
         source = {"fps": film.rate_hz, "size_wh": list(film.size_wh), "skeleton": "h36m17"}
         changes = [f"source.{name}={value}" for name, value in source.items()]
-        changes += [
-            f"smoothing={smoothing}",
-            f"tracking.fix_left_right={json.dumps(live.tracking.fix_left_right)}",
-        ]
+        changes.append(f"smoothing={smoothing}")
         lift(config_for(keypoints, poses, settings, changes), lambda frames: None)
         published = np.full_like(film.truth, np.nan)
         for frame in pose_files.read(poses):

@@ -48,14 +48,15 @@ class CameraStages:
         name, predict_s = context.name, config.lifter.predict_s
         gap_s = max_gap_s(predict_s)
         seed = None if live else crc32(name.encode())
-        fix_left_right = config.tracking.fix_left_right
         self.size_wh = size_wh
         self.newest: Header | None = None
         self.announced: Header | None = None
         self.heard_ns = 0
         self._context, self._log = context, log
         self._tracker = Tracker(config.tracking, gap_s, seed, not live, limit if live else None)
-        self._left_right = LeftRightRepair(lifter_input.skeleton, context) if fix_left_right else None
+        self._left_right = (
+            LeftRightRepair(lifter_input.skeleton, context) if _fixes_left_right(config, name) else None
+        )
         self._lifecycle = Lifecycle(self._tracker, predict_s)
         self.buffer = CameraBuffer(
             name, lifter_input.frames, not live, gap_s, context.health, lifter_input.timing
@@ -112,3 +113,8 @@ class CameraStages:
         for frame in frames:
             repaired = self._left_right.update(frame) if self._left_right else frame
             self.buffer.push(repaired, self._lifecycle.update(repaired))
+
+
+def _fixes_left_right(config: Config, camera: str) -> bool:
+    setting, source = config.tracking.fix_left_right, config.sources.get(camera)
+    return (source is not None and source.detector is not None) if setting == "auto" else setting

@@ -47,13 +47,14 @@ class Tracker:
         before a person is published. 0.05 ignores posters on the wall; 0 publishes every person.
 
         fix_left_right: Repair left and right where the detector exchanges them, from motion, trunk and face.
-        Poses report the repaired joints as `repaired`. The webcam config and `poselift lift` turn it on.
+        Poses report the repaired joints as `repaired`. auto: in cameras and videos, whose detector runs here;
+        keypoints of other programs are left as they are. `poselift lift` repairs these, too.
         """
 
         persons: Literal["all", "largest"] | int = "all"
         confirm_frames: int = 3
         min_motion: float = 0.0
-        fix_left_right: bool = False
+        fix_left_right: bool | Literal["auto"] = "auto"
 
         def __post_init__(self) -> None:
             if isinstance(self.persons, int) and self.persons < 1:

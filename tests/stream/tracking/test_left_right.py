@@ -5,14 +5,18 @@ import numpy as np
 import pytest
 
 from sources.walking_figure import VirtualCamera, Walk, figure
+from stream.clock import FakeClock
 from stream.config.load import resolve
 from stream.files.keypoints import write
 from stream.messages import Header, KeypointFrame, Keypoints, PoseFrame
 from stream.protocols import ComponentContext
+from stream.rate_limited_log import RateLimitedLog
 from stream.rotations import axis_rotation
+from stream.runtime.camera_stages import CameraStages, LifterInput
 from stream.runtime.pipeline import Pipeline
 from stream.skeletons import skeleton_named
 from stream.tracking.left_right import LeftRightRepair
+from stream.tracking.people_limit import PeopleLimit
 
 H36M17 = skeleton_named("h36m17")
 ALL = tuple(range(len(H36M17.flip_pairs)))
@@ -278,9 +282,9 @@ def test_a_frame_without_people_stays_as_it_is():
     assert same(repair.update(empty), empty)
 
 
-@pytest.mark.parametrize("fix_left_right", [False, True])
-def test_the_pipeline_repairs_sides_before_lifting_with_fix_left_right(
-    tiny_weights: Path, tmp_path: Path, fix_left_right: bool
+@pytest.mark.parametrize(("fix_left_right", "repaired"), [(False, False), (True, True), ("auto", False)])
+def test_the_pipeline_repairs_sides_before_lifting_and_leaves_those_of_other_programs(
+    tiny_weights: Path, tmp_path: Path, fix_left_right: bool | str, repaired: bool
 ):
     frames = [mixed_up(frame) if 20 <= frame.header.seq < 25 else frame for frame in walker(frames=40)]
     write(tmp_path / "walk.jsonl", frames)
@@ -302,8 +306,24 @@ def test_the_pipeline_repairs_sides_before_lifting_with_fix_left_right(
         np.array_equal(pose.persons[0].kp2d[:, :2], frame.persons[0].xy)
         for pose, frame in zip(published, frames, strict=True)
     ]
-    assert unchanged == [True] * 20 + [not fix_left_right] * 5 + [True] * 15
-    assert pipeline.health.counter("cam0", "swaps") == (5 if fix_left_right else 0)
+    assert unchanged == [True] * 20 + [not repaired] * 5 + [True] * 15
+    assert pipeline.health.counter("cam0", "swaps") == (5 if repaired else 0)
+
+
+def test_a_camera_whose_detector_runs_here_is_repaired_by_default():
+    context = ComponentContext("webcam", clock=FakeClock())
+    camera = CameraStages(
+        (1280, 720),
+        resolve({"sources": {"webcam": {"type": "opencv", "url": 0}}, "sinks": {"out": {"type": "memory"}}}),
+        LifterInput("h36m17", 27),
+        True,
+        context,
+        PeopleLimit(),
+        RateLimitedLog(context.clock),
+    )
+    for frame in walker(frames=40):
+        camera.push(mixed_up(frame) if 20 <= frame.header.seq < 25 else frame)
+    assert context.health.counter("webcam", "swaps") == 5
 
 
 def test_a_repair_of_the_arms_lasts_as_long_as_their_own_mix_up_after_one_of_the_legs():

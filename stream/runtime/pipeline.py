@@ -35,7 +35,7 @@ from stream.runtime.camera_names import CameraNames
 from stream.runtime.camera_stages import LifterInput
 from stream.runtime.lift_thread import LiftThread
 from stream.runtime.lifter_client import RemoteLifter
-from stream.runtime.sink_thread import SinkThread
+from stream.runtime.sink_thread import QUEUE, SinkThread
 from stream.runtime.source_changes import CameraTables, LateListener, SourceChanges, make_source
 from stream.runtime.source_set import SourceSet
 from stream.runtime.source_thread import SourceListener, SourceThread
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("poselift")
 
 _STOP_S = 1.0  # how long a stop waits for the sources and the lifter, and again for the sinks
-_QUEUE_MARGIN = 64  # messages a sink may be behind, besides the frames of one pass
+_METAS_IN_A_ROW, _META_PAUSE_S = 16, 0.005  # sinks send in the pauses, so that metas displace no poses
 
 
 def load_lifter(settings: LifterSettings) -> "Runner | RemoteLifter":
@@ -165,7 +165,7 @@ class Pipeline:
 
         # A slow machine publishes up to a whole window in one burst.
         timing = self.config.lifter.timing(self.spec.rate_hz)
-        queue_size = timing.max_captured_frames(self.spec.frames) + _QUEUE_MARGIN
+        queue_size = timing.max_captured_frames(self.spec.frames) + QUEUE
         return SinkThread(
             component.name, make, self.clock, self.health, self.lossless, queue_size, self.on_error
         )
@@ -226,9 +226,11 @@ class Pipeline:
     def announce(self) -> None:
         """Send the meta message of every camera, for late joiners; called about once a second."""
         self._source_changes.settle()
-        for source in self.source_threads:
-            for camera, size_wh in source.sizes_wh.items():
-                self._send(self._meta(camera, size_wh))
+        cameras = [camera for source in self.source_threads for camera in source.sizes_wh.items()]
+        for count, (camera, size_wh) in enumerate(cameras, start=1):
+            self._send(self._meta(camera, size_wh))
+            if count % _METAS_IN_A_ROW == 0:
+                self.wait(_META_PAUSE_S)
 
     def status(self) -> Status:
         """The node's health now, also sent to the sinks."""

@@ -17,6 +17,7 @@ log = logging.getLogger("poselift")
 
 _FIRST_RETRY_S, _MAX_RETRY_S = 0.5, 30.0
 ADDRESS_WAIT_S = 5.0  # how long a sink that was never open waits for an address that is in use
+QUEUE = 256  # messages a sink may be behind: the poses of that many cameras may be lifted at once
 _TICK_S = 0.2  # how soon the thread notices that the queue is closed
 _MAX_SEND_WAIT_S = 60.0  # the longest a lossless pipeline waits for a sink that is open but slow
 
@@ -36,7 +37,7 @@ class SinkThread:
         clock: Clock,
         health: Health,
         lossless: bool,
-        queue_size: int = 64,
+        queue_size: int = QUEUE,
         on_error: Callable[[str, Exception], None] = lambda name, error: None,
     ) -> None:
         self.name = name

@@ -8,13 +8,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from sinks.memory import Memory
 from sources.synthetic import Synthetic
 from stream.cameras.intrinsics import Camera
 from stream.config.load import resolve
 from stream.errors import ConfigError
-from stream.messages import JointOrigin, Meta, PoseFrame, Status
+from stream.messages import JointOrigin, Message, Meta, PoseFrame, Status
 from stream.protocols import ComponentContext
 from stream.runtime.pipeline import Pipeline, load_lifter
+from stream.runtime.source_thread import SourceThread
 from stream.tracking.tracker import Tracker
 
 WAIT_S = 60.0
@@ -249,6 +251,28 @@ def test_calibration_changes_the_lifter_input_and_not_the_published_keypoints(ti
         for person, same in zip(frame.persons, again.persons, strict=True):
             np.testing.assert_array_equal(person.kp2d, same.kp2d)
             assert np.abs(person.xyz - same.xyz).max() > 1e-3
+
+
+class SlowSink(Memory):
+    """A sink that takes a millisecond per message."""
+
+    def send(self, message: Message) -> None:
+        time.sleep(0.001)
+        super().send(message)
+
+
+def test_the_repeated_metas_of_many_cameras_displace_no_messages(tiny_weights: Path):
+    cameras = {f"cam{n}": (1280, 720) for n in range(256)}
+    tree = config(tiny_weights, {"walk": {"type": "synthetic", "fps": 20.0}}).to_dict()
+    tree["sinks"] = {"out": {"type": f"{__name__}:SlowSink"}}
+    with (
+        mock.patch.object(SourceThread, "sizes_wh", mock.PropertyMock(return_value=cameras)),
+        Pipeline(resolve(tree)) as pipeline,
+    ):
+        pipeline.announce()
+    announced = {message.source for message in messages(pipeline) if isinstance(message, Meta)}
+    assert announced >= cameras.keys()
+    assert pipeline.health.counter("out", "drop.sink_slow") == 0
 
 
 class SlowLifter:

@@ -131,7 +131,7 @@ def test_passwords_in_urls_are_not_shown():
             "workers: expected 1 to 1, the number of sources, .*auto, or .min: 1, max: 1., got 0",
         ),
         ({"workers": 2}, "workers: expected 1 to 1, .*, got 2"),
-        ({"workers": "many"}, "workers: expected .*, or auto, got 'many'"),
+        ({"workers": "many"}, r"workers: expected 1 to 1, .*, auto, or {min: 1, max: 1}, got 'many'"),
         ({"status_s": float("nan")}, "status_s"),
         ({"lifter": False}, "lifter: expected `key: value` lines, got False"),
         ({"lifter": {"predict_s": float("nan")}}, "lifter.predict_s: expected a number, got nan"),

@@ -20,6 +20,7 @@ from stream.windows.camera_buffer import CameraBuffer
 log = logging.getLogger("poselift")
 
 _TICK_S = 0.1  # how soon the thread notices a stop
+_LATE = 0.5  # of the age at which poses are dropped; the rest of it is for lifting
 _MAX_CAMERAS = 256  # behind one network source, so that a sender of ever new names cannot exhaust the memory
 _CLOCK_RESET_NS = 1_000_000_000  # a frame further back than this is not late: the camera's clock was set back
 
@@ -68,7 +69,7 @@ class SourceThread:
         self._people_limit = PeopleLimit()
         self._log = RateLimitedLog(context.clock)
         settings = config.sources.get(context.name)
-        self._stamped_here = settings is not None and settings.detector is not None
+        self._detects = settings is not None and settings.detector is not None
         association.warm_up()
         self._stop = threading.Event()
         self.removed = self.failed = False  # removed: by `remove`. failed: ended by an error
@@ -119,10 +120,14 @@ class SourceThread:
         health = self._context.health
         try:
             with opened(self._source):
+                following: KeypointFrame | None = None
                 while not self._stop.is_set():
                     health.touch(self._thread.name, "loop", self._context.clock.now_ns())
-                    frame = self._source.read(_TICK_S)
-                    if frame is not None:
+                    frame = following or self._source.read(_TICK_S)
+                    following = self._source.read(0.0) if frame and self._is_late(frame) else None
+                    if following is not None:
+                        self._drop_late()
+                    elif frame is not None:
                         self._push(frame)
                     if self._source.live:
                         self._expire()
@@ -142,6 +147,24 @@ class SourceThread:
             self._ended = True
             health.forget(self._thread.name, "loop")
             self._listener.on_frames()
+
+    def _is_late(self, frame: KeypointFrame) -> bool:
+        """Whether received keypoints used up so much of `max_age_ms` that they may be too old once lifted."""
+        max_age_ms = self._config.lifter.max_age_ms
+        if max_age_ms is None or self._detects or not self.live:
+            return False
+        age_ns = self._context.clock.now_ns() - frame.header.captured_ns
+        return age_ns > _LATE * max_age_ms * 1e6
+
+    def _drop_late(self) -> None:
+        """Drop late keypoints that others wait behind: with all of them tracked, all would be too old."""
+        self._context.health.increment(self.name, "drop.source_behind")
+        self._log.warning(
+            "source_behind",
+            "%s: keypoints arrive faster than they can be tracked; late ones are dropped. Send fewer cameras "
+            "to one process (workers), or fewer frames per second",
+            self.name,
+        )
 
     def _finish(self, lose: bool) -> None:
         """Buffer the frames that trackers hold back. lose: announce the people as lost too."""
@@ -228,7 +251,7 @@ class SourceThread:
             return True
         steady_step_ns = header.captured_ns - camera.newest.captured_ns
         sender_step_ns = header.captured_unix_ns - camera.newest.captured_unix_ns
-        if self._stamped_here and self.live:
+        if self._detects and self.live:
             # The steady clock has the order, whatever is done to the wall clock.
             if sender_step_ns - steady_step_ns > _CLOCK_RESET_NS:
                 self._on_suspend(header, (sender_step_ns - steady_step_ns) / 1e9)

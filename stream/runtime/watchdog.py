@@ -15,7 +15,9 @@ STALLED_S = 30.0  # without a turn of a source or lift thread
 RATE_S = 10.0  # over which the frame rate of a camera is measured
 FULL_S = 20.0  # in which a queue drops without a pause
 # Drops of queues whose reader is too slow; a camera that is faster than its detector drops on purpose.
-_FULL_QUEUES = ("sink_slow", "subscriber_slow", "broker_slow", "reader_behind", "lifter_behind")
+_FULL_QUEUES = (
+    "sink_slow", "subscriber_slow", "broker_slow", "reader_behind", "source_behind", "lifter_behind",
+)  # fmt: skip
 
 
 class Watchdog:

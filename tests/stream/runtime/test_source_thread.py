@@ -124,6 +124,30 @@ def test_a_duplicate_frame_is_dropped_and_counted():
     assert played.drops() == {"duplicate": 1}
 
 
+class Backlog(Script):
+    """A source whose frames were captured, and have waited, before they are read."""
+
+    def read(self, timeout_s: float) -> KeypointFrame | None:
+        now_ns = self._clock.now_ns()
+        item = super().read(timeout_s)
+        if item is not None:
+            self._clock.advance((now_ns - self._clock.now_ns()) / 1e9)
+        return item
+
+
+def test_late_frames_are_dropped_while_others_wait_behind_them():
+    waiting = [at(ms, 300) for ms in range(100, 1500, 100)]
+    played = Played(1500.0, *waiting, script=Backlog)
+    assert [ms for ms, _ in played.rows[:-1]] == list(range(500, 1500, 100))
+    assert played.drops() == {"source_behind": 4}
+
+
+def test_a_late_frame_with_none_behind_it_is_tracked():
+    played = Played(1500.0, at(100, 300), 10.0, at(150, 300), 10.0, script=Backlog)
+    assert [ms for ms, _ in played.rows[:-1]] == [100, 150]
+    assert played.drops() == {}
+
+
 def test_frames_of_several_cameras_are_not_out_of_order_to_each_other():
     played = Played(at(1000, 300), at(990, 300, camera="cam1"), at(1020, 300), at(1010, 300, camera="cam1"))
     assert played.drops() == {}

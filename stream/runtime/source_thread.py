@@ -7,11 +7,12 @@ from typing import Protocol
 
 from stream.config.load import Config
 from stream.errors import EndOfStream
-from stream.messages import Header, KeypointFrame
+from stream.messages import KeypointFrame
 from stream.protocols import ComponentContext, Source, opened
 from stream.rate_limited_log import RateLimitedLog
 from stream.runtime.camera_names import SILENT_S, CameraNames
 from stream.runtime.camera_stages import CameraStages, LifterInput
+from stream.runtime.frame_order import FrameOrder
 from stream.tracking import association
 from stream.tracking.clean import Cleaner
 from stream.tracking.people_limit import MAX_PEOPLE, PeopleLimit
@@ -22,7 +23,6 @@ log = logging.getLogger("poselift")
 _TICK_S = 0.1  # how soon the thread notices a stop
 _LATE = 0.5  # of the age at which poses are dropped; the rest of it is for lifting
 _MAX_CAMERAS = 256  # behind one network source, so that a sender of ever new names cannot exhaust the memory
-_CLOCK_RESET_NS = 1_000_000_000  # a frame further back than this is not late: the camera's clock was set back
 
 
 class SourceListener(Protocol):
@@ -70,6 +70,7 @@ class SourceThread:
         self._log = RateLimitedLog(context.clock)
         settings = config.sources.get(context.name)
         self._detects = settings is not None and settings.detector is not None
+        self._order = FrameOrder(self._detects and source.live, context, self._log)
         association.warm_up()
         self._stop = threading.Event()
         self.removed = self.failed = False  # removed: by `remove`. failed: ended by an error
@@ -180,7 +181,7 @@ class SourceThread:
             return
         self._context.health.increment(name, "frames")
         self._context.health.touch(name, "frame", self._context.clock.now_ns())
-        if camera is not None and not self._in_order(camera, frame.header):
+        if camera is not None and not self._order.accepts(camera, frame.header):
             return
         if self.live and len(frame.persons) > MAX_PEOPLE:
             frame = self._without_excess(frame)
@@ -245,49 +246,6 @@ class SourceThread:
         )
         return dataclasses.replace(frame, persons=frame.persons[:MAX_PEOPLE])
 
-    def _in_order(self, camera: CameraStages, header: Header) -> bool:
-        """Whether a frame is newer than the frames before; a camera whose clock was set back starts anew."""
-        if camera.newest is None:
-            return True
-        steady_step_ns = header.captured_ns - camera.newest.captured_ns
-        sender_step_ns = header.captured_unix_ns - camera.newest.captured_unix_ns
-        if self._detects and self.live:
-            # The steady clock has the order, whatever is done to the wall clock.
-            if sender_step_ns - steady_step_ns > _CLOCK_RESET_NS:
-                self._on_suspend(header, (sender_step_ns - steady_step_ns) / 1e9)
-                camera.restart(self._context.clock.now_ns())
-                return True
-            sender_step_ns = steady_step_ns
-        duplicate = sender_step_ns == 0
-        # Captures of a sender whose clock is ahead count as of now; then only its own times have the order.
-        step_ns = min(steady_step_ns, sender_step_ns)
-        if step_ns < -_CLOCK_RESET_NS:
-            self._log.warning(
-                "clock_back",
-                "%s: the clock went back by %.1f s; tracking starts anew",
-                *(header.source, -step_ns / 1e9),
-            )
-            self._context.health.increment(header.source, "clock_back")
-            camera.restart(self._context.clock.now_ns())
-        elif duplicate or step_ns <= 0:
-            reason = "drop.duplicate" if duplicate or step_ns == 0 else "drop.out_of_order"
-            self._context.health.increment(header.source, reason)
-            return False
-        elif camera.announced is not None and _is_before(header, camera.announced):
-            # It arrived so late that its people were announced as lost: poses never go back in time.
-            self._context.health.increment(header.source, "drop.out_of_order")
-            return False
-        return True
-
-    def _on_suspend(self, header: Header, gap_s: float) -> None:
-        """Count a gap that only the wall clock shows: the steady clock stands still during a suspend."""
-        self._context.health.increment(header.source, "suspended")
-        self._log.warning(
-            "suspended",
-            "%s: this machine was suspended for %.1f s, or its clock set forward; tracking starts anew",
-            *(header.source, gap_s),
-        )
-
     def _expire(self) -> None:
         """Lose the people of silent cameras, also while other cameras of the source are busy."""
         now_ns = self._context.clock.now_ns()
@@ -297,8 +255,3 @@ class SourceThread:
         for camera in self._cameras.values():
             if camera.expire(now_ns):
                 self._listener.on_frames()
-
-
-def _is_before(header: Header, other: Header) -> bool:
-    """Whether a frame was captured no later than another, by either clock."""
-    return header.captured_ns <= other.captured_ns or header.captured_unix_ns <= other.captured_unix_ns

@@ -24,6 +24,8 @@ TICK_S = 0.02  # between two checks while much comes in
 # Between two checks while little comes in: every check wakes a thread. A flood has this long before the first
 # check that sees it.
 QUIET_TICK_S = 0.1
+# For a second after a new connection: a stranger that is shut out connects again and floods at once.
+NEW_TICK_S, NEW_S = 0.004, 1.0
 _QUIET_SHARE = 1 / 8  # of a limit; below it little comes in
 _MAX_CHECKS = 64  # connections per tick, so that a thousand subscribers cost no more than these
 _BYTES_RECEIVED = struct.Struct("Q")  # tcpi_bytes_received of Linux's struct tcp_info
@@ -89,11 +91,12 @@ class ConnectionGuard:
     def _run(self) -> None:
         ticks_ns = self._clock.now_ns()
         received = allowed = 0
-        tick_s = TICK_S
+        tick_s, new_until_ns = TICK_S, 0
         try:
-            while not self._stop.wait(tick_s):
-                self._follow_events()
+            while not self._stop.is_set():
+                is_new = self._follow_events(tick_s)
                 now_ns = self._clock.now_ns()
+                new_until_ns = now_ns + round(NEW_S * 1e9) if is_new else new_until_ns
                 refill = (now_ns - ticks_ns) / 1e9 * self._bytes_per_s
                 ticks_ns = now_ns
                 received += self._check_connections(refill)
@@ -103,27 +106,32 @@ class ConnectionGuard:
                     self._shut_busiest()
                     received = 0
                 quiet = received < self._total_bytes * _QUIET_SHARE and self._connections_are_quiet()
-                tick_s = QUIET_TICK_S if quiet else TICK_S
+                tick_s = NEW_TICK_S if now_ns < new_until_ns else QUIET_TICK_S if quiet else TICK_S
         finally:
             for connection in self._connections.values():
                 connection.socket.close()
             self._connections.clear()
 
-    def _follow_events(self) -> None:
+    def _follow_events(self, timeout_s: float) -> bool:
+        """Wait for connections that open or close; True when one has opened."""
         import zmq
         from zmq.utils.monitor import recv_monitor_message
 
         assert self._monitor is not None
+        is_new = False
         with contextlib.suppress(zmq.ZMQError):  # the socket is closing
-            while self._monitor.poll(0):
+            while self._monitor.poll(round(timeout_s * 1e3)):
+                timeout_s = 0.0
                 event = recv_monitor_message(self._monitor, zmq.NOBLOCK)
                 descriptor = event["value"]
                 if previous := self._connections.pop(descriptor, None):
                     previous.socket.close()
                 if event["event"] in (zmq.EVENT_ACCEPTED, zmq.EVENT_CONNECTED):
+                    is_new = True
                     # A duplicate stays valid when libzmq closes its own.
                     with contextlib.suppress(OSError):
                         self._connections[descriptor] = _Connection(socket.socket(fileno=os.dup(descriptor)))
+        return is_new
 
     def _connections_are_quiet(self) -> bool:
         limit = self._connection_bytes

@@ -148,7 +148,8 @@ def test_a_stuck_sink_loses_only_its_own_messages():
             super().send(status)
 
     sink, health = StuckSink(), Health()
-    thread = started(sink, health)
+    thread = SinkThread("sink0", lambda: sink, NoWaitClock(), health, lossless=False, queue_size=64)
+    thread.start()
     assert thread.wait_until_open(WAIT_S)
     for number in range(100):
         thread.send(message(number))  # returns at once
